@@ -1,0 +1,1 @@
+"""Scores, selection and masks. Import the modules; nothing is re-exported here."""

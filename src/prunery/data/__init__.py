@@ -1,0 +1,1 @@
+"""Image sets by name, splits, and batches made on the device."""

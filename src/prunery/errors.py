@@ -1,0 +1,80 @@
+"""Every error and warning of the library.
+
+    PruneryError                    anything below; the command line prints its message, exit status 2
+    ├── ChoiceError (ValueError)    an unknown name or option of a criterion, scope, model, data set, ...
+    ├── SparsityError (ValueError)  a sparsity in no accepted form, or one that cannot be reached
+    ├── PatternError (ValueError)   a layer pattern that matches nothing, or leaves nothing
+    ├── EvidenceError (ValueError)  a criterion lacks what it needs (batches, example), or read too much
+    ├── ScoreError (ValueError)     a score is NaN
+    ├── ModelError (ValueError)     a model that cannot be built, or whose layers cannot be pruned
+    ├── MasksError (ValueError)     masks that do not fit the model, or a file that holds none
+    ├── DataError (ValueError)      a data set that is missing, truncated, altered or of the wrong shape
+    ├── SpecError (ValueError)      anything wrong in a study's spec
+    └── StoreError (RuntimeError)   a store that is not one, or a record that was altered
+
+    PruneryWarning (UserWarning)
+    └── EmptyLayerWarning           a cut left a layer without a single weight
+
+Each message says what was asked, what was found and what to do.
+"""
+
+from __future__ import annotations
+
+
+class PruneryError(Exception):
+    """An error with three parts: what was asked, what was found, what to do."""
+
+    def __init__(self, asked: str, found: str, do: str) -> None:
+        super().__init__(asked, found, do)
+        self.asked, self.found, self.do = asked, found, do
+
+    def __str__(self) -> str:
+        return f"{self.asked}: {self.found}. {self.do[:1].upper()}{self.do[1:]}."
+
+
+class ChoiceError(PruneryError, ValueError):
+    """An unknown name or option."""
+
+
+class SparsityError(PruneryError, ValueError):
+    """A sparsity in no accepted form, or one that cannot be reached."""
+
+
+class PatternError(PruneryError, ValueError):
+    """A layer pattern that matches nothing, or leaves nothing."""
+
+
+class EvidenceError(PruneryError, ValueError):
+    """A criterion lacks what it needs, or reads what it did not declare."""
+
+
+class ScoreError(PruneryError, ValueError):
+    """A score is NaN."""
+
+
+class ModelError(PruneryError, ValueError):
+    """A model that cannot be built, or whose layers cannot be pruned."""
+
+
+class MasksError(PruneryError, ValueError):
+    """Masks that do not fit the model, or a file that holds none."""
+
+
+class DataError(PruneryError, ValueError):
+    """A data set that is missing, truncated, altered or of the wrong shape."""
+
+
+class SpecError(PruneryError, ValueError):
+    """Anything wrong in a study's spec."""
+
+
+class StoreError(PruneryError, RuntimeError):
+    """A store that is not one, or a record that was altered."""
+
+
+class PruneryWarning(UserWarning):
+    """A warning of the library: the result stands, and says something unusual."""
+
+
+class EmptyLayerWarning(PruneryWarning):
+    """A cut left a layer without a single weight."""

@@ -1,0 +1,1 @@
+"""From a spec to records: spec, plan, store, record, work, engines."""

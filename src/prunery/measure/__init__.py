@@ -1,0 +1,1 @@
+"""Measuring: accuracy as counts, cost in parameters and MACs."""
