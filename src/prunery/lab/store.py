@@ -1,0 +1,276 @@
+"""The folder that keeps every finished step; the only file that knows its paths.
+
+store.json         says that this is a store, and its version
+steps/KEY/         record.json and the step's files; appears whole, by one rename
+partial/KEY/       the checkpoint of a step that is under way; outlives a killed run
+scratch/KEY-*/     what a worker is writing now; worthless once the worker is gone
+failed/KEY.json    why a step failed; removed when it succeeds
+locks/KEY          held (flock) by the worker that does the step; a dead process holds nothing
+studies/NAME.json  the spec of each study that ran here
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from prunery.errors import StoreError
+from prunery.lab import record as records
+from prunery.lab.record import Record
+from prunery.table import nearest
+
+VERSION = 1
+_MARK, _RECORD = "store.json", "record.json"
+_FOLDERS = ("steps", "partial", "scratch", "failed", "locks", "studies")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a step failed: the reason in one line, the end of the traceback, and after how many tries."""
+
+    key: str
+    kind: str
+    reason: str
+    trace: str = ""
+    tries: int = 1
+
+
+class Claim:
+    """The right to do one step, until released or until the process ends; a context manager."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor, self._path = descriptor, path
+
+    def release(self) -> None:
+        """Let another have the step."""
+        self._path.unlink(missing_ok=True)  # while it is held, so that nobody holds a file that is gone
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.release()
+
+
+class Store:
+    """A store at `root`, made there unless `create` is False; StoreError if the folder is something else."""
+
+    def __init__(self, root: str | Path, *, create: bool = True) -> None:
+        self.root = Path(root)
+        mark = self.root / _MARK
+        if not mark.exists():
+            self._make(create)
+        self._check(mark)
+
+    # -- steps -----------------------------------------------------------------------------------------
+
+    def has(self, key: str) -> bool:
+        """Whether the step is there, whole; a folder that a broken disk cut short counts as absent."""
+        try:
+            record = self.record(key)
+        except StoreError as error:
+            if isinstance(error.__cause__, OSError | ValueError):
+                return False
+            raise
+        return all((self.path(key) / name).is_file() for name in record.files)
+
+    def record(self, key: str) -> Record:
+        """The step's record; StoreError if there is none, or if it was altered."""
+        path = self.path(key) / _RECORD
+        try:
+            return records.from_json(path.read_text(encoding="utf-8"), source=str(path))
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"the record of step {key!r}", f"{path} is not there or cut off", "run the study (again)"
+            ) from error
+
+    def path(self, key: str) -> Path:
+        """The folder of a finished step."""
+        return self.root / "steps" / key
+
+    def file(self, key: str, name: str) -> Path:
+        """The path of a step's file, once its sha256 is that of the record; else StoreError."""
+        path = self.path(key) / name
+        expected = self.record(key).files.get(name)
+        if expected is None or not path.is_file():
+            raise StoreError(f"file {name!r} of step {key!r}", "it is not there", "run the study again")
+        if _sha256(path) != expected:
+            raise StoreError(
+                f"file {name!r} of step {key!r}",
+                "its contents do not match their sha256: it was altered",
+                f"delete {self.path(key)} and run the study again",
+            )
+        return path
+
+    def commit(self, record: Record, scratch: Path | None = None) -> Record:
+        """The record as kept, with the hashes of the files in `scratch`, which becomes the step's folder."""
+        scratch = scratch or self.scratch(record.key)
+        files = {p.name: _sha256(p) for p in sorted(scratch.iterdir()) if p.name != _RECORD}
+        record = replace(record, files=files)
+        (scratch / _RECORD).write_text(records.to_json(record), encoding="utf-8")
+        for path in scratch.iterdir():
+            _sync(path)
+        _sync(scratch)
+        self._clear_wreck(record.key)
+        os.rename(scratch, self.path(record.key))
+        _sync(self.root / "steps")
+        shutil.rmtree(self.root / "partial" / record.key, ignore_errors=True)
+        self._failure(record.key).unlink(missing_ok=True)
+        return record
+
+    def claim(self, key: str) -> Claim | None:
+        """The right to do the step, or None while another process has it."""
+        import fcntl  # not on every platform, and only those who work need it
+
+        path = self.root / "locks" / key
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            if _inode(path) == os.fstat(descriptor).st_ino:
+                return Claim(descriptor, path)
+            os.close(descriptor)  # the one who held it removed it meanwhile: take the new file
+
+    def scratch(self, key: str) -> Path:
+        """A new empty folder to do a claimed step in; what dead workers left of that step is removed."""
+        for remains in (self.root / "scratch").glob(f"{key}-*"):
+            shutil.rmtree(remains, ignore_errors=True)
+        return Path(tempfile.mkdtemp(prefix=f"{key}-", dir=self.root / "scratch"))
+
+    def partial(self, key: str) -> Path:
+        """The folder for a step's checkpoint, which a rerun of the step finds again."""
+        path = self.root / "partial" / key
+        path.mkdir(exist_ok=True)
+        return path
+
+    # -- failures, studies, looking around -------------------------------------------------------------
+
+    def fail(self, failure: Failure) -> None:
+        """Note that a step failed."""
+        _write(self._failure(failure.key), asdict(failure))
+
+    def failed(self, key: str) -> Failure | None:
+        """Why the step failed, or None if it did not."""
+        try:
+            return Failure(**json.loads(self._failure(key).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def save_study(self, name: str, spec: Mapping[str, Any]) -> None:
+        """Keep a study's spec (plain data) under its name."""
+        _write(self.root / "studies" / f"{name}.json", dict(spec))
+
+    def study(self, name: str) -> dict[str, Any]:
+        """The spec of a study that ran here, as plain data; StoreError names those there are."""
+        path = self.root / "studies" / f"{name}.json"
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            known = self.studies()
+            raise StoreError(
+                f"study {name!r} in {self.root}",
+                f"it did not run here{nearest(name, known)}",
+                f"choose one of: {', '.join(known) or 'none yet'}",
+            ) from None
+
+    def studies(self) -> tuple[str, ...]:
+        """The names of the studies that ran here, in order."""
+        return tuple(sorted(p.stem for p in (self.root / "studies").glob("*.json")))
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all finished steps, in order."""
+        return (p.name for p in sorted((self.root / "steps").iterdir()) if (p / _RECORD).is_file())
+
+    def failures(self) -> list[Failure]:
+        """All noted failures, by key."""
+        found = [self.failed(p.stem) for p in sorted((self.root / "failed").glob("*.json"))]
+        return [failure for failure in found if failure]
+
+    def running(self) -> list[str]:
+        """The keys of steps that some process is doing now."""
+        keys = sorted(p.name for p in (self.root / "locks").iterdir())
+        return [key for key in keys if not self._free(key)]
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _make(self, create: bool) -> None:
+        inside = self.root.iterdir() if self.root.is_dir() else ()
+        if self.root.is_file() or any(_MARK not in path.name for path in inside):
+            raise StoreError(
+                f"a store at {self.root}",
+                "something else is there",
+                "name a new folder, or one that is a store",
+            )
+        if not create:
+            raise StoreError(f"a store at {self.root}", "there is none", "run a study there, or name another")
+        self.root.mkdir(parents=True, exist_ok=True)
+        _write(self.root / _MARK, {"store": "prunery", "version": VERSION})
+
+    def _check(self, mark: Path) -> None:
+        try:
+            data = json.loads(mark.read_text(encoding="utf-8"))
+            version = data["version"] if data["store"] == "prunery" else None
+        except (OSError, ValueError, KeyError, TypeError):
+            version = None
+        if version != VERSION:
+            raise StoreError(
+                f"a store at {self.root}",
+                f"its {_MARK} says version {version!r}, this prunery reads {VERSION}",
+                "use the prunery that wrote it, or another folder",
+            )
+        for folder in _FOLDERS:
+            (self.root / folder).mkdir(exist_ok=True)
+
+    def _failure(self, key: str) -> Path:
+        return self.root / "failed" / f"{key}.json"
+
+    def _free(self, key: str) -> bool:
+        claim = self.claim(key)
+        if claim:
+            claim.release()
+        return claim is not None
+
+    def _clear_wreck(self, key: str) -> None:
+        if self.path(key).exists():
+            wreck = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=self.root / "scratch"))
+            os.rename(self.path(key), wreck / "wreck")
+            shutil.rmtree(wreck, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, data: Mapping[str, Any]) -> None:
+    """Whole or not at all: written beside, then renamed."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(records.plain(data), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _sync(beside)
+    os.replace(beside, path)
