@@ -1,0 +1,141 @@
+"""Decoded sets on disk: one file each, with its sha256 beside it, written whole or not at all.
+
+    <cache>/sets-1/mnist-<key>.safetensors          pixels, labels, statistics, revision
+    <cache>/sets-1/mnist-<key>.safetensors.sha256   as `sha256sum` writes it
+    <cache>/sets-1/seen/<stamp>                     the key of files that were hashed before
+
+The key is a hash of the source files. The sha256 is checked on every read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from prunery.data.images import Images, ImageSet
+from prunery.data.names import Facts
+from prunery.data.sources import Source, digest_of, hashes, stamp
+from prunery.errors import DataError
+
+log = logging.getLogger(__name__)
+
+VARIABLE = "PRUNERY_CACHE"
+_FOLDER = "sets-1"  # bump the number when decoding changes its meaning
+_ABANDONED = 3600  # seconds after which a temporary file belongs to nobody
+
+
+def root(cache_dir: str | Path | None = None) -> Path:
+    """The cache folder: the argument, PRUNERY_CACHE, $XDG_CACHE_HOME/prunery or ~/.cache/prunery."""
+    if cache_dir is not None:
+        return Path(cache_dir)
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prunery"
+
+
+def key_of(facts: Facts, source: Source, folder: Path) -> str:
+    """The key of these source files; they are read only if they changed since they were last hashed."""
+    seen = folder / _FOLDER / "seen" / stamp(facts, source)
+    if seen.is_file() and re.fullmatch(r"[0-9a-f]{16}", known := seen.read_text().strip()):
+        return known
+    parts = [facts.name, str(facts.shape), facts.label, *hashes(source)]
+    key = hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
+    try:
+        _write(seen, lambda temporary: temporary.write_text(key))
+    except (
+        OSError
+    ) as error:  # a cache that can only be read still serves; the files are hashed again next time
+        log.debug("cannot note the hash of %s: %s", facts.name, error)
+    return key
+
+
+def file_of(facts: Facts, key: str, folder: Path) -> Path:
+    """Where the set with this key lies, if it is there."""
+    return folder / _FOLDER / f"{facts.name}-{key}.safetensors"
+
+
+def kept(facts: Facts, folder: Path) -> list[Path]:
+    """All decoded copies of a set, whatever source they came from; sorted, so that the choice is stable."""
+    form = re.compile(rf"{re.escape(facts.name)}-[0-9a-f]{{16}}\.safetensors")
+    return sorted(path for path in (folder / _FOLDER).glob("*.safetensors") if form.fullmatch(path.name))
+
+
+def load(path: Path) -> ImageSet:
+    """The set in a cache file; DataError if a byte of it differs from what was written."""
+    try:
+        data, stated = path.read_bytes(), _beside(path).read_text().split(" ")[0]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the cached set {path}", f"it cannot be read ({error})", "delete it") from error
+    if hashlib.sha256(data).hexdigest() != stated:
+        raise DataError(
+            f"the cached set {path}",
+            f"it was altered or cut: its sha256 is not the one in {_beside(path).name}",
+            "delete it, and load the set again from its source",
+        )
+    tensors = safetensors.torch.load(data)
+    facts = json.loads(tensors.pop("facts").numpy().tobytes())
+    train, test = (Images(tensors[f"{split}_x"], tensors[f"{split}_y"]) for split in ("train", "test"))
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+    return ImageSet(train=train, test=test, **fields)
+
+
+def check_writable(folder: Path) -> None:
+    """Nothing, if a set can be written below this folder; else DataError, before the work of decoding."""
+    try:
+        (folder / _FOLDER).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder / _FOLDER).close()
+    except OSError as error:
+        raise DataError(
+            f"the cache folder {folder}",
+            f"it cannot be written ({error.strerror or error})",
+            f"set {VARIABLE} to a folder that can be",
+        ) from error
+
+
+def save(image_set: ImageSet, path: Path) -> None:
+    """Writes the set and its sha256; a reader sees the whole file or none."""
+    about = {k: v for k, v in vars(image_set).items() if k not in ("train", "test")}
+    facts = torch.frombuffer(bytearray(json.dumps(about).encode()), dtype=torch.uint8)
+    tensors = {"facts": facts}
+    for split, images in (("train", image_set.train), ("test", image_set.test)):
+        tensors |= {f"{split}_x": images.x, f"{split}_y": images.y}
+    _tidy(path.parent)
+    _write(path, lambda temporary: safetensors.torch.save_file(tensors, temporary))
+    digest = digest_of(path)
+    _write(_beside(path), lambda temporary: temporary.write_text(f"{digest}  {path.name}\n"))
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what a killed process left half-written."""
+    for path in folder.glob("*.tmp"):
+        with contextlib.suppress(OSError):  # another process may have removed it
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()

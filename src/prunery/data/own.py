@@ -1,0 +1,158 @@
+"""Image sets from a user's own tensors or map-style datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prunery.data.images import Images, ImageSet, image_set
+from prunery.errors import DataError
+
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_SCALE = "give uint8, or float in [0, 1], not yet normalised: that is done when batches are made"
+
+
+def from_tensors(
+    x: Any,
+    y: Any,
+    test_x: Any,
+    test_y: Any,
+    *,
+    name: str = "own",
+    classes: int | None = None,
+    class_names: Sequence[str] = (),
+) -> ImageSet:
+    """The set of these tensors (or arrays): images (n, C, H, W) or (n, H, W), labels (n,).
+
+    Images are uint8, or float in [0, 1], which is rounded to the nearest of 256 levels; uint8 tensors are
+    shared, not copied. Labels are integers in 0..classes-1; `classes` is by default the number of
+    `class_names`, or else the largest label plus 1.
+
+    DataError: other types, shapes or ranges, or a split without images.
+    """
+    train, test = _images("train", x, y), _images("test", test_x, test_y)
+    if train.x.shape[1:] != test.x.shape[1:]:
+        raise DataError(
+            f"the data set {name!r}",
+            f"train images are {tuple(train.x.shape[1:])} and test images {tuple(test.x.shape[1:])}",
+            "give both in one shape (C, H, W)",
+        )
+    names = _names(train, test, classes, class_names)
+    return image_set(name, train, test, class_names=names, revision="given")
+
+
+def from_dataset(
+    train: Any,
+    test: Any,
+    *,
+    name: str = "own",
+    image: str = "image",
+    label: str = "label",
+    classes: int | None = None,
+    class_names: Sequence[str] = (),
+) -> ImageSet:
+    """The set of two map-style datasets (`len(d)`, `d[i]`), read once from first to last.
+
+    An item is a pair (image, label), or a mapping with the keys `image` and `label`. An image is a PIL
+    image, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W); its values as in `from_tensors`.
+
+    DataError: an item of another form, or images of different sizes.
+    """
+    pairs = [_stacked(split, part, image, label) for split, part in (("train", train), ("test", test))]
+    (x, y), (test_x, test_y) = pairs
+    return from_tensors(x, y, test_x, test_y, name=name, classes=classes, class_names=class_names)
+
+
+def _images(split: str, x: Any, y: Any) -> Images:
+    pixels, labels = _pixels(split, torch.as_tensor(x)), torch.as_tensor(y)
+    if labels.dtype not in _INTEGERS or labels.dim() != 1:
+        found = f"they are {labels.dtype} of shape {tuple(labels.shape)}"
+        raise DataError(f"the {split} labels", found, "give one integer per image, shape (n,)")
+    if len(labels) != len(pixels) or not len(pixels):
+        found = f"there are {len(labels)} labels for {len(pixels)} images"
+        raise DataError(f"the {split} split", found, "give as many labels as images, and at least one")
+    return Images(pixels, labels.detach().cpu().long())
+
+
+def _pixels(split: str, x: Tensor) -> Tensor:
+    if x.dim() not in (3, 4):
+        found = f"they have the shape {tuple(x.shape)}"
+        raise DataError(f"the {split} images", found, "give the shape (n, C, H, W) or (n, H, W)")
+    x = x.detach().cpu().contiguous()
+    x = x if x.dim() == 4 else x.unsqueeze(1)
+    if x.dtype == torch.uint8:
+        return x
+    if not x.dtype.is_floating_point:
+        raise DataError(f"the {split} images", f"they are {x.dtype}", _SCALE)
+    if x.numel() and not (x.min() >= 0 and x.max() <= 1):  # also true of NaN
+        found = f"their values lie in [{float(x.min()):g}, {float(x.max()):g}]"
+        raise DataError(f"the {split} images", found, _SCALE)
+    return (x.float() * 255).round().to(torch.uint8)
+
+
+def _names(train: Images, test: Images, classes: int | None, names: Sequence[str]) -> tuple[str, ...]:
+    low = min(int(train.y.min()), int(test.y.min()))
+    high = max(int(train.y.max()), int(test.y.max()))
+    count = classes or len(names) or high + 1
+    if low < 0 or high >= count:
+        found = f"they lie in {low}..{high}, and there are {count} classes"
+        raise DataError("the labels", found, f"number the classes 0..{count - 1}, or give `classes`")
+    if names and len(names) != count:
+        raise DataError(
+            "the class names", f"there are {len(names)} for {count} classes", "give one per class"
+        )
+    return tuple(names) or tuple(map(str, range(count)))
+
+
+def _stacked(split: str, dataset: Any, image: str, label: str) -> tuple[Tensor, Tensor]:
+    images, labels = [], []
+    for row in range(len(dataset)):
+        what = f"item {row} of the {split} dataset"
+        x, y = _pair(what, dataset[row], image, label)
+        images.append(_tensor(what, x))
+        if images[-1].shape != images[0].shape or images[-1].dtype != images[0].dtype:
+            found = f"its image is {_form(images[-1])}, that of item 0 is {_form(images[0])}"
+            raise DataError(what, found, "bring all images to one shape and type first")
+        labels.append(_label(what, y))
+    if not images:
+        raise DataError(f"the {split} dataset", "it has no items", "give at least one")
+    return torch.stack(images), torch.tensor(labels)
+
+
+def _pair(what: str, item: Any, image: str, label: str) -> tuple[Any, Any]:
+    if isinstance(item, Mapping):
+        if image not in item or label not in item:
+            found = f"it has the keys {', '.join(map(repr, item))}"
+            raise DataError(what, found, f"name them with image= and label= (now {image!r} and {label!r})")
+        return item[image], item[label]
+    if isinstance(item, tuple | list) and len(item) == 2:
+        return item[0], item[1]
+    raise DataError(what, f"it is a {type(item).__name__}", "return a pair (image, label), or a mapping")
+
+
+def _tensor(what: str, image: Any) -> Tensor:
+    """The image as a tensor (H, W) or (C, H, W)."""
+    if isinstance(image, Tensor):
+        return image.detach().cpu()
+    if hasattr(image, "mode") and image.mode not in ("L", "RGB"):
+        found = f"its image has the mode {image.mode!r}"
+        raise DataError(what, found, "convert it to 'L' (grey) or 'RGB' first")
+    array = np.array(image)
+    return torch.from_numpy(array if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def _label(what: str, label: Any) -> int:
+    try:
+        if int(label) == label:
+            return int(label)
+    except (TypeError, ValueError):
+        pass
+    raise DataError(what, f"its label is {label!r}", "give an integer")
+
+
+def _form(image: Tensor) -> str:
+    return f"{image.dtype} {tuple(image.shape)}"
