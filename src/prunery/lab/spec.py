@@ -1,0 +1,202 @@
+"""A study as frozen plain data: a task, methods, sparsities, seeds. No torch, no disk beyond the spec's file.
+
+`load` reads one from a YAML file, a named study or a Python function; whatever is wrong in it is said at
+once, before anything is computed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from prunery.core.criteria import criterion
+from prunery.core.sparsity import parse
+from prunery.core.units import granularity
+from prunery.errors import PruneryError, SparsityError, SpecError
+from prunery.lab import source as sources
+from prunery.lab.method import Method, Sparsities, Task, distinct
+from prunery.lab.problems import Place, Problem, of_validation, spec_error
+from prunery.train.settings import Training, merged
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+def _seeds(value: Any) -> tuple[int, ...]:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return tuple(range(value))
+    if isinstance(value, list | tuple) and all(type(seed) is int and seed >= 0 for seed in value):
+        return distinct(tuple(value))
+    raise SpecError(
+        f"seeds {value!r}",
+        "they are neither a number of seeds nor a list of whole numbers",
+        "write 3 for the seeds 0, 1, 2, or a list such as [0, 1, 2]",
+    )
+
+
+def _version(value: Any) -> int:
+    if type(value) is not int or value != 1:
+        raise SpecError(f"a spec of version {value!r}", "this prunery reads version 1", "write version: 1")
+    return value
+
+
+class Spec(BaseModel):
+    """A study: which methods, at which sparsities, on which task, with which seeds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    version: Annotated[Literal[1], BeforeValidator(_version)] = 1
+    """The version of this format."""
+    name: str = Field(pattern=_NAME, max_length=80)
+    """The study's name in the store and in reports; by default the file's."""
+    task: Task
+    """What is trained, on what, and how."""
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)]
+    """The ways of pruning that are compared."""
+    sparsities: Sparsities
+    """How much is removed: 0.9, '90%', '10x', 'density=0.1' or 'compression=1'."""
+    seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds)]
+    """How many repetitions (seeds 0, 1, ...), or their seeds."""
+    threads: int = Field(default=1, ge=1, strict=True)
+    """Processor threads of each step; part of what a result depends on."""
+
+    def sparsities_of(self, method: Method) -> tuple[float, ...]:
+        """The sparsities at which a method of this study is measured."""
+        return method.sparsities or self.sparsities
+
+    def training_of(self, method: Method) -> Training:
+        """The training of a method's recovery."""
+        return merged(self.task.training, method.after_cut().training)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Spec:
+        methods = list(enumerate(self.methods))
+        problems = [*_cross(methods, self.task.training, self.sparsities)]
+        if problems:
+            raise ProblemsError(problems)
+        return self
+
+
+class ProblemsError(ValueError):
+    """What only shows when the parts of a spec are seen together."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+def load(source: str, overrides: Sequence[str] = ()) -> Spec:
+    """The spec from a YAML path, `study:NAME` or `file.py:function`, with `a.b=value` overrides applied.
+
+    Raises SpecError that names every problem as `file: path.in.spec: message`.
+    """
+    try:
+        data, label = sources.read(source)
+    except ValidationError as error:
+        raise spec_error(source, _problems(error)) from None
+    if isinstance(data, Spec):
+        if not overrides:
+            return data
+        data = plain(data)
+    if not isinstance(data, Mapping):
+        raise SpecError(
+            label, f"a spec is a mapping, this is {type(data).__name__}", "write 'task:', 'methods:', ..."
+        )
+    data = {"name": sources.stem(source), **data}
+    return of(sources.overridden(data, overrides), source=label)
+
+
+def of(data: Mapping[str, Any], *, source: str = "spec") -> Spec:
+    """The spec that plain data spell (what `plain` gave, or a parsed file); SpecError names every problem."""
+    try:
+        return Spec.model_validate(dict(data))
+    except ValidationError as error:
+        problems = [p for p in _problems(error) if str(p)]
+        seen = {str(p) for p in problems}
+        problems += [p for p in _cross_of(data) if str(p) not in seen]
+        raise spec_error(source, problems) from None
+
+
+def plain(spec: Spec) -> dict[str, Any]:
+    """The spec as plain data that JSON and YAML can hold; `of` reads it back to an equal spec."""
+    return spec.model_dump(mode="json", exclude_none=True)
+
+
+def _problems(error: ValidationError) -> list[Problem]:
+    raised = [e.get("ctx", {}).get("error") for e in error.errors()]
+    together = [p for e in raised if isinstance(e, ProblemsError) for p in e.problems]
+    return together or of_validation(error, Spec)
+
+
+def _cross_of(data: Mapping[str, Any]) -> list[Problem]:
+    """What the sound parts of a spec say together when other parts of it are wrong."""
+    entries = data.get("methods")
+    methods = [(i, _sound(Method, m)) for i, m in enumerate(entries if isinstance(entries, list) else [])]
+    task = data.get("task")
+    training = _sound(Training, task.get("training") if isinstance(task, Mapping) else None)
+    asked = data.get("sparsities")
+    sparsities = [_parsed(s) for s in (asked if isinstance(asked, list) else [])]
+    sound = [(i, m) for i, m in methods if m is not None]
+    return list(_cross(sound, training, [s for s in sparsities if s is not None]))
+
+
+def _parsed(value: Any) -> float | None:
+    try:
+        return parse(value)
+    except SparsityError:
+        return None
+
+
+def _sound(schema: Any, data: Any) -> Any:
+    try:
+        return schema.model_validate(data)
+    except ValidationError:
+        return None
+
+
+def _cross(
+    methods: Sequence[tuple[int, Method]], training: Training | None, sparsities: Sequence[float]
+) -> Iterator[Problem]:
+    """Names that stand twice, floors above the budget, schedules and trainings that cannot be."""
+    count = Counter(method.name for _, method in methods)
+    for i, method in methods:
+        place: Place = ("methods", i)
+        if count[method.name] > 1:
+            what = f"the method name {method.name!r}"
+            yield Problem(place, what, "two methods have it", "give each a 'name' of its own")
+        yield from _norm_problem(place, method)
+        for sparsity in method.sparsities or sparsities:
+            yield from _floor_problem(place, method, sparsity)
+            yield from _raised((*place, "schedule"), method.levels, sparsity)
+        if training is not None:
+            overrides = method.after_cut().training
+            yield from _raised((*place, "recovery", "training"), merged, training, overrides)
+
+
+def _floor_problem(place: Place, method: Method, sparsity: float) -> Iterator[Problem]:
+    if method.floor > 1 - sparsity + 1e-12:
+        yield Problem(
+            (*place, "floor"),
+            f"a floor of {method.floor:g} in every layer",
+            f"sparsity {sparsity:g} leaves a density of {1 - sparsity:g} in all",
+            "lower the floor or the sparsity",
+        )
+
+
+def _norm_problem(place: Place, method: Method) -> Iterator[Problem]:
+    norm = granularity.bind(method.granularity).options.get("norm")
+    if criterion[method.criterion.name].facts.get("signed") and norm == "l2":
+        what = f"norm 'l2' with criterion {method.criterion.name!r}"
+        found = "its scores are signed, and squares lose the sign"
+        yield Problem((*place, "granularity"), what, found, "use norm 'l1', which sums them")
+
+
+def _raised(place: Place, call: Callable[..., Any], *args: Any) -> Iterator[Problem]:
+    try:
+        call(*args)
+    except PruneryError as error:
+        yield Problem.of(place, error)
+    except (TypeError, ValueError) as error:
+        yield Problem(place, "its options", str(error), "correct them")

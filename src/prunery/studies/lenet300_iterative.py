@@ -1,0 +1,36 @@
+"""How far can LeNet-300-100 be pruned on MNIST by iterative magnitude pruning with fine-tuning?"""
+
+from __future__ import annotations
+
+from prunery.lab.spec import Spec, of
+from prunery.studies.table import study
+
+_LEVELS = ["50%", "70%", "80%", "90%", "95%", "97%", "98%", "98.5%", "99%"]
+
+
+@study.add(name="lenet300-iterative")
+def lenet300_iterative() -> Spec:
+    """Cuts to each level in turn, fine-tuned after each; no augmentation; five seeds."""
+    training = {
+        "epochs": 10,
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "weight_decay": 1e-4,
+        "schedule": "cosine",
+        "batch": 128,
+    }
+    method = {
+        "name": "magnitude, iterative",
+        "criterion": "magnitude",
+        "schedule": {"name": "iterative", "levels": _LEVELS},
+        "recovery": {"name": "finetune", "training": {"epochs": 8, "learning_rate": 0.05}},
+    }
+    return of(
+        {
+            "name": "lenet300-iterative",
+            "task": {"model": "lenet300", "data": "mnist", "training": training},
+            "methods": [method],
+            "sparsities": _LEVELS,
+            "seeds": 5,
+        }
+    )
