@@ -59,6 +59,7 @@ class Bound:
     options: Mapping[str, Any]
 
     def __call__(self, *args: Any, **context: Any) -> Any:
+        """Return the row's function of `args`, under these options."""
         return self.row.function(*args, **context, **self.options)
 
     @property
@@ -85,7 +86,7 @@ class Table:
         self._rows: dict[str, Row] = {}
 
     def add(self, **facts: Any) -> Callable[[F], F]:
-        """A decorator that enters a function under its own name (or `name=`), with its facts."""
+        """Return a decorator that enters a function under its own name (or `name=`), with its facts."""
 
         def enter(function: F) -> F:
             name = facts.get("name", function.__name__.rstrip("_"))

@@ -1,0 +1,59 @@
+"""Prunery: prune PyTorch networks, compare ways of pruning under one honest protocol, ship what is left.
+
+Importing this package does not import torch; the first use of a name does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prunery.core.criteria import criterion
+    from prunery.core.masks import Masks
+    from prunery.core.schedule import schedule
+    from prunery.core.scope import scope
+    from prunery.core.step import prune
+    from prunery.core.units import granularity, prunable
+    from prunery.errors import EmptyLayerWarning, PruneryError, PruneryWarning
+    from prunery.measure.cost import cost
+
+__all__ = [
+    "EmptyLayerWarning",
+    "Masks",
+    "PruneryError",
+    "PruneryWarning",
+    "cost",
+    "criterion",
+    "granularity",
+    "prunable",
+    "prune",
+    "schedule",
+    "scope",
+]
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "EmptyLayerWarning": "errors",
+    "Masks": "core.masks",
+    "PruneryError": "errors",
+    "PruneryWarning": "errors",
+    "cost": "measure.cost",
+    "criterion": "core.criteria",
+    "granularity": "core.units",
+    "prunable": "core.units",
+    "prune": "core.step",
+    "schedule": "core.schedule",
+    "scope": "core.scope",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'prunery' has no attribute {name!r}")
+    return getattr(import_module(f"prunery.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

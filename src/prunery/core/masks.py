@@ -1,0 +1,244 @@
+"""Masks beside an ordinary model: a mapping from parameter name to a bool tensor, True = kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from prunery.core.units import prunable
+from prunery.errors import MasksError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FORMAT = "prunery-masks-1"
+_INTEGER = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_PIECE = 1 << 15  # as in scope.py: the largest that torch runs on one thread
+_WRAPPERS = ("_orig_mod.", "module.")  # torch.compile, DataParallel
+
+
+@dataclass(frozen=True)
+class LayerMask:
+    """What is left of one layer, in weights and in units (a filter is a unit of many weights)."""
+
+    name: str
+    shape: tuple[int, ...]
+    kept: int
+    total: int
+    units_kept: int
+    units_total: int
+
+    @property
+    def sparsity(self) -> float:
+        """Removed weights / all weights of this layer."""
+        return 1 - self.kept / self.total
+
+
+class Masks(Mapping[str, Tensor]):
+    """Masks of a model's parameters; immutable.
+
+    masks: bool tensors shaped like their parameters. uncounted: names that follow a removed unit (a bias, a
+    batch norm's scale) and are masked without counting. units: (kept, total) units per counted name, where
+    these are not single weights.
+    """
+
+    def __init__(
+        self,
+        masks: Mapping[str, Tensor],
+        *,
+        uncounted: Sequence[str] = (),
+        units: Mapping[str, tuple[int, int]] | None = None,
+    ) -> None:
+        self._masks = dict(masks)
+        self.uncounted = frozenset(uncounted)
+        self.units = dict(units or {})
+        self._kept: dict[str, int] = {}
+        for name, mask in self._masks.items():
+            if mask.dtype is not torch.bool:
+                raise MasksError(
+                    f"a mask for {name!r}", f"it is {mask.dtype}", "give bool tensors, True = kept"
+                )
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._masks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._masks)
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __repr__(self) -> str:
+        return f"Masks({self.kept} of {self.total} weights kept, sparsity {self.sparsity:.6g})"
+
+    @property
+    def kept(self) -> int:
+        """Weights kept."""
+        return sum(layer.kept for layer in self.layers())
+
+    @property
+    def total(self) -> int:
+        """Prunable weights, kept or not."""
+        return sum(self._masks[name].numel() for name in self._counted())
+
+    @property
+    def sparsity(self) -> float:
+        """Removed prunable weights / all prunable weights."""
+        return 1 - self.kept / self.total if self.total else 0.0
+
+    def layers(self) -> list[LayerMask]:
+        """Per counted parameter: name, shape, weights kept and in total, units kept and in total."""
+        rows = []
+        for name in self._counted():
+            mask = self._masks[name]
+            kept = self._kept.setdefault(name, int(mask.count_nonzero()))
+            units = self.units.get(name, (kept, mask.numel()))
+            rows.append(LayerMask(name, tuple(mask.shape), kept, mask.numel(), *units))
+        return rows
+
+    def _counted(self) -> list[str]:
+        return [name for name in self._masks if name not in self.uncounted]
+
+    def apply_(self, model: nn.Module) -> None:
+        """Set every removed weight of `model` to exactly 0, NaN and infinite ones too."""
+        self.check(model)
+        with torch.no_grad():
+            for name, mask in self._masks.items():
+                clear_(parameter_of(model, name), mask)
+
+    def check(self, model: nn.Module) -> None:
+        """Raise MasksError unless each mask has a parameter of its name and shape in `model`."""
+        for name, mask in self._masks.items():
+            parameter = parameter_of(model, name)
+            if parameter.shape != mask.shape:
+                raise MasksError(
+                    f"the mask of {name!r} {tuple(mask.shape)}",
+                    f"the parameter has shape {tuple(parameter.shape)}",
+                    "use the masks with the model that they were made for",
+                )
+
+    def enforce(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> AbstractContextManager[None]:
+        """A context in which any training loop keeps `model` sparse; see `prunery.core.enforce`."""
+        from prunery.core.enforce import enforced
+
+        self.check(model)
+        return enforced({n: bits_of(parameter_of(model, n), m) for n, m in self.items()}, optimizer, model)
+
+    def to(self, device: torch.device | str) -> Masks:
+        """The same masks on another device."""
+        return Masks(
+            {n: m.to(device) for n, m in self.items()}, uncounted=tuple(self.uncounted), units=self.units
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the masks, one bit a weight, to a file without pickle; whole or not at all."""
+        from safetensors.torch import save
+
+        packed = {name: _packed(mask) for name, mask in self.items()}
+        about = {
+            "shapes": {name: list(mask.shape) for name, mask in self.items()},
+            "uncounted": sorted(self.uncounted),
+            "units": self.units,
+        }
+        data = save(packed, metadata={"format": _FORMAT, "about": json.dumps(about)})
+        target = Path(path)
+        part = target.with_name(f"{target.name}.{os.getpid()}.part")
+        try:
+            part.write_bytes(data)
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Masks:
+        """The masks that `save` wrote, on the CPU. Raises MasksError for anything else."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(os.fspath(path), framework="pt") as file:
+                found = file.metadata() or {}
+                if found.get("format") != _FORMAT:
+                    raise MasksError(
+                        f"masks from {path}", "the file holds something else", "give Masks.save's file"
+                    )
+                about = json.loads(found["about"])
+                masks = {name: _unpacked(file.get_tensor(name), s) for name, s in about["shapes"].items()}
+        except (SafetensorError, OSError, ValueError) as problem:
+            if isinstance(problem, MasksError):
+                raise
+            raise MasksError(
+                f"masks from {path}", str(problem), "give a whole file that Masks.save wrote"
+            ) from problem
+        units = {name: (kept, total) for name, (kept, total) in about["units"].items()}
+        return Masks(masks, uncounted=about["uncounted"], units=units)
+
+    @staticmethod
+    def of(model: nn.Module, exclude: Sequence[str] = ()) -> Masks:
+        """The zero pattern of the prunable weights of `model`."""
+        return Masks({layer.name: layer.parameter.detach() != 0 for layer in prunable(model, exclude)})
+
+
+def _packed(mask: Tensor) -> Tensor:
+    import numpy as np
+
+    return torch.from_numpy(np.packbits(mask.reshape(-1).cpu().numpy()))
+
+
+def _unpacked(packed: Tensor, shape: Sequence[int]) -> Tensor:
+    import numpy as np
+
+    count = int(np.prod(shape, dtype=np.int64))
+    return torch.from_numpy(np.unpackbits(packed.numpy(), count=count).astype(bool)).reshape(tuple(shape))
+
+
+def bits_of(parameter: Tensor, mask: Tensor) -> Tensor:
+    """The mask as integers of the parameter's element size, -1 where kept and 0 where removed.
+
+    A mask acts as a bitwise AND on the float's bits: as fast as multiplying by a float mask and, unlike it,
+    it turns NaN and infinity into 0 as well. The bits lie in memory as the parameter does (channels last
+    too), so that the two are walked together.
+    """
+    integer = _INTEGER[parameter.element_size()]
+    bits = torch.empty_like(parameter, dtype=integer, requires_grad=False)
+    return bits.copy_(mask).neg_()
+
+
+def and_(values: Tensor, bits: Tensor) -> None:
+    """Clear the values whose bits are 0, in place."""
+    if values.element_size() != bits.element_size():  # a gradient in another precision than its weight
+        bits = bits.to(_INTEGER[values.element_size()])
+    values.detach().view(bits.dtype).bitwise_and_(bits)
+
+
+def clear_(parameter: Tensor, mask: Tensor) -> None:
+    """Set the removed weights to exactly 0, piece by piece, so that no copy of the whole mask is made."""
+    mask = mask.to(parameter.device)
+    if not parameter.is_contiguous():
+        return and_(parameter, bits_of(parameter, mask))
+    flat, kept = parameter.detach().view(-1), mask.reshape(-1)
+    for at in range(0, len(flat), _PIECE):
+        values = flat[at : at + _PIECE]
+        and_(values, bits_of(values, kept[at : at + _PIECE]))
+    return None
+
+
+def parameter_of(model: nn.Module, name: str) -> nn.Parameter:
+    """The parameter called `name`, also inside the wrappers of torch.compile and DataParallel."""
+    for prefix in ("", *_WRAPPERS):
+        try:
+            return model.get_parameter(prefix + name)
+        except AttributeError:
+            continue
+    raise MasksError(
+        f"the mask of {name!r}",
+        f"{type(model).__name__} has no parameter of that name",
+        "use the masks with the model that they were made for",
+    )

@@ -1,0 +1,139 @@
+"""What one call of `prune` means: its five choices with their options, and what each of its cuts asks.
+
+All that can be refused without looking at a score is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prunery.core.criteria import criterion as criteria
+from prunery.core.schedule import schedule as schedules
+from prunery.core.scope import Target
+from prunery.core.scope import scope as scopes
+from prunery.core.sparsity import Wanted, parse_wanted
+from prunery.core.units import Layer, UnitSet, unmatched
+from prunery.core.units import granularity as granularities
+from prunery.errors import ChoiceError, PatternError, SparsityError
+from prunery.table import Bound, Choice
+
+Named = str | Mapping[str, Any] | Choice
+
+
+@dataclass(frozen=True)
+class Method:
+    """The choices of one call, bound to their options."""
+
+    criterion: Bound
+    granularity: Bound
+    scope: Bound
+    schedule: Bound
+    floor: float
+
+
+def bind(
+    *,
+    criterion: Named,
+    options: Mapping[str, Any] | None,
+    granularity: Named,
+    scope: Named,
+    schedule: Named | None,
+    rounds: int | None,
+    floor: float,
+    budget: str | None,
+) -> Method:
+    """The choices of a call, checked; ChoiceError or SparsityError says which is wrong."""
+    named = Choice.of(criterion)
+    scored_by = criteria.bind(Choice(named.name, {**named.options, **(options or {})}))
+    units = granularities.bind(granularity)
+    if scored_by.facts.get("signed") and units.options.get("norm") == "l2":
+        raise ChoiceError(
+            f"norm 'l2' with criterion {scored_by.name!r}",
+            "its scores are signed, and squares lose the sign",
+            "use norm 'l1', which sums them",
+        )
+    if not 0 <= floor < 1:
+        raise SparsityError(f"a floor of {floor}", "a floor is a density in [0, 1)", "give, say, floor=0.01")
+    if budget is not None:
+        raise ChoiceError(
+            f"budget {budget!r}",
+            "this version budgets in units only",
+            "leave budget out; masks.layers() and prunery.cost() give weights and MACs",
+        )
+    return Method(scored_by, units, scopes.bind(scope), _schedule(schedule, rounds, scored_by), floor)
+
+
+def _schedule(schedule: Named | None, rounds: int | None, criterion: Bound) -> Bound:
+    """The schedule asked for; else exponential over `rounds`, or over the criterion's own number."""
+    if schedule is None:
+        rounds = criterion.facts.get("rounds", 1) if rounds is None else rounds
+        return schedules.bind("one_shot" if rounds == 1 else Choice("exponential", {"rounds": rounds}))
+    choice = Choice.of(schedule)
+    return schedules.bind(
+        choice if rounds is None else Choice(choice.name, {**choice.options, "rounds": rounds})
+    )
+
+
+def cuts(
+    sparsity: Wanted, method: Method, units: Sequence[UnitSet], masks: Mapping[str, Tensor]
+) -> Iterator[list[Target]]:
+    """The targets of each cut, one per unit set; the last ones are what was asked."""
+    final = _targets(sparsity, [u.layer for u in units])
+    live = {u.layer.name: _live_units(u, masks) for u in units}
+    _check_reach(method, units, final, live)
+    levels = {}
+    for group in {t.group for t in final}:
+        members = [u for u, t in zip(units, final, strict=True) if t.group == group]
+        start = 1 - sum(live[u.layer.name] for u in members) / sum(u.count for u in members)
+        wanted = next(t.sparsity for t in final if t.group == group)
+        levels[group] = method.schedule(wanted, start)
+    rounds = max(map(len, levels.values()))
+    for r in range(rounds):
+        yield [replace(t, sparsity=levels[t.group][min(r, len(levels[t.group]) - 1)]) for t in final]
+
+
+def _check_reach(
+    method: Method, units: Sequence[UnitSet], final: Sequence[Target], live: Mapping[str, int]
+) -> None:
+    """Raise SparsityError where earlier masks already removed more than the target leaves."""
+    for pool in method.scope([u.count for u in units], final):
+        left = sum(live[units[m].layer.name] for m in pool.members)
+        if pool.keep > left:
+            total = sum(units[m].count for m in pool.members)
+            raise SparsityError(
+                f"sparsity {final[pool.members[0]].sparsity:g} in {units[pool.members[0]].layer.name!r} "
+                f"and {len(pool.members) - 1} more layers",
+                f"the masks given already remove {total - left} of {total}",
+                "ask for at least the sparsity that they have",
+            )
+
+
+def _live_units(unit_set: UnitSet, masks: Mapping[str, Tensor]) -> int:
+    member = unit_set.members[0]
+    if member.name not in masks:
+        return unit_set.count
+    return int(member.reduce(masks[member.name], torch.any).count_nonzero())
+
+
+def _targets(sparsity: Wanted, layers: Sequence[Layer]) -> list[Target]:
+    wanted = parse_wanted(sparsity)
+    if isinstance(wanted, float):
+        return [Target("*", wanted) for _ in layers]
+    targets = []
+    for layer in layers:
+        pattern = next((p for p in wanted if layer.matches(p)), "")
+        targets.append(Target(pattern, wanted.get(pattern, 0.0)))
+    for pattern in set(wanted) - {t.group for t in targets}:
+        if not any(layer.matches(pattern) for layer in layers):
+            raise unmatched("sparsity", pattern, layers)
+        raise PatternError(
+            f"sparsity pattern {pattern!r}",
+            "patterns before it take all the layers that it matches",
+            "put the more specific pattern first",
+        )
+    return targets

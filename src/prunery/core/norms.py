@@ -1,0 +1,126 @@
+"""Which normalisation layers follow which prunable layer, channel for channel.
+
+With an example the model is run once and each channel-wise function is watched; without one the graph is
+traced symbolically. A model without batch, group or instance norm needs neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from prunery.core.units import Layer
+from prunery.errors import EvidenceError
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
+
+
+def followers(model: nn.Module, layers: Sequence[Layer], example: Any) -> dict[str, list[str]]:
+    """Per layer name, the scale and shift parameters (one value per filter) of the norms that follow it.
+
+    Raises EvidenceError when the model has norms, no example was given and it cannot be traced.
+    """
+    scales = {name: m for name, m in model.named_modules() if isinstance(m, _NORMS) and m.weight is not None}
+    if not scales:
+        return {}
+    pairs = _traced(model, layers) if example is None else _watched(model, layers, example)
+    found: dict[str, list[str]] = {}
+    for layer_name, norm_name in pairs:
+        names = [f"{norm_name}.weight", f"{norm_name}.bias"] if norm_name in scales else []
+        own = found.setdefault(layer_name, [])
+        own += [name for name in names if name not in own]
+    return found
+
+
+class _Watch(TorchFunctionMode):
+    """Notes which layer's channels a tensor carries, through functions that keep channels apart."""
+
+    def __init__(self, model: nn.Module, layers: Sequence[Layer]) -> None:
+        super().__init__()
+        self.layers = {id(layer.parameter): layer.name for layer in layers}
+        self.norms = {id(m.weight): name for name, m in model.named_modules() if isinstance(m, _NORMS)}
+        self.carried: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept, so that its id stays its own
+        self.pairs: list[tuple[str, str]] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
+        name = next((self.layers[id(t)] for t in tensors if id(t) in self.layers), None)
+        if (
+            name is None
+            and tensors
+            and id(tensors[0]) in self.carried
+            and _keeps_channels(func, tensors[0], output)
+        ):
+            name = self.carried[id(tensors[0])][0]
+            self.pairs += [(name, self.norms[id(t)]) for t in tensors[1:] if id(t) in self.norms]
+        if name is not None and isinstance(output, Tensor):
+            self.carried[id(output)] = (name, output)
+        return output
+
+
+# fmt: off
+_CHANNELWISE = {
+    "batch_norm", "group_norm", "instance_norm", "relu", "relu_", "relu6", "leaky_relu", "gelu", "silu",
+    "mish", "elu", "selu", "hardswish", "hardtanh", "hardsigmoid", "sigmoid", "tanh", "softplus",
+    "dropout", "dropout2d", "alpha_dropout", "identity", "clone", "contiguous", "to", "float", "fn",
+    "boolean_dispatch", "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d",
+    "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
+    "adaptive_max_pool2d",
+}
+# fmt: on
+
+
+def _keeps_channels(func: Any, before: Tensor, after: Any) -> bool:
+    known = getattr(func, "__name__", "") in _CHANNELWISE
+    return known and isinstance(after, Tensor) and before.ndim > 1 and before.shape[1] == after.shape[1]
+
+
+def _watched(model: nn.Module, layers: Sequence[Layer], example: Any) -> list[tuple[str, str]]:
+    from prunery.core.evidence import Question, run_quietly
+
+    with _Watch(model, layers) as watch:
+        run_quietly(Question(model, layers, example=example))
+    pairs: list[tuple[str, str]] = watch.pairs
+    return pairs
+
+
+def _traced(model: nn.Module, layers: Sequence[Layer]) -> list[tuple[str, str]]:
+    try:
+        graph = torch.fx.symbolic_trace(model).graph
+    except Exception as problem:  # whatever the user's forward raises under tracing
+        raise EvidenceError(
+            "granularity 'filter' on a model with normalisation layers",
+            f"no example was given, and the model cannot be traced without one ({type(problem).__name__})",
+            "pass example=, what the model is called with",
+        ) from problem
+    modules: Mapping[str, nn.Module] = dict(model.named_modules())
+    own = {layer.module_name: layer.name for layer in layers}
+    carried: dict[Any, str] = {}
+    pairs: list[tuple[str, str]] = []
+    for node in graph.nodes:
+        if node.op == "call_module" and node.target in own:
+            carried[node] = own[node.target]
+        elif node.args and node.args[0] in carried and _node_keeps_channels(node, modules):
+            carried[node] = carried[node.args[0]]
+            if node.op == "call_module":
+                pairs.append((carried[node], node.target))
+    return pairs
+
+
+def _node_keeps_channels(node: Any, modules: Mapping[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        kind = modules[node.target]
+        plain = type(kind).__module__.startswith("torch.nn.modules.")
+        shape_changing = (nn.Linear, nn.modules.conv._ConvNd, nn.Flatten, nn.Unflatten, nn.PixelShuffle)
+        return plain and not isinstance(kind, shape_changing) and not list(kind.children())
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    return name in _CHANNELWISE or node.target in (functional.max_pool2d, functional.avg_pool2d)

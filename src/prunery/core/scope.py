@@ -1,0 +1,292 @@
+"""Scope: who competes with whom, and how many stay. Selection: exactly that many, on any input.
+
+A scope partitions the unit sets into pools, each with a number of units to keep; `keep_top` finds them.
+The k-th largest score is found without sorting and without a copy of the scores: a sample gives a bracket
+around it, one pass counts what lies above and collects what lies inside (about 1 %), and the answer is the
+right rank of the collected part. If the sample misled, the bracket widens and the pass is repeated, so the
+result is always exact. Scores are produced piece by piece, so they need not exist as a whole.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, gcd, sqrt
+from typing import TYPE_CHECKING, Any
+
+from prunery.errors import ScoreError, SparsityError
+from prunery.table import Table
+
+if TYPE_CHECKING:
+    import torch
+
+scope = Table("scope")
+
+# Units per piece. On a CPU the largest that torch runs on one thread: it fits the cache, and shorter work is
+# slower when shared among threads (by 40 times where the cores are busy).
+_PIECE = {"cpu": 1 << 15}
+_PIECE_ELSEWHERE = 1 << 24  # accelerators want long pieces
+_SAMPLE = 1 << 16
+_RUN = 128  # neighbouring units per sampled run
+_SIGMAS = 8
+
+
+@dataclass(frozen=True)
+class Target:
+    """The sparsity asked of one unit set; sets that share a group (a pattern) may compete."""
+
+    group: str
+    sparsity: float
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Unit sets (by index) that compete, and how many of their units stay."""
+
+    members: tuple[int, ...]
+    keep: int
+
+
+@scope.add(name="global", source="Han et al. 2015; one threshold for the whole network")
+def global_(counts: Sequence[int], targets: Sequence[Target]) -> list[Pool]:
+    """All layers compete: one pool, or one per pattern of a sparsity mapping."""
+    groups: dict[str, list[int]] = {}
+    for index, target in enumerate(targets):
+        groups.setdefault(target.group, []).append(index)
+    return [_pool(members, counts, targets[members[0]].sparsity) for members in groups.values()]
+
+
+@scope.add(source="uniform: the same sparsity in every layer")
+def layer(counts: Sequence[int], targets: Sequence[Target]) -> list[Pool]:
+    """Each layer is a pool of its own."""
+    return [_pool([index], counts, target.sparsity) for index, target in enumerate(targets)]
+
+
+def _pool(members: Sequence[int], counts: Sequence[int], sparsity: float) -> Pool:
+    total = sum(counts[m] for m in members)
+    return Pool(tuple(members), total - round(sparsity * total))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of one unit set: `piece(lo, hi)` gives those of its units lo..hi, shape (hi - lo,).
+
+    live: bool of shape (count,), the units that earlier cuts left; None means all of them.
+    """
+
+    name: str
+    count: int
+    device: torch.device
+    piece: Callable[[int, int], torch.Tensor]
+    live: torch.Tensor | None = None
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """The bounds of consecutive pieces."""
+        step = _PIECE.get(self.device.type, _PIECE_ELSEWHERE)
+        return ((lo, min(lo + step, self.count)) for lo in range(0, self.count, step))
+
+    def of_live(self, lo: int, hi: int) -> Any:
+        """The scores of the live units among lo..hi, as an array of the device's kind."""
+        values = self.piece(lo, hi)
+        return _array(values if self.live is None else values[self.live[lo:hi]])
+
+    @property
+    def live_count(self) -> int:
+        """How many units are live."""
+        return self.count if self.live is None else int(self.live.count_nonzero())
+
+
+def keep(scores: Sequence[Scores], pool: Pool, floor: float = 0.0) -> list[torch.Tensor]:
+    """Which units of the pool stay: for each member a bool tensor of shape (count,); pool.keep in total.
+
+    With a floor, each member first keeps its own best ceil(floor · count), then all others compete.
+    Raises SparsityError if the floors exceed pool.keep, or earlier cuts left too few.
+    """
+    members = [scores[m] for m in pool.members]
+    if not floor:
+        return keep_top(members, pool.keep)
+    share = Fraction(str(floor))  # as written: ceil(0.07 · 100) is 7, not 8
+    least = [ceil(share * s.count) for s in members]
+    if sum(least) > pool.keep:
+        raise SparsityError(
+            f"a floor of {floor} on {len(members)} layers",
+            f"the floors keep {sum(least)} units, the sparsity leaves {pool.keep}",
+            f"lower the floor below {pool.keep / sum(s.count for s in members):.4g} or the sparsity",
+        )
+    safe = [keep_top([s], n)[0] for s, n in zip(members, least, strict=True)]
+    rest = [_without(s, kept) for s, kept in zip(members, safe, strict=True)]
+    others = keep_top(rest, pool.keep - sum(least))
+    return [a | b for a, b in zip(safe, others, strict=True)]
+
+
+def _without(scores: Scores, taken: torch.Tensor) -> Scores:
+    live = ~taken if scores.live is None else scores.live & ~taken
+    return Scores(scores.name, scores.count, scores.device, scores.piece, live)
+
+
+def keep_top(pool: Sequence[Scores], k: int) -> list[torch.Tensor]:
+    """Bool tensors, True for exactly the k live units with the largest scores.
+
+    Ties at the k-th score are shared out over the members in proportion to their ties, and evenly within
+    each, always the same way. Raises ScoreError for NaN, SparsityError if fewer than k units are live.
+    """
+    live = sum(s.live_count for s in pool)
+    if k > live:
+        raise SparsityError(
+            f"{k} units to keep in {_named(pool)}",
+            f"earlier cuts left {live}",
+            "ask for at least the sparsity that the masks already have, in every pool",
+        )
+    threshold, kept_ties, all_ties = _kth_largest(pool, k, live)
+    if kept_ties == all_ties:
+        return [_compared(s, operator.ge, threshold) for s in pool]
+    ties = [sum(int(t.count_nonzero()) for _, _, t in _ties(s, threshold)) for s in pool]
+    kept = [_compared(s, operator.gt, threshold) for s in pool]
+    for s, out, n, r in zip(pool, kept, ties, _shares(ties, kept_ties), strict=True):
+        _add_ties_(out, s, threshold, n, r)
+    return kept
+
+
+def _kth_largest(pool: Sequence[Scores], k: int, live: int) -> tuple[float, int, int]:
+    """The k-th largest live score; how many scores equal to it belong to the top k; how many equal it."""
+    import numpy as np
+
+    sample = np.sort(_sample(pool)) if live > 2 * _SAMPLE else None
+    for sigmas in (_SIGMAS, 8 * _SIGMAS, 64 * _SIGMAS, np.inf):
+        lo, hi = _bracket(sample, k / max(live, 1), sigmas)
+        above, at_hi, inside, at_lo = _count(pool, lo, hi)
+        if above < k <= above + at_hi + inside.size + at_lo:
+            break
+    rank = k - above  # 1-based, among what is not above hi
+    if rank <= at_hi:
+        return hi, rank, at_hi
+    if rank > at_hi + inside.size:
+        return lo, rank - at_hi - inside.size, at_lo
+    place = at_hi + inside.size - rank
+    value = np.partition(inside, place)[place]
+    greater, equal = _how_many(inside > value), _how_many(inside == value)
+    return float(value), rank - at_hi - greater, equal
+
+
+def _sample(pool: Sequence[Scores]) -> Any:
+    """About _SAMPLE live scores: runs of neighbours, evenly spaced over each member."""
+    import numpy as np
+
+    total = sum(s.count for s in pool)
+    taken = []
+    for s in pool:
+        runs = max(1, round(_SAMPLE / _RUN * s.count / total))
+        starts = (i * max(s.count - _RUN, 0) // max(runs - 1, 1) for i in range(runs))
+        taken += [_on_host(s.of_live(at, min(at + _RUN, s.count))) for at in starts]
+    sample = np.concatenate(taken)
+    return sample[sample == sample]  # NaN is found, and named, by the counting pass
+
+
+def _bracket(sample: Any, share: float, sigmas: float) -> tuple[float, float]:
+    """Scores that lie `sigmas` standard errors of the sampled rank around the top `share`."""
+    from math import inf
+
+    if share == 0:
+        return inf, inf
+    if sample is None or sample.size == 0 or sigmas == inf:
+        return -inf, inf
+    margin = sigmas * sqrt(sample.size * share * (1 - share)) + sigmas
+    lo = int(sample.size * (1 - share) - margin)
+    hi = int(sample.size * (1 - share) + margin) + 1
+    return (
+        float(sample[lo]) if lo >= 0 else -inf,
+        float(sample[hi]) if hi < sample.size else inf,
+    )
+
+
+def _count(pool: Sequence[Scores], lo: float, hi: float) -> tuple[int, int, Any, int]:
+    """How many live scores lie above hi and at hi, those inside (lo, hi), and how many lie at lo."""
+    import numpy as np
+
+    above = at_hi = at_lo = 0
+    inside = []
+    for s in pool:
+        for piece in s.pieces():
+            values = s.of_live(*piece)
+            high = values > hi
+            above += _how_many(high)
+            near = _on_host(values[~(high | (values < lo))])  # NaN is neither, so it lands here
+            strictly = near[(near > lo) & (near < hi)]
+            on_hi = _how_many(near == hi)
+            on_lo = _how_many(near == lo) if lo != hi else 0
+            if strictly.size + on_hi + on_lo != near.size:
+                raise _nan(s)
+            inside.append(strictly)
+            at_hi, at_lo = at_hi + on_hi, at_lo + on_lo
+    return above, at_hi, np.concatenate(inside), at_lo
+
+
+def _compared(s: Scores, compare: Callable[[Any, float], Any], threshold: float) -> torch.Tensor:
+    import torch
+
+    kept = torch.empty(s.count, dtype=torch.bool, device=s.device)
+    for lo, hi in s.pieces():
+        _array(kept[lo:hi])[:] = compare(_array(s.piece(lo, hi)), threshold)
+    return kept if s.live is None else kept.logical_and_(s.live)
+
+
+def _ties(s: Scores, threshold: float) -> Iterator[tuple[int, int, torch.Tensor]]:
+    for lo, hi in s.pieces():
+        tied = s.piece(lo, hi) == threshold
+        yield lo, hi, tied if s.live is None else tied & s.live[lo:hi]
+
+
+def _shares(ties: Sequence[int], r: int) -> list[int]:
+    """r divided in proportion to `ties`, by the largest remainders (the first of equals)."""
+    total = sum(ties)
+    shares = [n * r // total for n in ties]
+    order = sorted(range(len(ties)), key=lambda i: (-(ties[i] * r % total), i))
+    for i in order[: r - sum(shares)]:
+        shares[i] += 1
+    return shares
+
+
+def _add_ties_(kept: torch.Tensor, s: Scores, threshold: float, n: int, r: int) -> None:
+    """Keep r of the n tied units: the j-th where j · step mod n < r.
+
+    step is coprime to n, so that this is a permutation and the count is exact; near n / golden ratio, so
+    that the kept ones are spread evenly and in step with no axis of the layer.
+    """
+    import torch
+
+    step = next(a for a in range(max(1, round(n * 0.6180339887)), 2 * n + 2) if gcd(a, n) == 1)
+    seen = 0
+    for lo, hi, tied in _ties(s, threshold):
+        where = tied.nonzero().view(-1)
+        order = torch.arange(seen, seen + len(where), device=s.device) * step % max(n, 1)
+        kept[lo:hi][where[order < r]] = True
+        seen += len(where)
+
+
+def _array(values: torch.Tensor) -> Any:
+    """The values as numpy shares them, where it can: its passes over small pieces are the faster ones."""
+    return values.detach().numpy() if values.device.type == "cpu" else values.detach()
+
+
+def _how_many(true: Any) -> int:
+    import numpy as np
+
+    return int(np.count_nonzero(true) if isinstance(true, np.ndarray) else true.count_nonzero())
+
+
+def _on_host(values: Any) -> Any:
+    return values.cpu().numpy() if hasattr(values, "cpu") else values
+
+
+def _named(pool: Sequence[Scores]) -> str:
+    return f"{pool[0].name!r}" if len(pool) == 1 else f"{len(pool)} layers that compete"
+
+
+def _nan(s: Scores) -> ScoreError:
+    return ScoreError(
+        f"the scores of {s.name!r}",
+        "some are NaN",
+        "look for NaN or infinite weights, inputs or gradients in this layer and before it",
+    )

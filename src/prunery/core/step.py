@@ -1,0 +1,163 @@
+"""Pruning: the five choices put together. Start reading here.
+
+evidence ──criterion──▶ scores ──granularity──▶ unit scores ──scope──▶ keep ──granularity──▶ masks ──▶ model
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunery.core.criteria import Evidence
+from prunery.core.evidence import Question, gather
+from prunery.core.masks import Masks
+from prunery.core.method import Method, Named, bind, cuts
+from prunery.core.scope import Scores, Target, keep
+from prunery.core.sparsity import Wanted
+from prunery.core.units import UnitSet, prunable
+from prunery.errors import EmptyLayerWarning
+from prunery.table import Bound
+
+
+def prune(
+    model: nn.Module,
+    sparsity: Wanted,
+    *,
+    criterion: Named = "magnitude",
+    options: Mapping[str, Any] | None = None,
+    granularity: Named = "weight",
+    scope: Named = "global",
+    schedule: Named | None = None,
+    rounds: int | None = None,
+    masks: Masks | None = None,
+    example: Any = None,
+    batches: Any = None,
+    loss: Callable[[Any, Any], Tensor] | None = None,
+    exclude: Sequence[str] = (),
+    floor: float = 0.0,
+    budget: str | None = None,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+) -> Masks:
+    """Masks that keep exactly what was asked; `model` is pruned IN PLACE (removed weights become 0).
+
+    sparsity: see docs/sparsity.md, or a mapping from layer patterns to sparsities (the first match counts;
+    layers without a match stay dense). Continue from earlier `masks`; sparsity still counts all prunable
+    weights. Gradient criteria are scored in the mode (train or eval) that the model is in.
+    Raises a PruneryError before the model is touched; warns (EmptyLayerWarning) of layers left empty.
+    """
+    method = bind(
+        criterion=criterion,
+        options=options,
+        granularity=granularity,
+        scope=scope,
+        schedule=schedule,
+        rounds=rounds,
+        floor=floor,
+        budget=budget,
+    )
+    layers = prunable(model, exclude)
+    before = (masks or Masks({})).to(layers[0].parameter.device)
+    before.check(model)
+    units = method.granularity(model, layers, _first_example(example, batches))
+    where = None if device is None else torch.device(device)
+    question = Question(model, layers, before, example, batches, loss, where, seed, method.criterion.options)
+    after = before
+    for targets in cuts(sparsity, method, units, before):
+        after = prune_step(units, targets, method, replace(question, masks=after))
+    after.apply_(model)
+    _warn_of_empty_layers(before, after)
+    return after
+
+
+def prune_step(
+    units: Sequence[UnitSet], targets: Sequence[Target], method: Method, question: Question
+) -> Masks:
+    """The masks after one cut, nested in the question's: in each pool as many units as the targets leave."""
+    masks = question.masks
+    kinds = {kind: _gathered(kind, units, question) for kind in method.criterion.facts["needs"].split()}
+    evidence = [Evidence(u.layer.name, {k: kinds[k][u.layer.name] for k in kinds}) for u in units]
+    scores = [_scores(u, e, method.criterion, masks) for u, e in zip(units, evidence, strict=True)]
+    kept: dict[int, Tensor] = {}
+    for pool in method.scope([u.count for u in units], targets):
+        live = sum(scores[m].live_count for m in pool.members)
+        pool = replace(pool, keep=min(pool.keep, live))  # a cut on the way may ask less than is gone
+        kept.update(zip(pool.members, keep(scores, pool, method.floor), strict=True))
+    return _expanded(units, kept, masks)
+
+
+def _gathered(kind: str, units: Sequence[UnitSet], question: Question) -> dict[str, Tensor]:
+    if kind == "weight" and question.device is None:  # read where they are
+        return {u.layer.name: u.layer.parameter.detach() for u in units}
+    return gather(kind, question)
+
+
+def _scores(unit_set: UnitSet, evidence: Evidence, criterion: Bound, masks: Masks) -> Scores:
+    """The scores of a layer's units, produced piece by piece where a unit is one weight."""
+    member, parameter = unit_set.members[0], unit_set.layer.parameter
+
+    def of_weights(lo: int, hi: int) -> Tensor:
+        values: Tensor = criterion(evidence.slice(lo, hi))
+        return values.to(parameter.device)
+
+    piece = of_weights
+    if unit_set.norm is not None:
+        norm = criterion.facts.get("norm", unit_set.norm)
+        reduced = member.reduce(of_weights(0, parameter.numel()).view(member.shape), _NORMS[norm])
+
+        def piece(lo: int, hi: int) -> Tensor:
+            return reduced[lo:hi]
+
+    live = member.reduce(masks[member.name], torch.any) if member.name in masks else None
+    return Scores(member.name, unit_set.count, parameter.device, piece, live)
+
+
+def _l2(values: Tensor, axes: list[int]) -> Tensor:
+    peak = values.abs().max().clamp_min(torch.finfo(values.dtype).tiny)  # squares of large scores overflow
+    return (values / peak).square().sum(axes).sqrt() * peak
+
+
+def _first(values: Tensor, axes: list[int]) -> Tensor:
+    return values[tuple(0 if axis in axes else slice(None) for axis in range(values.ndim))]
+
+
+_NORMS: dict[str, Callable[[Tensor, list[int]], Tensor]] = {"l1": torch.sum, "l2": _l2, "first": _first}
+
+
+def _expanded(units: Sequence[UnitSet], kept: Mapping[int, Tensor], masks: Masks) -> Masks:
+    """Masks of all members of all units, within the earlier ones; layers not in play keep theirs."""
+    merged, uncounted, counts = dict(masks), set(masks.uncounted), dict(masks.units)
+    for index, unit_set in enumerate(units):
+        keep = kept[index]
+        for member in unit_set.members:
+            mask = member.expand(keep)
+            if member.axes is not None:
+                mask = mask & merged[member.name] if member.name in merged else mask.clone()
+                counts[unit_set.layer.name] = (int(keep.count_nonzero()), unit_set.count)
+            merged[member.name] = mask
+            if not member.counted:
+                uncounted.add(member.name)
+    return Masks(merged, uncounted=sorted(uncounted), units=counts)
+
+
+def _first_example(example: Any, batches: Any) -> Any:
+    if example is None and isinstance(batches, list) and batches and isinstance(batches[0], tuple | list):
+        return batches[0][0]
+    return example
+
+
+def _warn_of_empty_layers(before: Masks, after: Masks) -> None:
+    already = {layer.name for layer in before.layers() if not layer.kept}
+    empty = [layer.name for layer in after.layers() if not layer.kept and layer.name not in already]
+    if empty:
+        warnings.warn(
+            f"no weight is left in {', '.join(empty)}: the network may be cut in two; a floor (floor=0.01) "
+            "or more rounds prevent it",
+            EmptyLayerWarning,
+            stacklevel=3,
+        )
