@@ -1,0 +1,104 @@
+"""Calling a model with an example, and leaving no trace of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+_WRAPPERS = ("_orig_mod", "module")  # torch.compile; DataParallel and DistributedDataParallel
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside torch.compile's or DataParallel's wrapper, or `model` itself."""
+    kinds = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    for name in _WRAPPERS:
+        inner = model._modules.get(name)
+        if inner is not None and (isinstance(model, kinds) or type(model).__name__ == "OptimizedModule"):
+            return unwrapped(inner)
+    return model
+
+
+def call_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """(args, kwargs) of the call: a mapping is keywords, a tuple or list arguments, anything else one."""
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    if isinstance(example, tuple | list) and not isinstance(example, PackedSequence):
+        return tuple(example), {}
+    return (example,), {}
+
+
+def mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """`value` with `function` applied to each tensor in it."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, PackedSequence):
+        return PackedSequence(function(value.data), *value[1:])
+    if isinstance(value, Mapping):
+        return {key: mapped(function, item) for key, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(mapped(function, item) for item in value)
+    return value
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """Every tensor in `value`, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from tensors(item)
+
+
+def placed(example: Any, model: nn.Module) -> Any:
+    """`example` on the device of `model`, floating-point tensors in its precision."""
+    like = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if like is None:
+        return example
+    dtype, device = like.dtype, like.device
+    return mapped(lambda t: t.to(device, dtype if t.is_floating_point() else None), example)
+
+
+@contextmanager
+def no_trace(model: nn.Module) -> Iterator[None]:
+    """`model` in eval mode; on exit modes, buffers and the global random state are as they were.
+
+    Modes are set module by module, so that one that was frozen in eval mode stays so. A buffer is written
+    back only if it was touched: a write would spoil a backward pass that is still to come.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module, name, buffer, _version(buffer), buffer.clone())
+        for module, _ in modes
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=list(devices)):
+        try:
+            for module, _ in modes:
+                module.training = False
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            _put_back(buffers)
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def _put_back(buffers: list[tuple[nn.Module, str, Tensor, int, Tensor]]) -> None:
+    for module, name, buffer, version, before in buffers:
+        module._buffers[name] = buffer
+        if version == -1 or buffer._version != version:
+            with torch.no_grad():
+                buffer.copy_(before)
