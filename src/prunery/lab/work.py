@@ -1,0 +1,297 @@
+"""What each kind of step does; the only module that sees both the lab and the workshop.
+
+Everything random comes from the step's seed. A step's folder holds `weights.safetensors` (init, train,
+recover) and `masks.safetensors` (prune, recover); a pruned network is its parent's weights under the masks.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from prunery.core.criteria import criterion as criteria
+from prunery.core.masks import Masks
+from prunery.core.scope import Target
+from prunery.core.scope import scope as scopes
+from prunery.core.step import prune
+from prunery.data.batches import Batches, balanced
+from prunery.data.images import ImageSet
+from prunery.data.sets import load
+from prunery.data.splits import Splits, split
+from prunery.errors import EmptyLayerWarning, MasksError
+from prunery.lab import numbers
+from prunery.lab.environment import environment
+from prunery.lab.plan import Step
+from prunery.lab.record import Number, Record
+from prunery.lab.store import Store
+from prunery.measure.accuracy import collapse, evaluate
+from prunery.measure.cost import Cost, cost, training_macs
+from prunery.models.build import build
+from prunery.seeds import number
+from prunery.train.loop import fit
+from prunery.train.settings import Training
+
+WEIGHTS, MASKS, CHECKPOINT = "weights.safetensors", "masks.safetensors", "training.pt"
+
+# Passes over an example that one round of a criterion makes, in forward passes: a gradient is a forward
+# and a backward pass (3); a Hessian-gradient product is a gradient, and a gradient of one (3 + 9).
+PASSES = {"grad": 3, "flow_grad": 3, "hessian_grad": 12}
+
+
+def work(
+    step: Step, store: Store, scratch: Path, *, report_progress: Callable[[float], None] = lambda epochs: None
+) -> Record:
+    """The record of the step, whose files now lie in `scratch`; whatever cannot be right raises."""
+    torch.set_num_threads(int(step.args["threads"]))
+    bench = Bench(step, store, scratch, report_progress)
+    made = KINDS[step.kind](bench)
+    data = {"name": step.args["data"], "revision": bench.images.revision, "content": bench.images.content}
+    return Record(
+        key=step.key,
+        kind=step.kind,
+        args=step.args,
+        parents=step.parents,
+        environment=environment(device=str(bench.device), data=data),
+        **made,
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A step with what it needs within reach."""
+
+    step: Step
+    store: Store
+    scratch: Path
+    report_progress: Callable[[float], None]
+
+    @property
+    def args(self) -> Mapping[str, Any]:
+        """The step's arguments."""
+        return self.step.args
+
+    @property
+    def seed(self) -> int:
+        """The step's seed."""
+        return int(self.args["seed"])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the step computes."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def images(self) -> ImageSet:
+        """The data set, decoded once per process."""
+        return images(self.args["data"])
+
+    @property
+    def splits(self) -> Splits:
+        """The splits of the step's seed."""
+        return splits(self.args["data"], self.args["validation"], self.seed)
+
+    def example(self) -> torch.Tensor:
+        """One normalised image, (1, C, H, W), on the device."""
+        first, _ = next(iter(Batches(self.splits.train, batch=1, seed=0)))
+        return first.to(self.device)
+
+    def built(self, seed: int) -> nn.Module:
+        """The model with fresh weights."""
+        shape, classes = tuple(self.images.train.x.shape[1:]), self.images.classes
+        return build(self.args["model"], shape=shape, classes=classes, seed=seed, device=self.device)
+
+    def parent(self) -> tuple[nn.Module, Masks | None]:
+        """The model of the first parent, pruned as it is, with its masks if it is."""
+        return self.model_of(self.step.parents[0])
+
+    def model_of(self, key: str) -> tuple[nn.Module, Masks | None]:
+        """The model of a finished step and its masks, None if it was never pruned."""
+        record = self.store.record(key)
+        masks = Masks.load(self.store.file(key, MASKS)).to(self.device) if MASKS in record.files else None
+        if WEIGHTS in record.files:
+            model = self.built(self.seed)
+            load_model(model, self.store.file(key, WEIGHTS), device=str(self.device))
+        else:
+            model, _ = self.model_of(record.parents[0])
+        if masks is not None:
+            masks.apply_(model)
+        return model, masks
+
+    def save(self, model: nn.Module) -> None:
+        """Write the model's weights into the step's folder."""
+        save_model(model, str(self.scratch / WEIGHTS))
+
+    def cost(self, model: nn.Module, masks: Masks | None = None) -> Cost:
+        """What the model costs for one example."""
+        return cost(model, self.example(), masks)
+
+
+def init(bench: Bench) -> dict[str, Any]:
+    """Build the network."""
+    began = time.perf_counter()
+    bench.save(bench.built(bench.seed))
+    return {"cost": {"seconds": time.perf_counter() - began}}
+
+
+def train(bench: Bench) -> dict[str, Any]:
+    """Train the dense network."""
+    model, _ = bench.parent()
+    return trained(bench, model, None)
+
+
+def recover(bench: Bench) -> dict[str, Any]:
+    """Reset the survivors if asked, then train them under their masks."""
+    model, masks = bench.parent()
+    if bench.args["reset"] == "init":
+        model, _ = bench.model_of(bench.step.parents[1])
+    elif bench.args["reset"] == "reinit":
+        model = bench.built(number(bench.seed, "reinit", bench.args["phase"]))
+    if masks is not None:
+        masks.apply_(model)
+        masks.save(bench.scratch / MASKS)
+    return trained(bench, model, masks)
+
+
+def trained(bench: Bench, model: nn.Module, masks: Masks | None) -> dict[str, Any]:
+    """What one training phase leaves; the trainings on a path draw their orders from different seeds."""
+    training = Training.model_validate(bench.args["training"])
+    price = bench.cost(model, masks)
+    began = time.perf_counter()
+    history = fit(
+        model,
+        bench.splits,
+        training,
+        seed=number(bench.seed, "phase", bench.args["phase"]),
+        masks=masks,
+        checkpoint=bench.store.partial(bench.step.key) / CHECKPOINT,
+        on_epoch=lambda row: bench.report_progress(row.epoch),
+    )
+    seconds = time.perf_counter() - began
+    bench.save(model)
+    macs = training_macs(price, history.samples)
+    return {
+        "numbers": (Number("chosen_epoch", history.chosen, "epochs"),),
+        "tables": {"epochs": [asdict(row) for row in history.rows]},
+        "notes": (history.note,) if history.note else (),
+        "cost": {
+            "epochs": len(history.rows),
+            "samples": history.samples,
+            "training_macs": macs,
+            "training_macs_kept": macs * price.macs.kept // price.macs.dense,
+            "seconds": seconds,
+        },
+    }
+
+
+def pruned(bench: Bench) -> dict[str, Any]:
+    """Cut the parent's network; the count must be exactly what was asked."""
+    args = bench.args
+    model, before = bench.parent()
+    model.eval()
+    batches, examples = scored_on(bench)
+    began = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EmptyLayerWarning)  # the record notes each empty layer
+        masks = prune(
+            model,
+            args["sparsity"],
+            **{axis: args[axis] for axis in ("criterion", "granularity", "scope", "schedule")},
+            masks=before,
+            example=bench.example(),
+            batches=batches,
+            exclude=args["exclude"],
+            floor=args["floor"],
+            seed=bench.seed,
+        )
+    seconds = time.perf_counter() - began
+    check_exact(masks, args["scope"], args["sparsity"])
+    masks.save(bench.scratch / MASKS)
+    macs = scoring_passes(args) * examples * bench.cost(model).macs.dense
+    layers = masks.layers()
+    return {
+        "numbers": numbers.of_masks(layers, args["sparsity"]),
+        "tables": {"layers": [asdict(layer) for layer in layers]},
+        "notes": tuple(f"layer {layer.name} is empty" for layer in layers if not layer.kept),
+        "cost": {"scoring_macs": macs, "seconds": seconds},
+    }
+
+
+def scored_on(bench: Bench) -> tuple[list[tuple[torch.Tensor, torch.Tensor]] | None, int]:
+    """The batch that a gradient criterion is scored on (None for others), and how many examples it reads."""
+    per_class = criteria.bind(bench.args["criterion"]).facts.get("examples_per_class")
+    if per_class is None:
+        return None, 1
+    x, y = balanced(bench.splits.train, per_class=per_class, seed=bench.seed)
+    return [(x.to(bench.device), y.to(bench.device))], len(y)
+
+
+def scoring_passes(args: Mapping[str, Any]) -> int:
+    """Forward passes over each example that the scoring of one prune step costs, in all its rounds."""
+    from prunery.core.schedule import schedule
+
+    needs = criteria.bind(args["criterion"]).facts["needs"].split()
+    rounds = len(schedule.bind(args["schedule"])(args["sparsity"]))
+    return rounds * sum(PASSES.get(kind, 0) for kind in needs)
+
+
+def check_exact(masks: Masks, scope: Any, sparsity: float) -> None:
+    """MasksError unless every pool keeps exactly what the sparsity leaves of it."""
+    layers = masks.layers()
+    pools = scopes.bind(scope)([x.units_total for x in layers], [Target("*", sparsity)] * len(layers))
+    for pool in pools:
+        kept = sum(layers[member].units_kept for member in pool.members)
+        if kept != pool.keep:
+            names = ", ".join(layers[member].name for member in pool.members)
+            found = f"{kept} units are kept, {pool.keep} were asked for in {names}"
+            raise MasksError(f"sparsity {sparsity:g}", found, "report this as a defect of the library")
+
+
+def measure(bench: Bench) -> dict[str, Any]:
+    """Count right answers on each split, and what the network costs; the test split is read once."""
+    model, masks = bench.parent()
+    began = time.perf_counter()
+    parts = {"train": bench.splits.train, "validation": bench.splits.validation, "test": bench.splits.test}
+    counts = {name: evaluate(model, part.to(bench.device)) for name, part in parts.items() if len(part)}
+    seconds = time.perf_counter() - began
+    found = bench.cost(model, masks)
+    trouble = collapse(counts["test"])
+    return {
+        "numbers": (*numbers.of_counts(counts), *numbers.of_cost(found)),
+        "tables": {
+            "layers": numbers.layer_rows(found),
+            "predicted": numbers.predicted_rows(counts),
+            "cost_notes": [{"note": note} for note in found.notes],
+        },
+        "notes": (f"test: {trouble}",) if trouble else (),
+        "cost": {"seconds": seconds},
+    }
+
+
+KINDS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "init": init,
+    "train": train,
+    "prune": pruned,
+    "recover": recover,
+    "measure": measure,
+}
+
+
+@lru_cache(maxsize=1)
+def images(name: str) -> ImageSet:
+    """The data set of that name, opened once per process."""
+    return load(name)
+
+
+@lru_cache(maxsize=2)
+def splits(name: str, validation: float | int, seed: int) -> Splits:
+    """Its splits; those of the last two seeds are kept."""
+    return split(images(name), validation=validation, seed=seed)
