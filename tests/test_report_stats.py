@@ -68,19 +68,33 @@ def test_one_pair_gives_a_difference_and_no_verdict():
     assert found.verdict() is None
 
 
-def test_without_spread_the_sign_flip_test_decides():
+def test_equal_differences_of_counts_have_the_spread_of_rounding():
     base = dict.fromkeys(range(3), 97.5)
-    assert paired(base, base).p == 1.0
-    # 97.3 - 97.5 is not exactly -0.2 in floats; the spread counts as none, and p = 2 / 2^3
-    constant = paired(dict.fromkeys(range(3), 97.3), base)
-    assert constant.p == 0.25
+    assert paired(base, base, step=0.01).p == 1.0
+    # 97.3 - 97.5 is not exactly -0.2 in floats, and the same three times; one of 400 images is 0.25 points:
+    # error = 0.25 / sqrt(6) / sqrt(3), t = 0.2 / error, and for 2 degrees p = 1 - t / sqrt(t² + 2)
+    constant = paired(dict.fromkeys(range(3), 97.3), base, step=0.25)
+    error = 0.25 / math.sqrt(18)
+    t = 0.2 / error
+    assert constant.summary.sd == 0.0
+    assert constant.summary.half == pytest.approx(4.302652729911275 * error)
+    assert constant.p == pytest.approx(1 - t / math.sqrt(t * t + 2))
     assert constant.verdict() == "indistinguishable"
-    assert paired(dict.fromkeys(range(6), 97.3), dict.fromkeys(range(6), 97.5)).verdict() == "lower"
+    assert paired(dict.fromkeys(range(3), 97.3), base, step=0.01).verdict() == "lower"
 
 
-def test_rounding_noise_is_no_spread():
-    values = {0: 0.1 + 0.2, 1: 0.3, 2: 0.3}  # 0.30000000000000004
-    assert paired(values, dict.fromkeys(range(3), 0.1)).p == 0.25
+def test_the_spread_of_rounding_is_a_floor_and_no_addition():
+    values, base = {0: 3.0, 1: 5.0, 2: 7.0}, {0: 1.0, 1: 4.0, 2: 4.0}
+    assert paired(values, base, step=0.01) == paired(values, base)
+
+
+def test_the_floor_keeps_the_level_on_small_test_sets():
+    rng = np.random.default_rng(7)
+    false = 0
+    for _ in range(2000):
+        a, b = (np.round(rng.normal(345, 1.5, size=3)) / 3.6 for _ in range(2))
+        false += paired(dict(enumerate(a)), dict(enumerate(b)), step=1 / 3.6).verdict() != "indistinguishable"
+    assert false / 2000 <= 0.06
 
 
 def test_holm_by_hand():

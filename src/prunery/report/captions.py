@@ -1,0 +1,93 @@
+"""Captions: what a table's numbers are, at what cost they were reached, and how verdicts were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prunery.report import text
+from prunery.report.compare import Group, absent, arms
+from prunery.report.stats import noise_floor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def task(frame: pd.DataFrame) -> str:
+    """`lenet300 on mnist`: the model and the data of a study."""
+    first = frame.iloc[0]
+    return f"{first['model']} on {first['data']}"
+
+
+def accuracy_caption(frame: pd.DataFrame, found: Sequence[Group], n: int | None) -> tuple[str, ...]:
+    """Sentences that say what the accuracy table's numbers are: metric, split, unit, n, chance, budgets."""
+    return tuple(s for s in (_metric(frame), _spread(n), _floor(found), _columns(), unequal(found)) if s)
+
+
+def difference_caption(found: Sequence[Group], reference: str) -> tuple[str, ...]:
+    """Sentences that say what a table of differences shows and how its verdicts were reached."""
+    family = sum(1 for g in found if reference in g.against and g.against[reference].p_holm is not None)
+    shown = f"Top-1 accuracy on the test split minus that of {named(reference)}, in points, paired by seed"
+    if not family:
+        return (f"{shown}. One seed gives no interval and no verdict.",)
+    verdicts = (
+        f"Verdicts: paired t-test at 5 %, Holm's correction over the {family} comparisons of this table."
+    )
+    caution = (
+        "Indistinguishable: these seeds show no difference after that correction; it may still be there."
+    )
+    return (f"{shown}: mean ± half-width of the 95 % t-interval.", verdicts, caution)
+
+
+def named(reference: str) -> str:
+    """A reference in words."""
+    names = {
+        "dense": "the dense network",
+        "dense_extra": "the dense network trained for as many epochs in total",
+        "random": "random pruning at the same sparsity",
+    }
+    return names[reference]
+
+
+def unequal(found: Sequence[Group]) -> str | None:
+    """The sentence that says that methods were compared at unequal total epochs; None where they were not."""
+    totals: dict[str, list[str]] = {}
+    for method in arms(found, "pruned"):
+        epochs = [sum(g.epochs) for g in found if (g.method, g.role) == (method, "pruned") and g.epochs]
+        if epochs:
+            totals.setdefault(text.ranged(map(float, epochs)), []).append(method)
+    if len(totals) < 2 and not any("-" in total for total in totals):
+        return None
+    said = "; ".join(f"{total}: {', '.join(methods)}" for total, methods in totals.items())
+    return f"Methods are compared at UNEQUAL total epochs ({said})."
+
+
+def _metric(frame: pd.DataFrame) -> str:
+    images = next((v for v in frame["test_images"] if not absent(v)), None)
+    chance = next((v for v in frame["chance_top1"] if not absent(v)), None)
+    size = "" if images is None else f" ({text.thousands(images)} images, read once per cell)"
+    level = "" if chance is None else f"; chance level {chance:.{text.DECIMALS}f} %"
+    return f"Top-1 accuracy (k = 1) on the test split{size}, in %{level}."
+
+
+def _spread(n: int | None) -> str:
+    if n is None:
+        return "No cell is done."
+    if n == 1:
+        return "n = 1 seed: single values, without interval or verdict."
+    return f"Mean ± half-width of the 95 % t-interval over n = {n} seeds."
+
+
+def _floor(found: Sequence[Group]) -> str | None:
+    dense = next((g for g in found if g.role == "dense" and g.values), None)
+    floor = noise_floor(list(dense.values.values())) if dense else None
+    if dense is None or floor is None:
+        return None
+    return (
+        f"Noise floor: two means of {len(dense.values)} dense trainings that differ only by seed lie within "
+        f"{floor:.{text.DECIMALS}f} points of each other 95 % of the time."
+    )
+
+
+def _columns() -> str:
+    return "Columns: sparsity over all prunable weights. Epochs: of training before + after the first cut."

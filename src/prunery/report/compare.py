@@ -1,0 +1,183 @@
+"""The cells of one method and sparsity as one group over seeds, and what it may be compared with.
+
+Only cells with the status `done` enter a mean. Collapsed, diverged and failed ones are counted and named,
+and a group that has collapsed or diverged cells gets no verdict: what is left of it is a selection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from prunery.report.stats import Difference, Summary, holm, paired, summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BROKEN = ("collapsed", "diverged")
+REFERENCES = ("dense", "dense_extra", "random")
+NOTE_BREAK = " | "
+ABSENT = ("failed", "blocked", "missing")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell: its seed, its value in % (None without a record), what became of it, and its records."""
+
+    seed: int
+    value: float | None
+    status: str
+    notes: tuple[str, ...]
+    key: str
+    dense_key: str
+    extra_key: str
+    row: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Against:
+    """A group minus a reference, paired by seed; `p_holm` is corrected over all groups of the table."""
+
+    reference: str
+    difference: Difference
+    p_holm: float | None
+    verdict: str | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """All seeds of one method at one sparsity."""
+
+    method: str
+    role: str
+    sparsity: float
+    runs: tuple[Run, ...]
+    against: Mapping[str, Against] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[int, float]:
+        """Seed to value in %, of the cells that are done."""
+        return {r.seed: r.value for r in self.runs if r.status == "done" and r.value is not None}
+
+    @property
+    def summary(self) -> Summary | None:
+        """Mean and interval in %, of the cells that are done; None where none is."""
+        return summary(list(self.values.values()))
+
+    def minus(self, baseline: Mapping[int, float]) -> Difference | None:
+        """The paired difference to a baseline's values by seed, in points."""
+        images = self.first("test_images")
+        return paired(self.values, baseline, step=100 / images if images else 0.0)
+
+    def having(self, status: str) -> list[Run]:
+        """The runs with this status."""
+        return [r for r in self.runs if r.status == status]
+
+    @property
+    def sound(self) -> bool:
+        """Whether something is done and nothing collapsed or diverged, so that a verdict means something."""
+        return bool(self.values) and not any(self.having(status) for status in BROKEN)
+
+    def first(self, column: str) -> Any:
+        """The value of a column in the first run that has one; None where none has."""
+        return next((r.row[column] for r in self.runs if r.row.get(column) is not None), None)
+
+    @property
+    def epochs(self) -> tuple[int, int] | None:
+        """Training epochs before and after the first cut; None before any cell is done."""
+        before, after = self.first("epochs_before"), self.first("epochs_after")
+        return None if before is None or after is None else (int(before), int(after))
+
+
+def absent(value: Any) -> bool:
+    """Whether a table's value is missing (None, NaN or pandas' NA)."""
+    from pandas import isna
+
+    return bool(isna(value))
+
+
+def groups(frame: pd.DataFrame, *, metric: str = "test_top1") -> list[Group]:
+    """The groups of a frame in its order, compared by seed with dense, more training, and random.
+
+    `metric` is a column in %. Each reference is one family for Holm's correction.
+    """
+    found: dict[tuple[str, str, float], list[Run]] = {}
+    for row in frame.to_dict("records"):
+        key = (str(row["method"]), str(row["role"]), float(row["sparsity_requested"]))
+        clean = {str(k): None if absent(v) else v for k, v in row.items()}
+        found.setdefault(key, []).append(_run(clean, metric))
+    plain = [Group(*key, tuple(runs)) for key, runs in found.items()]
+    return _compared(plain)
+
+
+def arms(found: Iterable[Group], role: str) -> list[str]:
+    """The names of the methods with this role, in order."""
+    return list(dict.fromkeys(g.method for g in found if g.role == role))
+
+
+def sparsities(found: Iterable[Group]) -> list[float]:
+    """The requested sparsities of the pruned groups, ascending."""
+    return sorted({g.sparsity for g in found if g.role == "pruned"})
+
+
+def _run(row: Mapping[str, Any], metric: str) -> Run:
+    value = None if row[metric] is None else float(row[metric])
+    notes = tuple(n for n in str(row["notes"] or "").split(NOTE_BREAK) if n)
+    key, dense_key, extra_key = (str(row[name] or "") for name in ("key", "dense_key", "extra_key"))
+    return Run(int(row["seed"]), value, str(row["status"]), notes, key, dense_key, extra_key, row)
+
+
+def _compared(plain: list[Group]) -> list[Group]:
+    done = {r.key: r for g in plain for r in g.runs if r.status == "done"}
+    values_for: dict[str, Callable[[Group], dict[int, float]]] = {
+        "dense": lambda group: _values_at(done, {r.seed: r.dense_key for r in group.runs}),
+        "dense_extra": lambda group: _values_at(done, _extra_keys(done, group)),
+        "random": lambda group: _random(plain, group),
+    }
+    against: dict[int, dict[str, Against]] = {}
+    for name in REFERENCES:
+        for index, found in _family(plain, name, values_for[name]).items():
+            against.setdefault(index, {})[name] = found
+    return [replace(group, against=against.get(i, {})) for i, group in enumerate(plain)]
+
+
+def _family(
+    plain: list[Group], reference: str, values_for: Callable[[Group], dict[int, float]]
+) -> dict[int, Against]:
+    """Every group that can be compared with one reference, by its index, corrected as one family."""
+    differences = {}
+    for index, group in enumerate(plain):
+        found = group.minus(values_for(group)) if group.role == "pruned" and group.sound else None
+        if found is not None:
+            differences[index] = found
+    tested = {i: d.p for i, d in differences.items() if d.p is not None}
+    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+    return {
+        i: Against(reference, d, corrected.get(i), d.verdict(corrected.get(i)))
+        for i, d in differences.items()
+    }
+
+
+def _values_at(done: Mapping[str, Run], keys: Mapping[int, str]) -> dict[int, float]:
+    """The values, by seed, of the cells with these keys that are done."""
+    runs = {seed: done[key] for seed, key in keys.items() if key in done}
+    return {seed: run.value for seed, run in runs.items() if run.value is not None}
+
+
+def _extra_keys(done: Mapping[str, Run], group: Group) -> dict[int, str]:
+    """The dense control with as many epochs: the planner's, or dense itself where that trained as long."""
+    dense = {r.seed: done[r.dense_key].row["epochs"] for r in group.runs if r.dense_key in done}
+    same = {r.seed: r.dense_key for r in group.runs if r.row["epochs"] == dense.get(r.seed, -1)}
+    return same | {r.seed: r.extra_key for r in group.runs if r.extra_key}
+
+
+def _random(plain: list[Group], group: Group) -> dict[int, float]:
+    """The random control's values at the same sparsity, by preference with the same other choices."""
+    if group.role != "pruned" or group.first("criterion") == "random":
+        return {}
+    same = [g for g in plain if g.role == "pruned" and g.sparsity == group.sparsity]
+    controls = [g for g in same if g.first("criterion") == "random" and g.sound]
+    choices = ("granularity", "scope", "schedule", "recovery")
+    ranked = sorted(controls, key=lambda g: -sum(g.first(c) == group.first(c) for c in choices))
+    return ranked[0].values if ranked else {}

@@ -1,0 +1,170 @@
+"""One row per cell of a plan: what was asked, what came out, what it cost, and what became of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from prunery.report.compare import NOTE_BREAK
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from prunery.lab.plan import Cell, Plan, Step
+    from prunery.lab.record import Number, Record
+    from prunery.lab.store import Failure
+
+AXES = ("criterion", "granularity", "scope", "schedule")
+SPLITS = ("test", "validation", "train")
+COSTS = ("epochs", "samples", "training_macs", "scoring_macs", "seconds")
+_COUNTS = ("kept", "total", "test_images", "macs_", "params_", "epochs", "samples", "seed")
+_KEYS = ("key", "dense_key", "extra_key")
+_TEXTS = ("study", "model", "data", "method", "role", *AXES, "recovery", "status", "notes", *_KEYS)
+
+
+class Records(Protocol):
+    """What a report needs of a store."""
+
+    def has(self, key: str) -> bool:
+        """Whether the step is there, whole."""
+        ...
+
+    def record(self, key: str) -> Record:
+        """The step's record."""
+        ...
+
+    def failed(self, key: str) -> Failure | None:
+        """Why the step failed, or None."""
+        ...
+
+
+def frame(plan: Plan, store: Records) -> pd.DataFrame:
+    """One row per cell, in the plan's order; cells without a record are rows too.
+
+    Accuracies in %, losses in nats, MACs per example. Epochs, samples, training MACs, scoring MACs and
+    seconds are sums along the cell's path from init. `status` is done, collapsed, diverged, failed (a step
+    of its own failed), blocked (a step it shares with dense failed) or missing (no record, no failure).
+    """
+    import pandas as pd
+
+    records: dict[str, Record | None] = {}
+    dense_paths = {cell.key: set(cell.path) for cell in plan.cells if cell.role == "dense"}
+    rows = []
+    for cell in plan.cells:
+        for key in cell.path:
+            if key not in records:
+                records[key] = store.record(key) if store.has(key) else None
+        own = [records[key] for key in cell.path]
+        shared = set() if cell.role == "dense" else dense_paths.get(cell.dense, set())
+        rows.append(_row(plan, cell, own, _unfinished(plan, cell, store, own, shared)))
+    return _typed(pd.DataFrame(rows))
+
+
+def _row(
+    plan: Plan, cell: Cell, own: Sequence[Record | None], unfinished: tuple[str, str] | None
+) -> dict[str, Any]:
+    steps = [plan.steps[key] for key in cell.path]
+    measured = own[-1]
+    status, notes = unfinished or _ending(measured, own)
+    row: dict[str, Any] = {
+        "study": plan.study,
+        "model": steps[0].args["model"],
+        "data": steps[0].args["data"],
+    }
+    row |= {"method": cell.method, "role": cell.role, **_choices(steps)}
+    row |= {"sparsity_requested": cell.sparsity, **_achieved(own), "seed": cell.seed}
+    row |= _accuracies(measured) | _sizes(measured) | _costs(own)
+    row |= {"status": status, "notes": notes}
+    return row | dict(zip(_KEYS, (cell.key, cell.dense, cell.extra), strict=True))
+
+
+def _choices(steps: Sequence[Step]) -> dict[str, str]:
+    """The choices of the last cut, and whether training followed, as short names."""
+    cuts = [step.args for step in steps if step.kind == "prune"]
+    last: Mapping[str, Any] = cuts[-1] if cuts else {}
+    recovered = [step for step in steps if step.kind == "recover"]
+    return {axis: _name(last.get(axis)) for axis in AXES} | {"recovery": "retrained" if recovered else "none"}
+
+
+def _name(choice: Any) -> str:
+    return str(choice["name"]) if isinstance(choice, Mapping) else str(choice or "")
+
+
+def _achieved(own: Sequence[Record | None]) -> dict[str, float | None]:
+    """Counts of the last cut; None where the cell is dense or that cut is not done."""
+    cuts = [r for r in own if r is not None and r.kind == "prune"]
+    last = cuts[-1] if cuts and own[-1] is not None else None
+    return {name: _value(last, name) for name in ("sparsity_achieved", "kept", "total")}
+
+
+def _accuracies(measured: Record | None) -> dict[str, float | None]:
+    row = {}
+    for split in SPLITS:
+        for name in ("top1", "top5", "loss"):
+            row[f"{split}_{name}"] = _value(measured, name, split)
+    top1, top5 = (_number(measured, name, "test") for name in ("top1", "top5"))
+    row |= {"chance_top1": top1.chance if top1 else None, "chance_top5": top5.chance if top5 else None}
+    return row | {"test_images": top1.total if top1 else None}
+
+
+def _sizes(measured: Record | None) -> dict[str, float | None]:
+    kinds = ("dense", "kept", "effective")
+    return {
+        f"{what}_{kind}": _value(measured, f"{what}_{kind}") for what in ("macs", "params") for kind in kinds
+    }
+
+
+def _costs(own: Sequence[Record | None]) -> dict[str, float | None]:
+    """Sums along the path; None for a cell that is not done, whose sums would be of a part."""
+    done = [r for r in own if r is not None]
+    if len(done) < len(own):
+        return dict.fromkeys(("epochs_before", "epochs_after", *COSTS))
+    sums = {name: sum(r.cost.get(name, 0) for r in done) for name in COSTS}
+    before = sum(r.cost.get("epochs", 0) for r in done if r.kind != "recover")
+    return {"epochs_before": before, "epochs_after": sums["epochs"] - before, **sums}
+
+
+def _unfinished(
+    plan: Plan, cell: Cell, store: Records, own: Sequence[Record | None], shared: set[str]
+) -> tuple[str, str] | None:
+    """Why a cell has no record, as status and reason; None if it has one."""
+    if own[-1] is not None:
+        return None
+    for key, record in zip(cell.path, own, strict=True):
+        failure = None if record is not None else store.failed(key)
+        if failure is not None:
+            reason = f"its {plan.steps[key].kind} step {key} failed: {failure.reason}"
+            return "blocked" if key in shared else "failed", reason.replace(NOTE_BREAK, " ")
+    return "missing", "no record yet"
+
+
+def _ending(measured: Record | None, own: Sequence[Record | None]) -> tuple[str, str]:
+    """The status of a measured cell, with what its measure and prune steps noted."""
+    assert measured is not None
+    cuts = [r for r in own if r is not None and r.kind == "prune"]
+    notes = [*measured.notes, *(cuts[-1].notes if cuts else ())]
+    loss, accuracy = _value(measured, "loss", "test"), _value(measured, "top1", "test")
+    broken = any(v is None or not math.isfinite(v) for v in (loss, accuracy))
+    status = "diverged" if broken else "collapsed" if measured.notes else "done"
+    return status, NOTE_BREAK.join(dict.fromkeys(notes))
+
+
+def _number(record: Record | None, name: str, split: str | None = None) -> Number | None:
+    return None if record is None else record.number(name, split)
+
+
+def _value(record: Record | None, name: str, split: str | None = None) -> float | None:
+    found = _number(record, name, split)
+    return None if found is None else found.value
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """Counts as integers that may be missing, measures as floats, all else as text."""
+    kinds = {}
+    for column in map(str, table.columns):
+        if column.startswith(_COUNTS):
+            kinds[column] = "Int64"
+        elif column not in _TEXTS:
+            kinds[column] = "float64"
+    return table.astype(kinds)

@@ -1,0 +1,231 @@
+"""Accuracy against sparsity as PNG and SVG, the same bytes for the same records.
+
+Sparsity runs along a log axis of density, accuracy up a log axis of error: from 98.3 to 97.9 % is as easy to
+see as from 60 to 20 %, and a collapsed cell flattens nothing. No pyplot and no global state is touched.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prunery.report import text
+from prunery.report.compare import ABSENT, BROKEN, Group, arms, sparsities
+from prunery.report.scale import Scale, accuracy_ticks, scale, sparsity_ticks, spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Line = str | tuple[float, tuple[float, ...]]
+
+# Okabe and Ito's palette, which the common kinds of colour blindness keep apart; without its yellow.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4FBF", "#8C6D31")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+GREY, INK, FAINT = "#6B6B6B", "#222222", "#E3E3E3"
+_LEFT, _PLOT, _HEIGHT = 0.78, 6.3, 5.2  # inches
+LINES: tuple[Line, ...] = ("solid", (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+_STYLE = {
+    "svg.hashsalt": "prunery",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 10.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn."""
+
+    colour: str
+    marker: str
+    line: Line = "solid"
+
+
+RANDOM = Look(GREY, "o", (0, (5, 2)))
+
+
+def images(found: Sequence[Group], *, title: str) -> dict[str, bytes]:
+    """The plot as `{"png": bytes, "svg": bytes}`; empty where no pruned cell is done."""
+    import matplotlib as mpl
+    import matplotlib.style
+
+    if not any(g.values for g in found if g.role == "pruned"):
+        return {}
+    with mpl.style.context(["default", _STYLE]):
+        figure = accuracy(found, title=title)
+        return {kind: _bytes(figure, kind) for kind in ("png", "svg")}
+
+
+def accuracy(found: Sequence[Group], *, title: str) -> Figure:
+    """The figure: a line per method through its means, with 95 % t-intervals; dense as a band."""
+    from matplotlib.figure import Figure
+
+    axis, looks = scale(found), _looks(found)
+    entries = _entries(axis, found, looks)
+    width = _LEFT + _PLOT + 0.55 + 0.105 * max(12, *(len(label) for _, label, _ in entries))
+    figure = Figure(figsize=(width, _HEIGHT))
+    axes = figure.add_axes((_LEFT / width, 0.125, _PLOT / width, 0.725))
+    _prepare(axes, axis, sparsities(found))
+    _references(axes, axis, found)
+    for place, method in enumerate(looks):
+        _method(axes, axis, _of(found, method), looks[method], shift=_shift(axis, place, len(looks)))
+    _end_labels(axes, axis, entries)
+    axes.text(1.022, 1.012, _last(found), transform=axes.transAxes, fontsize=9.5, color=GREY)
+    figure.text(_LEFT / width, 0.945, title, fontsize=14, fontweight="bold")
+    figure.text(_LEFT / width, 0.89, _subtitle(found), fontsize=9.5, color=GREY)
+    return figure
+
+
+def _prepare(axes: Axes, axis: Scale, all_sparsities: Sequence[float]) -> None:
+    axes.set_xlim(axis.left, axis.right)
+    axes.set_ylim(axis.bottom, axis.top)
+    across, up = sparsity_ticks(axis, all_sparsities), accuracy_ticks(axis)
+    axes.set_xticks([axis.x(s) for s in across], [text.percent(s) for s in across])
+    axes.set_yticks([axis.y(a) for a in up], [text.plain(a) for a in up])
+    axes.set_xlabel("sparsity: share of weights removed (log axis of the share kept)", labelpad=7)
+    axes.set_ylabel("test accuracy, % (log axis of the error)", labelpad=7)
+    axes.grid(True, color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, pad=6)
+    for side in ("top", "right", "left", "bottom"):
+        axes.spines[side].set_visible(False)
+
+
+def _references(axes: Axes, axis: Scale, found: Sequence[Group]) -> None:
+    """Dense as a line with its interval, and the chance level where it lies within the limits."""
+    dense = _dense(found)
+    if dense is not None and dense.summary is not None:
+        axes.axhline(axis.y(dense.summary.mean), color=INK, linewidth=1.3, zorder=2)
+        if dense.summary.low is not None and dense.summary.high is not None:
+            low, high = axis.y(dense.summary.low), axis.y(dense.summary.high)
+            axes.axhspan(low, high, color="#9A9A9A", alpha=0.28, linewidth=0, zorder=1)
+    chance = next((g.first("chance_top1") for g in found if g.first("chance_top1")), None)
+    if chance is not None and axis.inside(chance):
+        axes.axhline(axis.y(chance), color=GREY, linewidth=1, linestyle=(0, (2, 3)), zorder=2)
+        axes.annotate(
+            f"chance {text.plain(chance, 2)}",
+            (axis.left, axis.y(chance)),
+            xytext=(4, 3),
+            textcoords="offset points",
+            fontsize=9,
+            color=GREY,
+        )
+
+
+def _method(axes: Axes, axis: Scale, own: Sequence[Group], look: Look, *, shift: float) -> None:
+    """One method: a line through its sound cells with their intervals; a broken cell's seeds one by one."""
+    at = [axis.x(g.sparsity) + shift for g in own]
+    means = [axis.y(g.summary.mean) if g.summary and g.sound else float("nan") for g in own]
+    axes.plot(at, means, color=look.colour, linewidth=1.8, linestyle=look.line, zorder=4)
+    marks: dict[str, Any] = {"color": look.colour, "markeredgecolor": "white", "markeredgewidth": 0.9}
+    axes.plot(at, means, look.marker, markersize=7.5, zorder=6, **marks)
+    for x, group in zip(at, own, strict=True):
+        found = group.summary
+        if not group.sound:
+            heights = [axis.y(v) for v in group.values.values()]
+            axes.plot([x] * len(heights), heights, look.marker, markersize=5, alpha=0.6, zorder=5, **marks)
+            _broken(axes, axis, x, group, look.colour)
+        elif found and found.low is not None and found.high is not None:
+            ends = axis.y(found.low), axis.y(found.high)
+            axes.vlines(x, *ends, color=look.colour, linewidth=2.4, alpha=0.5, zorder=3)
+
+
+def _broken(axes: Axes, axis: Scale, x: float, group: Group, colour: str) -> None:
+    runs = [r for status in BROKEN for r in group.having(status) if r.value is not None]
+    heights = [axis.y(r.value) for r in runs if r.value is not None]
+    axes.plot([x] * len(heights), heights, "x", color=colour, markersize=7, markeredgewidth=1.8, zorder=6)
+
+
+def _entries(axis: Scale, found: Sequence[Group], looks: Mapping[str, Look]) -> list[tuple[float, str, Look]]:
+    """The legend's entries: where each line ends, the method's name with its last value, and its look."""
+    entries = [_end(axis, _of(found, method), look) for method, look in looks.items()]
+    dense = _dense(found)
+    if dense is not None and dense.summary is not None:
+        value = f"dense {dense.summary.mean:.{text.DECIMALS}f}"
+        entries.append((axis.y(dense.summary.mean), value, Look(INK, "_")))
+    return entries
+
+
+def _end_labels(axes: Axes, axis: Scale, entries: Sequence[tuple[float, str, Look]]) -> None:
+    """The legend's entries at the heights where the lines end, moved apart where they would touch."""
+    gap = 0.062 * (axis.top - axis.bottom)
+    placed = spread([e[0] for e in entries], gap=gap, low=axis.bottom, high=axis.top)
+    for (wanted, label, look), y in zip(entries, placed, strict=True):
+        _label(axes, axis, wanted, y, label, look)
+
+
+def _last(found: Sequence[Group]) -> str:
+    return f"at {text.percent(max(sparsities(found)))}"
+
+
+def _label(axes: Axes, axis: Scale, wanted: float, y: float, label: str, look: Look) -> None:
+    span = axis.right - axis.left
+    ends = [axis.right, axis.right + 0.022 * span]
+    axes.plot(ends, [wanted, y], color=look.colour, linewidth=0.9, alpha=0.7, clip_on=False)
+    style: dict[str, Any] = {"markersize": 7.5, "markeredgewidth": 1.4, "clip_on": False}
+    axes.plot([axis.right + 0.042 * span], [y], look.marker, color=look.colour, **style)
+    axes.text(axis.right + 0.066 * span, y, label, color=look.colour, va="center", fontweight="bold")
+
+
+def _end(axis: Scale, own: Sequence[Group], look: Look) -> tuple[float, str, Look]:
+    last = own[-1]
+    if last.sound and last.summary:
+        value = f"{text.shortened(last.method)} {last.summary.mean:.{text.DECIMALS}f}"
+        return axis.y(last.summary.mean), value, look
+    said = next(text.count(last, s) for s in (*BROKEN, *ABSENT) if last.having(s))
+    heights = [axis.y(r.value) for r in last.runs if r.value is not None]
+    return min(heights, default=axis.bottom), f"{text.shortened(last.method)} {said}", look
+
+
+def _looks(found: Sequence[Group]) -> dict[str, Look]:
+    """Colour, marker and line of each method; the random control is grey and dashed wherever it stands."""
+    looks: dict[str, Look] = {}
+    taken = 0
+    for method in arms(found, "pruned"):
+        if _of(found, method)[0].first("criterion") == "random" and RANDOM not in looks.values():
+            looks[method] = RANDOM
+            continue
+        looks[method] = Look(
+            COLOURS[taken % len(COLOURS)], MARKERS[taken % len(MARKERS)], LINES[taken // len(COLOURS) % 3]
+        )
+        taken += 1
+    return looks
+
+
+def _shift(axis: Scale, index: int, count: int) -> float:
+    """A little to the side, so that the bars of different methods do not hide each other."""
+    return 0.009 * (axis.right - axis.left) * (index - (count - 1) / 2)
+
+
+def _subtitle(found: Sequence[Group]) -> str:
+    n = sorted({len(g.values) for g in found if g.role == "pruned" and g.values})
+    many = f"n = {text.ranged(map(float, n))} seed" + ("" if n == [1] else "s")
+    bars = "single runs" if n == [1] else "bars: 95 % t-intervals of the mean"
+    crosses = any(g.having(s) for g in found for s in BROKEN)
+    budget = text.ranged(float(sum(g.epochs)) for g in found if g.role == "pruned" and g.epochs)
+    trained = f"; {'UNEQUAL ' if '-' in budget else ''}total epochs {budget}"
+    return f"{many}; {bars}{trained}" + ("; crosses: collapsed or diverged seeds" if crosses else "")
+
+
+def _dense(found: Sequence[Group]) -> Group | None:
+    return next((g for g in found if g.role == "dense" and g.values), None)
+
+
+def _of(found: Sequence[Group], method: str) -> list[Group]:
+    return sorted((g for g in found if (g.method, g.role) == (method, "pruned")), key=lambda g: g.sparsity)
+
+
+def _bytes(figure: Figure, kind: str) -> bytes:
+    """The file's bytes, without dates or the version of what wrote it."""
+    metadata: dict[str, dict[str, str | None]] = {
+        "png": {"Software": None},
+        "svg": {"Date": None, "Creator": None},
+    }
+    out = io.BytesIO()
+    figure.savefig(out, format=kind, dpi=160, metadata=metadata[kind])
+    return out.getvalue()

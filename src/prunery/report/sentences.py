@@ -1,0 +1,95 @@
+"""The answers in generated sentences: which method is best where, what is lost against dense, what broke."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from prunery.report import text
+from prunery.report.compare import ABSENT, BROKEN, Group, arms, sparsities
+from prunery.report.stats import HIGHER, SAME, holm
+
+VERDICTS = (
+    "Verdicts: paired t-tests by seed at 5 %, Holm's correction over all pairs of methods at a sparsity."
+)
+_OTHERS = {SAME: "Indistinguishable from it", HIGHER: "Lower"}
+
+
+def answers(found: Sequence[Group]) -> list[str]:
+    """The best method at each sparsity, where each leaves the dense interval, and what did not end well."""
+    best = [sentence for s in sparsities(found) if (sentence := _best(found, s))]
+    verdicts = [VERDICTS] if any("points against" in sentence for sentence in best) else []
+    return [*best, *verdicts, *_leaving(found), *_problems(found)]
+
+
+def _best(found: Sequence[Group], sparsity: float) -> str | None:
+    """Which method has the highest mean, and which others can and cannot be told from it."""
+    field = [g for g in found if g.role == "pruned" and g.sparsity == sparsity and g.sound]
+    if len(field) < 2:
+        return None
+    first, second, *_ = ranked = sorted(field, key=lambda g: -_mean(g))
+    assert first.summary is not None
+    said = f"At {text.percent(sparsity)}, {first.method} is highest: {text.interval(first.summary)} %"
+    difference = first.minus(second.values)
+    if difference is None or difference.p is None:
+        return f"{said} (one seed: no verdict)."
+    gap = difference.summary
+    said += f"; {text.signed(gap.mean)} {text.ends(gap)} points against {second.method}"
+    verdicts = _against_first(ranked)
+    others = [f"{label}: {text.listed(verdicts[v])}" for v, label in _OTHERS.items() if v in verdicts]
+    return ". ".join([said, *others]) + "."
+
+
+def _against_first(ranked: Sequence[Group]) -> dict[str | None, list[str]]:
+    """Verdict of the first against each other, to the others' names.
+
+    The first was chosen by its mean, so the family is all pairs, not only those with the first.
+    """
+    tests = {(a.method, b.method): a.minus(b.values) for a, b in combinations(ranked, 2)}
+    p_values = {pair: d.p for pair, d in tests.items() if d is not None and d.p is not None}
+    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    verdicts: dict[str | None, list[str]] = {}
+    for other in ranked[1:]:
+        pair = (ranked[0].method, other.method)
+        difference = tests[pair]
+        verdict = difference.verdict(corrected.get(pair)) if difference else None
+        verdicts.setdefault(verdict, []).append(other.method)
+    return verdicts
+
+
+def _problems(found: Sequence[Group]) -> list[str]:
+    """One sentence per kind of bad end, naming each group that has one."""
+    sentences = []
+    for status in (*BROKEN, *ABSENT):
+        named = [f"{_name(g)} ({len(runs)} of {len(g.runs)})" for g in found if (runs := g.having(status))]
+        if named:
+            sentences.append(f"{status.capitalize()}: {text.listed(named)}.")
+    return sentences
+
+
+def _name(group: Group) -> str:
+    return f"{group.method} at {text.percent(group.sparsity)}" if group.role == "pruned" else group.method
+
+
+def _leaving(found: Sequence[Group]) -> list[str]:
+    dense = next((g for g in found if g.role == "dense" and g.summary), None)
+    if dense is None or dense.summary is None or dense.summary.low is None:
+        return []
+    low, high = dense.summary.low, dense.summary.high
+    texts = []
+    for method in arms(found, "pruned"):
+        own = sorted((g for g in found if (g.method, g.role) == (method, "pruned")), key=lambda g: g.sparsity)
+        below = next((text.percent(g.sparsity) for g in own if _below(g, low)), "none")
+        texts.append(f"{method} {below}")
+    return [
+        f"First sparsity with a mean below the dense interval [{low:.2f}, {high:.2f}] %: {', '.join(texts)}."
+    ]
+
+
+def _below(group: Group, low: float) -> bool:
+    """Whether its mean is below, or a collapse says the same; a group that is not done yet says nothing."""
+    return any(group.having(s) for s in BROKEN) or (bool(group.values) and _mean(group) < low)
+
+
+def _mean(group: Group) -> float:
+    return group.summary.mean if group.summary else float("-inf")

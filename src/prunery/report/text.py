@@ -1,0 +1,160 @@
+"""How numbers and the cells of a table are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from prunery.report.compare import ABSENT, BROKEN, Group, Run
+from prunery.report.stats import Summary
+
+DECIMALS = 2
+
+
+@dataclass
+class Footnotes:
+    """The footnotes of a table: equal texts share one mark."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, text: str) -> str:
+        """The mark, such as `[2]`, of a footnote with this text."""
+        if text not in self.texts:
+            self.texts.append(text)
+        return f"[{self.texts.index(text) + 1}]"
+
+    def lines(self) -> list[str]:
+        """The footnotes in the order of their marks."""
+        return [f"[{i}] {text}" for i, text in enumerate(self.texts, 1)]
+
+
+def percent(sparsity: float) -> str:
+    """A sparsity in [0, 1] as `97.5 %`, with as many digits as tell it from 100 %."""
+    return f"{_shortest(100 * sparsity, 6)} %"
+
+
+def plain(value: float | None, decimals: int = 6) -> str:
+    """A number with at most `decimals` decimals and no trailing zeros, empty for None: for CSV."""
+    return "" if value is None else _shortest(value, decimals)
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, a real minus and two decimals."""
+    return f"{value:+.{DECIMALS}f}".replace("-", "−")
+
+
+def interval(found: Summary) -> str:
+    """`97.62 ±0.11`: the mean and the half-width of its 95 % t-interval; the value alone for n = 1."""
+    mean = f"{found.mean:.{DECIMALS}f}"
+    return mean if found.half is None else f"{mean} ±{found.half:.{DECIMALS}f}"
+
+
+def ends(found: Summary) -> str:
+    """The interval of a difference as `[−0.10, +0.42]`; empty for n = 1."""
+    if found.low is None or found.high is None:
+        return ""
+    return f"[{signed(found.low)}, {signed(found.high)}]"
+
+
+def thousands(number: float) -> str:
+    """A count with thin groups: `10 000`."""
+    return f"{number:,.0f}".replace(",", " ")
+
+
+def ranged(values: Iterable[float]) -> str:
+    """`10`, or `10-25` where values differ; `-` where there are none."""
+    found = sorted(set(values))
+    if not found:
+        return "-"
+    low, high = plain(found[0], 2), plain(found[-1], 2)
+    return low if low == high else f"{low}-{high}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
+
+
+def seeds(runs: Sequence[Run]) -> str:
+    """`seed 1` or `seeds 0, 2`."""
+    return f"seed{'s' if len(runs) > 1 else ''} {', '.join(str(r.seed) for r in runs)}"
+
+
+def cell(group: Group, *, usual_n: int | None, footnotes: Footnotes) -> str:
+    """What a table says of one group: its interval, and by name whatever did not end as a number.
+
+    `n` stands in the cell where it differs from `usual_n`, which the caption names.
+    """
+    parts = [count(group, status) + _why_broken(group, status) for status in BROKEN if group.having(status)]
+    for status in ABSENT:
+        if runs := group.having(status):
+            parts.append(f"{count(group, status)} {' '.join(_reasons(runs, footnotes))}".rstrip())
+    if group.summary is not None:
+        parts.append(_value(group, usual_n) + _remarks(group, footnotes))
+    return "; ".join(parts)
+
+
+def count(group: Group, status: str) -> str:
+    """`collapsed 2/3`; the status alone where there is one run."""
+    return status if len(group.runs) == 1 else f"{status} {len(group.having(status))}/{len(group.runs)}"
+
+
+def shortened(name: str, most: int = 28) -> str:
+    """The name, cut at `most` characters."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def collapse_text(note: str) -> str:
+    """A collapse in few words: `predicts class 1`, or the note as it is."""
+    constant = re.search(r"(?:predict|constant).*?\bclass (\S+?)[,.;:]?(?:\s|$)", note)
+    return f"predicts class {constant[1]}" if constant else note
+
+
+def emptied(note: str) -> bool:
+    """Whether a note says that a cut left a layer without a weight."""
+    return "empt" in note
+
+
+def _value(group: Group, usual_n: int | None) -> str:
+    found = group.summary
+    assert found is not None
+    if not group.sound:
+        return (
+            f"{found.mean:.{DECIMALS}f} without {'them' if len(_broken(group)) > 1 else 'it'} (n={found.n})"
+        )
+    return interval(found) + ("" if found.n == usual_n else f" (n={found.n})")
+
+
+def _broken(group: Group) -> list[Run]:
+    return [run for status in BROKEN for run in group.having(status)]
+
+
+def _why_broken(group: Group, status: str) -> str:
+    texts = [collapse_text(n) for r in group.having(status) for n in r.notes if not emptied(n)]
+    return f" ({', '.join(dict.fromkeys(texts))})" if texts else ""
+
+
+def _reasons(runs: Sequence[Run], footnotes: Footnotes) -> list[str]:
+    reasons: dict[str, list[Run]] = {}
+    for run in runs:
+        reasons.setdefault(" ".join(run.notes) or "no record", []).append(run)
+    return [footnotes.mark(f"{seeds(of)}: {why}") for why, of in reasons.items()]
+
+
+def _remarks(group: Group, footnotes: Footnotes) -> str:
+    found: dict[str, list[Run]] = {}
+    for run in group.runs:
+        for note in filter(emptied, run.notes):
+            found.setdefault(note, []).append(run)
+    marks = [footnotes.mark(f"{seeds(runs)}: {note}") for note, runs in found.items()]
+    achieved = group.first("sparsity_achieved")
+    if achieved is not None and abs(achieved - group.sparsity) > 5e-4:
+        marks.append(footnotes.mark(f"achieved {percent(round(achieved, 4))} of the weights"))
+    return "".join(f" {mark}" for mark in marks)
+
+
+def _shortest(value: float, decimals: int) -> str:
+    text = f"{value:.{decimals}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text

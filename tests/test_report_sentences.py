@@ -1,0 +1,73 @@
+"""Generated sentences: they claim what the statistics allow, and name what broke."""
+
+import report_case as case
+from prunery.report.compare import groups
+from prunery.report.frame import frame
+from prunery.report.sentences import VERDICTS, answers
+
+WOBBLE = (0, 7, 3, 11, 5)
+
+
+def said(plan, correct, **more):
+    return answers(groups(frame(plan, case.store(plan, correct, **more))))
+
+
+def test_a_clear_winner_is_called_one():
+    # differences of about 10 and 50 points, and hardly any spread
+    level = {"magnitude": 9700, "snip": 8700, "random": 4700}
+    plan = case.study(sparsities=[0.9], seeds=5)
+    sentences = said(plan, lambda c: level.get(c.method, 9800) + WOBBLE[c.seed] * (c.method == "snip"))
+    assert sentences[0] == (
+        "At 90 %, magnitude is highest: 97.00 ±0.00 %; +9.95 [+9.90, +10.00] points against snip. "
+        "Lower: snip and random."
+    )
+    assert VERDICTS in sentences
+
+
+def test_a_winner_by_chance_is_not():
+    plan = case.study(["magnitude", "snip"], sparsities=[0.9])
+    values = {"magnitude": (9700, 9650, 9720), "snip": (9690, 9700, 9640)}
+    sentences = said(plan, lambda c: values[c.method][c.seed] if c.method in values else 9800)
+    assert sentences[0].startswith("At 90 %, magnitude is highest: 96.90 ±0.90 %; +0.13 [")
+    assert sentences[0].endswith("points against snip. Indistinguishable from it: snip.")
+
+
+def test_one_seed_gives_no_verdict():
+    plan = case.study(["magnitude", "snip"], sparsities=[0.9], seeds=1)
+    sentences = said(plan, lambda c: 9700 if c.method == "magnitude" else 9000)
+    assert sentences == ["At 90 %, magnitude is highest: 97.00 % (one seed: no verdict)."]
+
+
+def test_where_accuracy_leaves_the_dense_interval():
+    plan = case.study(["magnitude", "snip", "random"], retrain=5)
+    lost = {"magnitude": {0.98: 100}, "snip": {0.9: 100, 0.98: 100}, "random": {}}
+    sentences = said(plan, lambda c: 9800 + 10 * c.seed - lost.get(c.method, {}).get(c.sparsity, 0))
+    # dense: 98.10 ±0.25
+    wanted = (
+        "First sparsity with a mean below the dense interval [97.85, 98.35] %: "
+        "magnitude 98 %, snip 90 %, random none."
+    )
+    assert wanted in sentences
+
+
+def test_a_collapse_is_below_dense_and_a_gap_is_not():
+    plan = case.study(["magnitude", "snip"])
+    broken, gone = case.cell_of(plan, "magnitude", 0.9, 0), case.cell_of(plan, "snip", 0.9, 0)
+    sentences = said(
+        plan,
+        lambda c: 9800 + 10 * c.seed,
+        notes={broken.key: ["predicts class 1 for all 10000"]},
+        without={gone.key},
+    )
+    assert any(s.endswith("magnitude 90 %, snip none.") for s in sentences)
+    assert sentences[-2:] == ["Collapsed: magnitude at 90 % (1 of 3).", "Missing: snip at 90 % (1 of 3)."]
+    # what is left of a collapsed cell is no candidate for the best one
+    assert not any(s.startswith("At 90 %") for s in sentences)
+
+
+def test_an_empty_store_has_nothing_but_gaps():
+    plan = case.study(["magnitude"], sparsities=[0.9], seeds=2)
+    sentences = answers(groups(frame(plan, case.Kept())))
+    assert sentences == [
+        "Missing: dense (2 of 2), dense + 10 epochs (2 of 2) and magnitude at 90 % (2 of 2)."
+    ]
