@@ -1,0 +1,50 @@
+"""What a training phase leaves behind besides the weights: one row per epoch. Importable without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One epoch: mean losses in nats per example, correct answers as counts."""
+
+    epoch: int
+    """Epochs done, from 1."""
+    train_loss: float
+    """Mean over the epoch's training batches as they were trained on (label smoothing included)."""
+    train_correct: int
+    train_total: int
+    validation_loss: float | None
+    """Plain cross-entropy after the epoch; None if the validation split is empty."""
+    validation_correct: int
+    validation_total: int
+    learning_rate: float
+    """Of the epoch's last step."""
+    samples: int
+    """Training examples seen since the phase began, this epoch included."""
+
+
+@dataclass(frozen=True)
+class History:
+    """All epochs of one training phase, and which one's weights the model has now."""
+
+    rows: tuple[EpochRow, ...]
+    chosen: int
+    """The epoch (from 1) whose weights were kept; 0 if nothing was trained."""
+    diverged_at: int | None = None
+    """The step (from 0, over all epochs) of the first loss that is not finite; training stopped after it."""
+
+    @property
+    def samples(self) -> int:
+        """Training examples seen in all epochs together."""
+        return self.rows[-1].samples if self.rows else 0
+
+    @property
+    def note(self) -> str | None:
+        """A sentence about the divergence, or None."""
+        if self.diverged_at is None:
+            return None
+        return (
+            f"diverged: the training loss was not finite at step {self.diverged_at} of epoch {len(self.rows)}"
+        )

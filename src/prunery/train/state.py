@@ -1,0 +1,141 @@
+"""The state of a training phase on disk: enough to go on with the same bits, in plain data and tensors.
+
+No random state is stored: everything random in `fit` is a function of the seed, the epoch and the step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prunery.train.history import EpochRow, History
+from prunery.train.settings import Training
+from prunery.train.tally import Tally
+
+_LOG = logging.getLogger(__name__)
+_FORMAT = 1  # to be raised when the fields of TrainState or their meaning change
+_DIGEST = hashlib.sha256().digest_size
+
+
+@dataclass
+class TrainState:
+    """Where a training phase stands, between two steps."""
+
+    identity: str
+    """Of the phase it belongs to: settings, seed, sizes, masks. Another phase does not resume from it."""
+    epoch: int = 0
+    """Epochs done; `tally.totals.steps` are done of the next one."""
+    tally: Tally = field(default_factory=Tally)
+    rows: list[EpochRow] = field(default_factory=list)
+    best_epoch: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+    diverged_at: int | None = None
+    weights: dict[str, Any] = field(default_factory=dict)
+    """The model's state, filled in when saving."""
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    """The optimiser's state, filled in when saving."""
+
+    def history(self) -> History:
+        """The rows so far; the chosen epoch is the best one if any was kept, else the last."""
+        return History(tuple(self.rows), self.best_epoch or len(self.rows), self.diverged_at)
+
+    def save(self, path: Path) -> None:
+        """Write to `path` in one piece: whoever reads it finds the old state or the new one, never a part."""
+        plain = {k: v for k, v in vars(self).items() if k not in ("tally", "rows")}
+        plain["tally"] = self.tally.settle().plain()
+        plain["rows"] = [asdict(row) for row in self.rows]
+        buffer = io.BytesIO()
+        torch.save(plain, buffer)
+        payload = buffer.getvalue()
+        part = path.with_name(path.name + ".part")
+        # torch reads altered tensors without noticing, hence the digest; it also catches a file that a
+        # power cut left empty, so there is no fsync: the worst that can happen is to train again
+        part.write_bytes(hashlib.sha256(payload).digest() + payload)
+        os.replace(part, path)
+
+    @staticmethod
+    def load(path: Path, *, identity: str) -> TrainState | None:
+        """The state in `path`; None if there is none, and (with a logged warning) if it cannot be used."""
+        try:
+            return _read(path, identity)
+        except FileNotFoundError:
+            return None
+        except Exception as problem:  # whatever is wrong with it, training again is right
+            _LOG.warning("checkpoint %s is ignored: %s; training starts over", path, problem)
+            return None
+
+
+class Checkpoint:
+    """When to save, by the clock: saving never changes a result, so it need not happen at fixed steps."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._last = time.monotonic()
+
+    def due(self, seconds: float) -> bool:
+        """Whether there is a path to save to and the last save is this long ago."""
+        return self.path is not None and time.monotonic() - self._last >= seconds
+
+    def save(self, state: TrainState, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Save the state with the model's and the optimiser's as they are now."""
+        if self.path is not None:
+            state.weights, state.optimizer = model.state_dict(), optimizer.state_dict()
+            state.save(self.path)
+            state.weights, state.optimizer = {}, {}
+            self._last = time.monotonic()
+
+    def resume(
+        self, identity: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+    ) -> TrainState | None:
+        """The saved state of the same training, now in the model and the optimiser; or None."""
+        state = TrainState.load(self.path, identity=identity) if self.path is not None else None
+        if state is not None:
+            model.load_state_dict(state.weights)
+            optimizer.load_state_dict(state.optimizer)
+            state.weights, state.optimizer = {}, {}
+        return state
+
+
+def _read(path: Path, identity: str) -> TrainState:
+    data = path.read_bytes()
+    if hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
+        raise ValueError("it is damaged")
+    plain = torch.load(io.BytesIO(data[_DIGEST:]), weights_only=True, map_location="cpu")
+    if plain["identity"] != identity:
+        raise ValueError("it belongs to another training")
+    rows = [EpochRow(**row) for row in plain["rows"]]
+    return TrainState(**{**plain, "tally": Tally(**plain["tally"]), "rows": rows})
+
+
+def identity(
+    model: torch.nn.Module,
+    training: Training,
+    *,
+    seed: int,
+    sizes: Sequence[int],
+    masks: Mapping[str, Tensor] | None,
+) -> str:
+    """What must be equal for a checkpoint to be resumed; the weights it started from are not known to it."""
+    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
+    settings = training.model_dump(mode="json")
+    return json.dumps([_FORMAT, settings, seed, list(sizes), _digest(masks), shapes])
+
+
+def _digest(masks: Mapping[str, Tensor] | None) -> str | None:
+    if masks is None:
+        return None
+    digest = hashlib.sha256()
+    for name, mask in masks.items():
+        digest.update(name.encode() + mask.cpu().numpy().tobytes())
+    return digest.hexdigest()
