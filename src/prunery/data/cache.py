@@ -98,24 +98,31 @@ def check_writable(folder: Path) -> None:
         (folder / _FOLDER).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder / _FOLDER).close()
     except OSError as error:
-        raise DataError(
-            f"the cache folder {folder}",
-            f"it cannot be written ({error.strerror or error})",
-            f"set {VARIABLE} to a folder that can be",
-        ) from error
+        raise _unwritable(folder, error) from error
 
 
 def save(image_set: ImageSet, path: Path) -> None:
-    """Writes the set and its sha256; a reader sees the whole file or none."""
+    """Writes the set and its sha256; a reader sees the whole file or none. DataError if there is no room."""
     about = {k: v for k, v in vars(image_set).items() if k not in ("train", "test")}
     facts = torch.frombuffer(bytearray(json.dumps(about).encode()), dtype=torch.uint8)
     tensors = {"facts": facts}
     for split, images in (("train", image_set.train), ("test", image_set.test)):
         tensors |= {f"{split}_x": images.x, f"{split}_y": images.y}
-    _tidy(path.parent)
-    _write(path, lambda temporary: safetensors.torch.save_file(tensors, temporary))
-    digest = digest_of(path)
-    _write(_beside(path), lambda temporary: temporary.write_text(f"{digest}  {path.name}\n"))
+    try:
+        _tidy(path.parent)
+        _write(path, lambda temporary: safetensors.torch.save_file(tensors, temporary))
+        digest = digest_of(path)
+        _write(_beside(path), lambda temporary: temporary.write_text(f"{digest}  {path.name}\n"))
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _unwritable(path.parent, error) from error
+
+
+def _unwritable(folder: Path, error: Exception) -> DataError:
+    return DataError(
+        f"the cache folder {folder}",
+        f"it cannot be written ({error})",
+        f"make room in it, or set {VARIABLE} to a folder that can be written",
+    )
 
 
 def _beside(path: Path) -> Path:

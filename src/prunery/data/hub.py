@@ -30,35 +30,42 @@ def snapshot(facts: Facts) -> Source:
 
 def _downloaded(facts: Facts) -> Source | None:
     """What an earlier download left in the client library's own cache, if it is complete."""
-    from huggingface_hub import snapshot_download
-
     try:
-        path = Path(snapshot_download(facts.repository, repo_type="dataset", local_files_only=True))
-        return _source(facts, path)
+        return _source(facts, _snapshot_folder(facts, local_files_only=True))
     except (OSError, DataError):  # not there, or in part: the download completes it
         return None
 
 
 def _download(facts: Facts) -> Source:
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi
 
     try:
-        commit = _answer(lambda: HfApi().dataset_info(facts.repository, timeout=_PATIENCE).sha)
-        path = snapshot_download(
-            facts.repository,
-            repo_type="dataset",
-            revision=commit,
-            allow_patterns=[f"{facts.folder}/*.parquet"],
-        )
+        _answer(lambda: HfApi().dataset_info(facts.repository, timeout=_PATIENCE))
+        path = _snapshot_folder(facts, local_files_only=False)
     except HubError:
         raise
     except Exception as error:  # the client's errors differ between its versions, and none is ours to handle
         text = (str(error).strip().splitlines() or [""])[0].rstrip(".")
         raise HubError(f"{type(error).__name__}: {text}") from error
-    source = _source(facts, Path(path))
+    source = _source(facts, path)
     if source is None:
-        raise HubError(f"its commit {commit} has no {facts.folder}/{facts.pattern('train')}")
+        raise HubError(f"its commit {path.name} has no {facts.folder}/{facts.pattern('train')}")
     return source
+
+
+def _snapshot_folder(facts: Facts, *, local_files_only: bool) -> Path:
+    """The client library's folder of the repository's present commit; its name is the commit."""
+    from huggingface_hub import snapshot_download
+
+    patterns = [f"{facts.folder}/*.parquet"]
+    return Path(
+        snapshot_download(
+            facts.repository,
+            repo_type="dataset",
+            allow_patterns=patterns,
+            local_files_only=local_files_only,
+        )
+    )
 
 
 def _source(facts: Facts, path: Path) -> Source | None:
