@@ -67,9 +67,9 @@ def _named(check: Callable[[str], Any]) -> Callable[[str], str]:
 
 
 def _validation(value: float | int) -> float | int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+    if type(value) is int and value >= 0:
         return value
-    if isinstance(value, float) and 0 < value < 1:
+    if type(value) is float and 0 <= value < 1:
         return value
     raise SpecError(
         f"a validation part of {value!r}",
@@ -88,15 +88,12 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-def _choice(check: Callable[[Any], Choice]) -> Any:
-    return Annotated[Choice, PlainValidator(check), PlainSerializer(plain)]
-
-
-Criterion = _choice(_row_of(criterion))
-Granularity = _choice(_row_of(granularity))
-Scope = _choice(_row_of(scope))
-Schedule = _choice(_row_of(schedule))
-RecoveryChoice = _choice(_recovery)
+_SPELT = PlainSerializer(plain)
+Criterion = Annotated[Choice, PlainValidator(_row_of(criterion)), _SPELT]
+Granularity = Annotated[Choice, PlainValidator(_row_of(granularity)), _SPELT]
+Scope = Annotated[Choice, PlainValidator(_row_of(scope)), _SPELT]
+Schedule = Annotated[Choice, PlainValidator(_row_of(schedule)), _SPELT]
+RecoveryChoice = Annotated[Choice, PlainValidator(_recovery), _SPELT]
 Sparsity = Annotated[float, BeforeValidator(parse)]
 Sparsities = Annotated[tuple[Sparsity, ...], AfterValidator(distinct)]
 
@@ -116,18 +113,23 @@ class Task(BaseModel):
     """The part of the training images (0..1), or their number, set aside to choose epochs on."""
 
 
-def _paper_place(data: Mapping[str, Any]) -> str:
-    choice = data.get("criterion")  # absent when it was refused
-    return str(criterion[choice.name].facts["at"]) if choice else "trained"
+Place = Literal["init", "trained"]
 
 
-def _derived_name(data: Mapping[str, Any]) -> str:
-    choices = {axis: data.get(axis) for axis in ("criterion", "granularity", "scope", "schedule", "recovery")}
-    usual = (Choice("weight"), Choice("global"), Choice("finetune"), None)
-    words = [_word(choice) for choice in choices.values() if choice not in usual]
-    if data.get("at") != _paper_place(data):
-        words.append(f"at {data.get('at')}")
-    if data.get("floor"):
+def _paper_place(data: dict[str, Any]) -> Place:
+    place: Place = criterion[data["criterion"].name].facts["at"]
+    return place
+
+
+_USUAL = (Choice("weight"), Choice("global"), Choice("finetune"), None)  # not worth a word
+
+
+def _derived_name(data: dict[str, Any]) -> str:
+    choices = [data[axis] for axis in ("criterion", "granularity", "scope", "schedule", "recovery")]
+    words = [_word(choice) for choice in choices if choice not in _USUAL]
+    if data["at"] != _paper_place(data):
+        words.append(f"at {data['at']}")
+    if data["floor"]:
         words.append(f"floor {data['floor']:g}")
     return " ".join(words)
 
@@ -162,7 +164,7 @@ class Method(BaseModel):
     """When, and how far, is each cut? By default as the criterion's paper does it."""
     recovery: RecoveryChoice = Choice("finetune")
     """What happens to the survivors after a cut?"""
-    at: Literal["init", "trained"] = Field(default_factory=_paper_place)
+    at: Place = Field(default_factory=_paper_place)
     """Which network is pruned: the untrained or the trained one. By default as in the criterion's paper."""
     exclude: tuple[str, ...] = ()
     """Patterns of parameters or modules that are not pruned; `@output` is the last prunable layer."""

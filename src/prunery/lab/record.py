@@ -85,10 +85,10 @@ def from_json(text: str, *, source: str = "a record") -> Record:
             "its contents do not match their sha256: it was altered",
             "delete its folder and run the study again",
         )
-    data = _read(data)
-    numbers = tuple(Number(**number) for number in data.pop("numbers"))
-    tuples = {name: tuple(data.pop(name)) for name in ("parents", "notes")}
-    return Record(numbers=numbers, **tuples, **data)
+    fields: dict[str, Any] = _read(data)
+    fields["numbers"] = [Number(**number) for number in fields["numbers"]]
+    settled: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    return Record(**settled)
 
 
 def canonical(data: Any) -> str:

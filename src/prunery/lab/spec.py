@@ -73,7 +73,7 @@ class Spec(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Spec:
         methods = list(enumerate(self.methods))
-        problems = [*_cross(methods, self.task.training, self.sparsities)]
+        problems = [*_choosing(self.task), *_cross(methods, self.task.training, self.sparsities)]
         if problems:
             raise ProblemsError(problems)
         return self
@@ -154,6 +154,12 @@ def _sound(schema: Any, data: Any) -> Any:
         return schema.model_validate(data)
     except ValidationError:
         return None
+
+
+def _choosing(task: Task) -> Iterator[Problem]:
+    if task.training.select == "validation" and not task.validation:
+        what, found = "training with select: validation", "validation is 0: no image is set aside"
+        yield Problem(("task", "training", "select"), what, found, "set some aside, or write select: last")
 
 
 def _cross(

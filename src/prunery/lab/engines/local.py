@@ -61,7 +61,7 @@ def run(
 def ranks(steps: Mapping[str, Step]) -> dict[str, float]:
     """The epochs on the longest way from each step to an end, itself included; parents come first."""
     longest = dict.fromkeys(steps, 0.0)
-    for key, step in reversed(steps.items()):
+    for key, step in reversed(list(steps.items())):
         longest[key] += step.epochs or _SMALL
         for parent in step.parents:
             if parent in longest:

@@ -1,21 +1,15 @@
-"""What each kind of step does; the only module that sees both the lab and the workshop.
-
-Everything random comes from the step's seed. A step's folder holds `weights.safetensors` (init, train,
-recover) and `masks.safetensors` (prune, recover); a pruned network is its parent's weights under the masks.
-"""
+"""What each kind of step does. Everything random comes from the step's seed."""
 
 from __future__ import annotations
 
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_model, save_model
 from torch import nn
 
 from prunery.core.criteria import criterion as criteria
@@ -23,24 +17,19 @@ from prunery.core.masks import Masks
 from prunery.core.scope import Target
 from prunery.core.scope import scope as scopes
 from prunery.core.step import prune
-from prunery.data.batches import Batches, balanced
-from prunery.data.images import ImageSet
-from prunery.data.sets import load
-from prunery.data.splits import Splits, split
+from prunery.data.batches import balanced
 from prunery.errors import EmptyLayerWarning, MasksError
 from prunery.lab import numbers
 from prunery.lab.environment import environment
 from prunery.lab.plan import Step
 from prunery.lab.record import Number, Record
 from prunery.lab.store import Store
+from prunery.lab.work.bench import CHECKPOINT, MASKS, Bench
 from prunery.measure.accuracy import collapse, evaluate
-from prunery.measure.cost import Cost, cost, training_macs
-from prunery.models.build import build
+from prunery.measure.cost import training_macs
 from prunery.seeds import number
 from prunery.train.loop import fit
 from prunery.train.settings import Training
-
-WEIGHTS, MASKS, CHECKPOINT = "weights.safetensors", "masks.safetensors", "training.pt"
 
 # Passes over an example that one round of a criterion makes, in forward passes: a gradient is a forward
 # and a backward pass (3); a Hessian-gradient product is a gradient, and a gradient of one (3 + 9).
@@ -63,76 +52,6 @@ def work(
         environment=environment(device=str(bench.device), data=data),
         **made,
     )
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A step with what it needs within reach."""
-
-    step: Step
-    store: Store
-    scratch: Path
-    report_progress: Callable[[float], None]
-
-    @property
-    def args(self) -> Mapping[str, Any]:
-        """The step's arguments."""
-        return self.step.args
-
-    @property
-    def seed(self) -> int:
-        """The step's seed."""
-        return int(self.args["seed"])
-
-    @property
-    def device(self) -> torch.device:
-        """Where the step computes."""
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    @property
-    def images(self) -> ImageSet:
-        """The data set, decoded once per process."""
-        return images(self.args["data"])
-
-    @property
-    def splits(self) -> Splits:
-        """The splits of the step's seed."""
-        return splits(self.args["data"], self.args["validation"], self.seed)
-
-    def example(self) -> torch.Tensor:
-        """One normalised image, (1, C, H, W), on the device."""
-        first, _ = next(iter(Batches(self.splits.train, batch=1, seed=0)))
-        return first.to(self.device)
-
-    def built(self, seed: int) -> nn.Module:
-        """The model with fresh weights."""
-        shape, classes = tuple(self.images.train.x.shape[1:]), self.images.classes
-        return build(self.args["model"], shape=shape, classes=classes, seed=seed, device=self.device)
-
-    def parent(self) -> tuple[nn.Module, Masks | None]:
-        """The model of the first parent, pruned as it is, with its masks if it is."""
-        return self.model_of(self.step.parents[0])
-
-    def model_of(self, key: str) -> tuple[nn.Module, Masks | None]:
-        """The model of a finished step and its masks, None if it was never pruned."""
-        record = self.store.record(key)
-        masks = Masks.load(self.store.file(key, MASKS)).to(self.device) if MASKS in record.files else None
-        if WEIGHTS in record.files:
-            model = self.built(self.seed)
-            load_model(model, self.store.file(key, WEIGHTS), device=str(self.device))
-        else:
-            model, _ = self.model_of(record.parents[0])
-        if masks is not None:
-            masks.apply_(model)
-        return model, masks
-
-    def save(self, model: nn.Module) -> None:
-        """Write the model's weights into the step's folder."""
-        save_model(model, str(self.scratch / WEIGHTS))
-
-    def cost(self, model: nn.Module, masks: Masks | None = None) -> Cost:
-        """What the model costs for one example."""
-        return cost(model, self.example(), masks)
 
 
 def init(bench: Bench) -> dict[str, Any]:
@@ -283,15 +202,3 @@ KINDS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "recover": recover,
     "measure": measure,
 }
-
-
-@lru_cache(maxsize=1)
-def images(name: str) -> ImageSet:
-    """The data set of that name, opened once per process."""
-    return load(name)
-
-
-@lru_cache(maxsize=2)
-def splits(name: str, validation: float | int, seed: int) -> Splits:
-    """Its splits; those of the last two seeds are kept."""
-    return split(images(name), validation=validation, seed=seed)

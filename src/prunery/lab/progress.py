@@ -1,0 +1,125 @@
+"""How a run goes, for who looks on: one bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from prunery.lab.plan import Plan, Step
+
+_SMALL = 0.2  # what a step without training weighs, in epochs
+_LINE_SECONDS = 15.0
+
+
+def labels(plan: Plan) -> dict[str, str]:
+    """What each step is for, by key: `train, dense, seed 0` or `recover, snip 90%, seed 1`."""
+    found: dict[str, str] = {}
+    for cell in plan.cells:
+        level = "" if cell.role != "pruned" else f" {100 * cell.sparsity:g}%"
+        for key in cell.path:
+            found.setdefault(key, f"{plan.steps[key].kind}, {cell.method}{level}, seed {cell.seed}")
+    return found
+
+
+@dataclass
+class Shown:
+    """A `Progress` of an engine that writes to a console."""
+
+    console: Console
+    labels: Mapping[str, str] = field(default_factory=dict)
+    todo: Mapping[str, Step] = field(default_factory=dict)
+    epochs: dict[str, float] = field(default_factory=dict)  # of running steps
+    left: float = 0.0  # epochs of steps that are not finished
+    done: int = 0
+    began: float | None = None
+    gone: float = 0.0  # epochs done since it began
+    bar: Progress | None = None
+    last_line: float = 0.0
+
+    def begin(self, plan: Plan, todo: Mapping[str, Step]) -> None:
+        """Start the bar."""
+        self.labels, self.todo = labels(plan), todo
+        self.left = sum(map(_weight, todo.values()))
+        self.last_line = time.monotonic()
+        if self.console.is_terminal and todo:
+            text = TextColumn("{task.description}", markup=False)
+            self.bar = Progress(
+                BarColumn(24), MofNCompleteColumn(), text, console=self.console, transient=True
+            )
+            self.bar.add_task("starting the workers", total=len(todo))
+            self.bar.start()
+
+    def started(self, step: Step) -> None:
+        """Show the step among those that run."""
+        if self.began is None:
+            self.began = time.monotonic()
+        self.epochs[step.key] = 0.0
+        self._show()
+
+    def advanced(self, step: Step, epochs: float) -> None:
+        """Show the step's epochs."""
+        self.gone += epochs - self.epochs.get(step.key, 0.0)
+        self.epochs[step.key] = epochs
+        self._show()
+
+    def finished(self, step: Step) -> None:
+        """Count the step as done."""
+        self.gone += _weight(step) - self.epochs.pop(step.key, 0.0)
+        self.left -= _weight(step)
+        self.done += 1
+        self._show()
+
+    def failed(self, step: Step, reason: str, *, final: bool) -> None:
+        """Say at once which step failed and why."""
+        self.gone -= self.epochs.pop(step.key, 0.0)
+        what = "failed" if final else "is tried again"
+        label = self.labels.get(step.key, step.kind)
+        self.console.print(f"{label} ({step.key}) {what}: {reason}", markup=False, highlight=False)
+
+    def tick(self) -> None:
+        """Off a terminal, write a line from time to time."""
+        if self.bar is None and time.monotonic() - self.last_line >= _LINE_SECONDS:
+            self.last_line = time.monotonic()
+            line = f"{self.done} of {len(self.todo)} steps{self._time_left()}{self._running()}"
+            self.console.print(line, markup=False, highlight=False)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def _show(self) -> None:
+        if self.bar is not None:
+            text = f"{self._time_left().lstrip(', ')}{self._running()}"
+            task = self.bar.tasks[0].id
+            self.bar.update(task, completed=self.done, description=text)
+
+    def _time_left(self) -> str:
+        if self.began is None or self.gone < 1:
+            return ", time left not known yet"
+        pace = (time.monotonic() - self.began) / self.gone
+        return f", about {duration(pace * (self.left - sum(self.epochs.values())))} left"
+
+    def _running(self) -> str:
+        parts = []
+        for key, epochs in self.epochs.items():
+            step = self.todo[key]
+            count = f" {epochs:g}/{step.epochs}" if step.epochs else ""
+            parts.append(self.labels.get(key, step.kind) + count)
+        return f" | {' | '.join(parts)}" if parts else ""
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{max(seconds, 0):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _weight(step: Step) -> float:
+    return step.epochs or _SMALL

@@ -1,0 +1,111 @@
+"""A step with what it needs within reach: its data, its parents' networks, its folder.
+
+A step's folder holds `weights.safetensors` (init, train, recover) and `masks.safetensors` (prune, recover);
+a pruned network is its parent's weights under the masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from prunery.core.masks import Masks
+from prunery.data.batches import Batches
+from prunery.data.images import ImageSet
+from prunery.data.sets import load
+from prunery.data.splits import Splits, split
+from prunery.lab.plan import Step
+from prunery.lab.store import Store
+from prunery.measure.cost import Cost, cost
+from prunery.models.build import build
+
+WEIGHTS, MASKS, CHECKPOINT = "weights.safetensors", "masks.safetensors", "training.pt"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A step with what it needs within reach."""
+
+    step: Step
+    store: Store
+    scratch: Path
+    report_progress: Callable[[float], None]
+
+    @property
+    def args(self) -> Mapping[str, Any]:
+        """The step's arguments."""
+        return self.step.args
+
+    @property
+    def seed(self) -> int:
+        """The step's seed."""
+        return int(self.args["seed"])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the step computes."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def images(self) -> ImageSet:
+        """The data set, decoded once per process."""
+        return images(self.args["data"])
+
+    @property
+    def splits(self) -> Splits:
+        """The splits of the step's seed."""
+        return splits(self.args["data"], self.args["validation"], self.seed)
+
+    def example(self) -> torch.Tensor:
+        """One normalised image, (1, C, H, W), on the device."""
+        first, _ = next(iter(Batches(self.splits.train, batch=1, seed=0)))
+        return first.to(self.device)
+
+    def built(self, seed: int) -> nn.Module:
+        """The model with fresh weights."""
+        shape, classes = self.images.shape, self.images.classes
+        return build(self.args["model"], shape=shape, classes=classes, seed=seed, device=self.device)
+
+    def parent(self) -> tuple[nn.Module, Masks | None]:
+        """The model of the first parent, pruned as it is, with its masks if it is."""
+        return self.model_of(self.step.parents[0])
+
+    def model_of(self, key: str) -> tuple[nn.Module, Masks | None]:
+        """The model of a finished step and its masks, None if it was never pruned."""
+        record = self.store.record(key)
+        masks = Masks.load(self.store.file(key, MASKS)).to(self.device) if MASKS in record.files else None
+        if WEIGHTS in record.files:
+            model = self.built(self.seed)
+            load_model(model, self.store.file(key, WEIGHTS), device=str(self.device))
+        else:
+            model, _ = self.model_of(record.parents[0])
+        if masks is not None:
+            masks.apply_(model)
+        return model, masks
+
+    def save(self, model: nn.Module) -> None:
+        """Write the model's weights into the step's folder."""
+        save_model(model, str(self.scratch / WEIGHTS))
+
+    def cost(self, model: nn.Module, masks: Masks | None = None) -> Cost:
+        """What the model costs for one example."""
+        return cost(model, self.example(), masks)
+
+
+@lru_cache(maxsize=1)
+def images(name: str) -> ImageSet:
+    """The data set of that name, opened once per process."""
+    return load(name)
+
+
+@lru_cache(maxsize=2)
+def splits(name: str, validation: float | int, seed: int) -> Splits:
+    """Its splits; those of the last two seeds are kept."""
+    return split(images(name), validation=validation, seed=seed)

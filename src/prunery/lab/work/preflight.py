@@ -1,0 +1,119 @@
+"""What only the data and the model can tell, checked before any step runs.
+
+The data set opens, the model builds and takes its images, patterns match, floors can be kept, every class
+has the examples that a criterion is scored on. Nothing is trained; models stand on the meta device where
+they can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from math import ceil
+
+import torch
+from torch import nn
+
+from prunery.core.criteria import criterion as criteria
+from prunery.core.scope import Target
+from prunery.core.scope import scope as scopes
+from prunery.core.units import granularity as granularities
+from prunery.core.units import prunable
+from prunery.data.batches import balanced
+from prunery.data.images import ImageSet
+from prunery.data.sets import load
+from prunery.errors import ModelError, PruneryError, SparsityError, StoreError
+from prunery.lab.method import Method
+from prunery.lab.plan import Plan
+from prunery.lab.spec import Spec
+from prunery.lab.store import Store
+from prunery.lab.work.bench import images, splits
+from prunery.models.build import build
+
+
+def check(spec: Spec, plan: Plan, store: Store, *, data_dir: str | None = None) -> None:
+    """Nothing if the study can run; else the PruneryError of the first thing that cannot be.
+
+    data_dir: a local mirror that must hold the data set; its decoded copy is what the workers then read.
+    """
+    if data_dir is not None:
+        load(spec.task.data, data_dir=data_dir)
+    found = images(spec.task.data)
+    _check_same_data(found, plan, store)
+    train = splits(spec.task.data, spec.task.validation, spec.seeds[0]).train
+    model = _built(spec.task.model, found)
+    for method in spec.methods:
+        with _named(method):
+            _check_cuts(spec, method, model, found)
+            per_class = criteria.bind(method.criterion).facts.get("examples_per_class")
+            if per_class:
+                balanced(train, per_class=per_class, seed=spec.seeds[0])
+
+
+def _check_same_data(found: ImageSet, plan: Plan, store: Store) -> None:
+    """The store's records of these steps must come from the same images."""
+    for step in plan.steps.values():
+        if step.kind == "init" and store.has(step.key):
+            content = store.record(step.key).environment.get("data", {}).get("content")
+            if content != found.content:
+                raise StoreError(
+                    f"going on in {store.root} with data set {found.name!r}",
+                    "what ran there saw other images under that name",
+                    "use another store, or the data that it was begun with",
+                )
+
+
+def _built(name: str, found: ImageSet) -> nn.Module:
+    """The model on the meta device if it can be built and called there, else on the CPU."""
+    shape, classes = found.shape, found.classes
+    try:
+        model = build(name, shape=shape, classes=classes, device="meta")
+        _check_output(name, model, shape, classes)
+        return model
+    except Exception:
+        # a model may do what the meta device cannot: what counts is whether it works for real
+        model = build(name, shape=shape, classes=classes, device="cpu")
+        _check_output(name, model, shape, classes)
+        return model
+
+
+def _check_output(name: str, model: nn.Module, shape: tuple[int, int, int], classes: int) -> None:
+    device = next(iter(model.parameters()), torch.empty(0)).device
+    asked = f"model {name!r} on images of shape {shape}"
+    try:
+        with torch.no_grad():
+            output = model.eval()(torch.zeros(2, *shape, device=device))
+    except Exception as error:
+        found = f"calling it raises {type(error).__name__}: {error}"
+        raise ModelError(asked, found, "use a model that takes these images") from error
+    size = tuple(getattr(getattr(output, "logits", output), "shape", ()))
+    if size != (2, classes):
+        found = f"two images give outputs of shape {size}"
+        raise ModelError(asked, found, f"end the model in {classes} outputs per image, one per class")
+
+
+def _check_cuts(spec: Spec, method: Method, model: nn.Module, found: ImageSet) -> None:
+    layers = prunable(model, method.exclude)
+    example = torch.zeros(1, *found.shape, device=layers[0].parameter.device)
+    counts = [unit.count for unit in granularities.bind(method.granularity)(model, layers, example)]
+    for sparsity in spec.sparsities_of(method):
+        pools = scopes.bind(method.scope)(counts, [Target("*", sparsity)] * len(layers))
+        for pool in pools:
+            least = sum(ceil(Fraction(str(method.floor)) * counts[member]) for member in pool.members)
+            if least > pool.keep:
+                names = ", ".join(layers[member].name for member in pool.members)
+                raise SparsityError(
+                    f"a floor of {method.floor:g} at sparsity {sparsity:g}",
+                    f"the floors keep {least} units of {names}, the sparsity leaves {pool.keep}",
+                    "lower the floor or the sparsity",
+                )
+
+
+@contextmanager
+def _named(method: Method) -> Iterator[None]:
+    """Errors inside say which method they are about."""
+    try:
+        yield
+    except PruneryError as error:
+        raise type(error)(f"method {method.name!r}: {error.asked}", error.found, error.do) from error
