@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from prunery.core.masks import Masks
 from prunery.core.units import Layer
@@ -67,7 +68,10 @@ def _grad(q: Question) -> dict[str, Tensor]:
 
 
 def _hessian_grad(q: Question) -> dict[str, Tensor]:
-    """Hg: the product of the loss's Hessian with its gradient, both over the prunable weights."""
+    """Hg: the product of the loss's Hessian with its gradient, both over the prunable weights.
+
+    Fused attention and cuDNN's recurrent layers have no second derivative, so plain ones run instead.
+    """
     gradient = _grad(q)
 
     def product(loss: Tensor, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -79,7 +83,8 @@ def _hessian_grad(q: Question) -> dict[str, Tensor]:
             else {n: torch.zeros_like(w) for n, w in weights.items()}
         )
 
-    return _summed(q, product)
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
+        return _summed(q, product)
 
 
 def _flow_grad(q: Question) -> dict[str, Tensor]:
