@@ -55,7 +55,12 @@ def spec_error(source: str, problems: Sequence[Problem]) -> SpecError:
 def of_validation(error: ValidationError, schema: type[BaseModel]) -> list[Problem]:
     """The problems that pydantic found when it read `schema`."""
     found = (dict(e) for e in error.errors())
-    return [_problem(e, schema) for e in found if e["type"] != _FOLLOWS]
+    return [_problem(e, schema) for e in found if not _follows(e)]
+
+
+def _follows(error: Mapping[str, Any]) -> bool:
+    """Whether an error is there only because of another one, deeper down."""
+    return error["type"] == _FOLLOWS or (error["type"] == "too_short" and bool(error["input"]))
 
 
 def _problem(error: dict[str, Any], schema: type[BaseModel]) -> Problem:

@@ -188,7 +188,7 @@ class Store:
         """The names of the studies that ran here, in order."""
         return tuple(sorted(p.stem for p in (self.root / "studies").glob("*.json")))
 
-    def keys(self) -> Iterator[str]:
+    def finished(self) -> Iterator[str]:
         """The keys of all finished steps, in order."""
         return (p.name for p in sorted((self.root / "steps").iterdir()) if (p / _RECORD).is_file())
 

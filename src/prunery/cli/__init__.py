@@ -1,0 +1,50 @@
+"""The command line: `prunery run`, `plan`, `status`, `why`, `report`, `demo`.
+
+Nothing heavy is imported before a command needs it: help, plans and errors in a spec answer without torch.
+Exit status: 0 done, 1 something failed or is missing, 2 the input is wrong, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import typer
+
+from prunery.cli import looking, running
+from prunery.errors import PruneryError
+
+app = typer.Typer(
+    name="prunery",
+    help="Prune neural networks, compare ways of pruning under one honest protocol.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _ending(command: Callable[..., int | None]) -> Callable[..., None]:
+    """The command, ending the process with the status that it returns."""
+
+    @wraps(command)
+    def ended(*args: Any, **options: Any) -> None:
+        raise typer.Exit(command(*args, **options) or 0)
+
+    return ended
+
+
+for _command in (running.demo, running.run, looking.plan, looking.status, looking.why, looking.report):
+    app.command()(_ending(_command))
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit status."""
+    sys.path.append(os.getcwd())  # for the user's own package.module:factory
+    try:
+        app()
+    except (PruneryError, OSError) as error:  # a folder that cannot be written is no defect either
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

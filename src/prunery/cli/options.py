@@ -1,0 +1,41 @@
+"""Arguments and options that several commands have, and the console they write to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STORE = "runs/store"
+_WIDTH = 100  # off a terminal
+
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A YAML file, study:NAME, or file.py:function.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Change one value of the spec.")
+]
+StoreOption = Annotated[str, typer.Option("--store", metavar="DIR", help="Where finished steps are kept.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Worker processes; by default one per core.")
+]
+DataOption = Annotated[
+    str | None, typer.Option("--data-dir", metavar="DIR", help="A local mirror of the data sets.")
+]
+
+
+def console() -> Console:
+    """The console for results."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else _WIDTH)
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,129 @@
+"""The commands that compute: `run` and `demo`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunery.cli.options import (
+    STORE,
+    DataOption,
+    SetOption,
+    SpecArgument,
+    StoreOption,
+    WorkersOption,
+    console,
+    cores,
+)
+from prunery.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from prunery.lab.engines.outcome import Outcome
+    from prunery.lab.plan import Plan
+    from prunery.lab.spec import Spec
+    from prunery.lab.store import Store
+
+INTERRUPTED = 130
+
+
+def run(
+    spec: SpecArgument,
+    overrides: SetOption = None,
+    workers: WorkersOption = None,
+    store: StoreOption = STORE,
+    data_dir: DataOption = None,
+) -> int:
+    """Run a study: do every step that the store does not have yet. Run it again to go on."""
+    out = console()
+    done = execute(_loaded(spec, overrides or ()), store, workers=workers, data_dir=data_dir, out=out)
+    if done == 0:
+        out.print(f"see it: prunery report {store} -o report", markup=False, highlight=False)
+    return done
+
+
+def demo(store: StoreOption = "runs/demo", workers: WorkersOption = None, data_dir: DataOption = None) -> int:
+    """Compare five criteria at five sparsities on LeNet-300-100, three seeds; a few minutes on two cores."""
+    out = console()
+    try:
+        name, done = "demo", _demo_on("study:demo", store, workers, data_dir, out)
+    except DataError as error:
+        out.print(f"{error}\nThe digits of the package serve instead.\n", markup=False, highlight=False)
+        name, done = "demo-digits", _demo_on("study:demo-digits", store, workers, None, out)
+    if done == INTERRUPTED:
+        return done
+    _show_demo(name, Path(store), out)
+    return done
+
+
+def execute(spec: Spec, store_dir: str, *, workers: int | None, data_dir: str | None, out: Console) -> int:
+    """The exit status after running a study: 0 done, 1 something failed, 130 stopped."""
+    from prunery.lab.engines import local
+    from prunery.lab.plan import plan
+    from prunery.lab.progress import Shown
+    from prunery.lab.spec import plain
+    from prunery.lab.store import Store
+
+    planned, store = plan(spec), Store(store_dir)
+    if any(not store.has(key) for key in planned.steps):
+        from prunery.lab.work import preflight
+
+        preflight.check(spec, planned, store, data_dir=data_dir)
+        if data_dir is not None:
+            os.environ["PRUNERY_DATA"] = str(Path(data_dir).resolve())  # for the workers
+    store.save_study(spec.name, plain(spec))
+    outcome = local.run(planned, store, workers=workers or cores(), progress=Shown(out))
+    _tell(outcome, planned, store, out)
+    return INTERRUPTED if outcome.interrupted else int(not outcome.complete)
+
+
+def _loaded(source: str, overrides: Sequence[str]) -> Spec:
+    from prunery.lab.spec import load
+
+    return load(source, overrides)
+
+
+def _demo_on(study: str, store: str, workers: int | None, data_dir: str | None, out: Console) -> int:
+    return execute(_loaded(study, ()), store, workers=workers, data_dir=data_dir, out=out)
+
+
+def _tell(outcome: Outcome, plan: Plan, store: Store, out: Console) -> None:
+    """What was done, what failed and why, what could not be done because of it."""
+    from prunery.lab.progress import duration, labels
+
+    named = labels(plan)
+    say = [f"{len(outcome.done)} steps done, {len(outcome.cached)} were there, {duration(outcome.seconds)}"]
+    for key, failure in outcome.failed.items():
+        say.append(f"failed: {named[key]}: {failure.reason} (prunery why {key} --store {store.root})")
+    for key in outcome.blocked:
+        say.append(f"not done, for what it starts from failed: {named[key]}")
+    if outcome.interrupted:
+        say.append("stopped; what is done is kept: run the same command to go on")
+    elif outcome.failed:
+        say.append("run the same command to try the failed steps again")
+    out.print("\n".join(say), markup=False, highlight=False)
+
+
+def _show_demo(study: str, store: Path, out: Console) -> None:
+    """The table, the files, and what to try next."""
+    from prunery.lab.store import Store
+    from prunery.report import write
+
+    opened = Store(store)
+    folder = store.with_name(f"{store.name}-report")
+    out.print()
+    write.show(opened, study, out)
+    written = write.write(opened, folder, study)
+    key = next(iter(opened.finished()))
+    said = [
+        "written: " + ", ".join(map(str, written)),
+        "",
+        "try next:",
+        f"  prunery why {key} --store {store}        where a number comes from",
+        "  prunery plan study:lenet300-iterative    what a study would run",
+        "  prunery run examples/compare.yaml        your own comparison; docs/spec.md says what it may hold",
+    ]
+    out.print("\n".join(said), markup=False, highlight=False, soft_wrap=True)
