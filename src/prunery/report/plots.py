@@ -44,9 +44,16 @@ class Look:
     colour: str
     marker: str
     line: Line = "solid"
+    hollow: bool = False
+
+    def marks(self) -> dict[str, Any]:
+        """Matplotlib's settings for its markers."""
+        edge = (self.colour, 1.7) if self.hollow else ("white", 0.9)
+        face = "white" if self.hollow else self.colour
+        return {"markerfacecolor": face, "markeredgecolor": edge[0], "markeredgewidth": edge[1]}
 
 
-RANDOM = Look(GREY, "o", (0, (5, 2)))
+RANDOM = Look(GREY, "o", (0, (5, 2)), hollow=True)
 
 
 def images(found: Sequence[Group], *, title: str) -> dict[str, bytes]:
@@ -122,13 +129,14 @@ def _method(axes: Axes, axis: Scale, own: Sequence[Group], look: Look, *, shift:
     at = [axis.x(g.sparsity) + shift for g in own]
     means = [axis.y(g.summary.mean) if g.summary and g.sound else float("nan") for g in own]
     axes.plot(at, means, color=look.colour, linewidth=1.8, linestyle=look.line, zorder=4)
-    marks: dict[str, Any] = {"color": look.colour, "markeredgecolor": "white", "markeredgewidth": 0.9}
-    axes.plot(at, means, look.marker, markersize=7.5, zorder=6, **marks)
+    axes.plot(at, means, look.marker, markersize=7.5, zorder=6, **look.marks())
     for x, group in zip(at, own, strict=True):
         found = group.summary
         if not group.sound:
             heights = [axis.y(v) for v in group.values.values()]
-            axes.plot([x] * len(heights), heights, look.marker, markersize=5, alpha=0.6, zorder=5, **marks)
+            axes.plot(
+                [x] * len(heights), heights, look.marker, markersize=5, alpha=0.6, zorder=5, **look.marks()
+            )
             _broken(axes, axis, x, group, look.colour)
         elif found and found.low is not None and found.high is not None:
             ends = axis.y(found.low), axis.y(found.high)
@@ -167,8 +175,8 @@ def _label(axes: Axes, axis: Scale, wanted: float, y: float, label: str, look: L
     span = axis.right - axis.left
     ends = [axis.right, axis.right + 0.022 * span]
     axes.plot(ends, [wanted, y], color=look.colour, linewidth=0.9, alpha=0.7, clip_on=False)
-    style: dict[str, Any] = {"markersize": 7.5, "markeredgewidth": 1.4, "clip_on": False}
-    axes.plot([axis.right + 0.042 * span], [y], look.marker, color=look.colour, **style)
+    style = look.marks() | ({"markeredgecolor": INK, "markeredgewidth": 1.4} if look.marker == "_" else {})
+    axes.plot([axis.right + 0.042 * span], [y], look.marker, markersize=7.5, clip_on=False, **style)
     axes.text(axis.right + 0.066 * span, y, label, color=look.colour, va="center", fontweight="bold")
 
 
@@ -199,7 +207,7 @@ def _looks(found: Sequence[Group]) -> dict[str, Look]:
 
 def _shift(axis: Scale, index: int, count: int) -> float:
     """A little to the side, so that the bars of different methods do not hide each other."""
-    return 0.009 * (axis.right - axis.left) * (index - (count - 1) / 2)
+    return min(0.009, 0.06 / count) * (axis.right - axis.left) * (index - (count - 1) / 2)
 
 
 def _subtitle(found: Sequence[Group]) -> str:

@@ -100,7 +100,7 @@ def count(group: Group, status: str) -> str:
     return status if len(group.runs) == 1 else f"{status} {len(group.having(status))}/{len(group.runs)}"
 
 
-def shortened(name: str, most: int = 28) -> str:
+def shortened(name: str, most: int = 36) -> str:
     """The name, cut at `most` characters."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
