@@ -121,6 +121,30 @@ def test_removing_what_is_not_effective_changes_no_output(name):
         assert torch.equal(model(x), before)
 
 
+@pytest.mark.parametrize("density", [0.002, 0.01, 0.1])
+@pytest.mark.parametrize("name", ["resnet20", "vgg11_bn", "lenet5"])
+def test_against_the_gradient_of_absolute_weights_in_float64(name, density):
+    """For networks of ReLU, batch norm and pooling the flow has a second, plainer way to be had."""
+    model, shape = build(name, seed=0).eval(), MODELS[name].shape
+    for module in model.modules():  # a maximum passes the gradient of one position only
+        for child_name, child in module.named_children():
+            if isinstance(child, nn.MaxPool2d):
+                setattr(module, child_name, nn.AvgPool2d(2))
+    generator = torch.Generator().manual_seed(2)
+    masks = {n: torch.rand(m.shape, generator=generator) < density for n, m in ones(model).items()}
+    found = effective(model, torch.randn(1, *shape), masks)
+    model = model.double()
+    weights = {name: p for name, p in model.named_parameters() if name in masks}
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(masks[name] * (0.5 + torch.rand(weight.shape, generator=generator)))
+    out = model(0.5 + torch.rand(1, *shape, generator=generator).double())
+    grads = torch.autograd.grad(out.sum(), list(weights.values()))
+    for (name, mask), grad in zip(masks.items(), grads, strict=True):
+        pairs = (grad != 0).flatten(2).any(2) if grad.ndim > 2 else grad != 0
+        assert found[name] == int((mask.flatten(2).sum(2) * pairs if grad.ndim > 2 else mask * pairs).sum())
+
+
 # Shapes of networks
 
 

@@ -87,6 +87,87 @@ def test_the_value_path_survives_without_queries():
     assert found == {"in_proj_weight": 16, "out_proj.weight": 16}
 
 
+# Hand-written parts
+
+
+class CentredNorm(nn.Module):
+    def forward(self, x):
+        y = x - x.mean(-1, keepdim=True)
+        return y / torch.sqrt((y * y).mean(-1, keepdim=True) + 1e-6)
+
+
+class RootNorm(nn.Module):
+    def forward(self, x):
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+
+
+class Squeeze(nn.Module):
+    """Squeeze and excite: a gate per channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(4, 2, 1), nn.Conv2d(2, 4, 1)
+
+    def forward(self, x):
+        return x * torch.sigmoid(self.b(self.a(x.mean((2, 3), keepdim=True)).relu()))
+
+
+class Attend(nn.Module):
+    """Causal attention of one head, spelt out."""
+
+    def forward(self, x):
+        q, k, v = x.chunk(3, -1)
+        future = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        return (q @ k.transpose(1, 2)).masked_fill(future, -torch.inf).softmax(-1) @ v
+
+
+class Largest(nn.Module):
+    def forward(self, x):
+        return x.amax((2, 3)) + x.max(-1)[0].max(dim=-1).values
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "gone", "expected"),
+    [
+        # every channel gets the others' mean, so all columns of the next layer stay
+        (nn.Sequential(nn.Linear(4, 6), CentredNorm(), nn.Linear(6, 3)), (2, 4), [1], [20, 18]),
+        (nn.Sequential(nn.Linear(4, 6), RootNorm(), nn.Linear(6, 3)), (2, 4), [1], [20, 15]),
+        # channel 1: its column in the squeeze, its row in the excitation, its column after
+        (nn.Sequential(nn.Conv2d(3, 4, 1), Squeeze(), nn.Conv2d(4, 2, 1)), (1, 3, 5, 5), [1], [9, 6, 6, 6]),
+        # q 0 is gone and k 0 (row 2) is moot with it; v 0 (row 4) is gone: its column after
+        (nn.Sequential(nn.Linear(3, 6), Attend(), nn.Linear(2, 5)), (1, 4, 3), [0], [12, 10]),
+        (nn.Sequential(nn.Linear(3, 6), Attend(), nn.Linear(2, 5)), (1, 4, 3), [4], [15, 5]),
+        # the gate of a value that is gone (row 1, its gate row 3) is moot
+        (nn.Sequential(nn.Linear(3, 4), nn.GLU(), nn.Linear(2, 2)), (1, 3), [1], [6, 2]),
+        (nn.Sequential(nn.Conv2d(3, 4, 1), Largest(), nn.Linear(4, 2)), (1, 3, 5, 5), [1], [9, 6]),
+        (nn.Sequential(nn.Linear(3, 4), nn.PReLU(4), nn.Dropout(), nn.Linear(4, 2)), (1, 3), [1], [9, 6]),
+        (
+            nn.Sequential(nn.Conv2d(2, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 1, 1)),
+            (1, 2, 3, 3),
+            [0],
+            [6, 4],
+        ),
+        (
+            nn.Sequential(nn.Conv2d(2, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 1, 1)),
+            (1, 2, 3, 3),
+            [0, 1],
+            [4, 2],
+        ),
+        (
+            nn.Sequential(nn.Conv2d(2, 4, 1), nn.InstanceNorm2d(4), nn.Conv2d(4, 1, 1)),
+            (1, 2, 3, 3),
+            [0],
+            [6, 3],
+        ),
+    ],
+)
+def test_hand_written_parts(model, x, gone, expected):
+    masks = ones(model)
+    assert effective(model, torch.randn(x), masks) == {name: mask.numel() for name, mask in masks.items()}
+    masks["0.weight"][gone] = False
+    assert list(effective(model, torch.randn(x), masks).values()) == expected
+
+
 # What cannot be followed is said
 
 

@@ -1,10 +1,10 @@
 """Which weights a live path from input to output uses.
 
-A copy of the model is run once with every prunable weight replaced by its mask, biases by 0, the input by
-positive noise, and each function by one that is positive where the real one lets something through. After
-every product the signal becomes noise where it is not 0, and so does the gradient on its way back: a path
-lives or does not, whatever its length, and nothing over- or underflows. A weight's gradient is then not 0
-exactly where a signal arrives and something behind it reaches the output.
+A copy of the model is run once with kept weights replaced by positive noise, removed ones and biases by 0,
+the input by noise, and each function by one that is positive where the real one lets something through.
+After every product the signal becomes noise where it is not 0, and so does the gradient on its way back: a
+path lives or does not, whatever its length, and nothing over- or underflows. A weight's gradient is then not
+0 exactly where a signal arrives and something behind it reaches the output. (Noise, so that nothing cancels.)
 
 A bias is no signal: what a dead filter's bias adds is a constant. Layer and group norm pass a signal to
 every channel that they normalise over, as their mean does. Where a replacement is not exact it lets through:
@@ -59,7 +59,8 @@ def _used(
         double = copy.deepcopy(model).float().requires_grad_(False)
         flow = Flow(layers[0].parameter.device)
         given = {id(parameter_of(model, name)): mask for name, mask in (masks or {}).items()}
-        _substitute_(double, model, {id(layer.parameter) for layer in layers}, given, dense=masks is None)
+        prunable = {id(layer.parameter) for layer in layers}
+        _substitute_(double, model, prunable, given, flow, dense=masks is None)
         weights: list[Tensor] = [double.get_parameter(layer.name).requires_grad_() for layer in layers]
         args, kwargs = call_of(mapped(flow.signal, placed(example, double)))
         with no_trace(double), torch.enable_grad(), _plain_kernels():
@@ -98,9 +99,15 @@ def _plain_kernels() -> Iterator[None]:
 
 
 def _substitute_(
-    double: nn.Module, model: nn.Module, prunable: set[int], masks: Mapping[int, Tensor], *, dense: bool
+    double: nn.Module,
+    model: nn.Module,
+    prunable: set[int],
+    masks: Mapping[int, Tensor],
+    flow: Flow,
+    *,
+    dense: bool,
 ) -> None:
-    """Set the copy's parameters: weights to their mask, biases to 0, everything else to 1.
+    """Set the copy's parameters: weights to noise where they are kept, biases to 0, everything else to 1.
 
     Weights are scaled per row, which keeps the gates of recurrent layers away from saturation. A scale of a
     norm that is exactly 0, or masked, stops the flow of its channel; in the dense flow it does not.
@@ -114,7 +121,11 @@ def _substitute_(
                 continue
             keep = torch.ones_like(target) if mask is None else mask.to(target)
             if id(parameter) in prunable:
-                keep = keep / keep.flatten(1).sum(1).clamp(min=1).view(-1, *[1] * (keep.ndim - 1))
+                keep = (
+                    flow.signal(keep)
+                    * keep
+                    / keep.flatten(1).sum(1).clamp(min=1).view(-1, *[1] * (keep.ndim - 1))
+                )
             elif id(parameter) in norms and not dense:
                 keep = keep * (parameter != 0)
             target.copy_(keep)

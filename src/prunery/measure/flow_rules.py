@@ -46,7 +46,7 @@ class Flow(TorchFunctionMode):
         return func(*args, **kwargs or {}) if rule is None else rule(self, func, args, kwargs or {})
 
     def signal(self, tensor: Tensor) -> Tensor:
-        """An input of positive noise; indices and boolean masks stay as they are."""
+        """Positive noise of the shape of `tensor`; indices and boolean masks stay as they are."""
         return self._noise(tensor) if tensor.is_floating_point() else tensor
 
     def live(self, value: Any) -> Any:
