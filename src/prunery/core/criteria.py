@@ -28,6 +28,7 @@ class Evidence:
 
     def __init__(self, layer: str, kinds: dict[str, torch.Tensor]) -> None:
         self._layer, self._kinds = layer, kinds
+        self._flat = {kind: tensor.reshape(-1) for kind, tensor in kinds.items()}
 
     def __getattr__(self, kind: str) -> torch.Tensor:
         if kind.startswith("_") or kind not in self._kinds:
@@ -40,7 +41,7 @@ class Evidence:
 
     def slice(self, lo: int, hi: int) -> Evidence:
         """The same evidence for the weights lo..hi of the flattened layer."""
-        pieces = {kind: tensor.reshape(-1)[lo:hi] for kind, tensor in self._kinds.items()}
+        pieces = {kind: flat[lo:hi] for kind, flat in self._flat.items()}
         return Evidence(self._layer, {k: t.float() if t.itemsize < 4 else t for k, t in pieces.items()})
 
 

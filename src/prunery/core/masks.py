@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _FORMAT = "prunery-masks-1"
 _INTEGER = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_PIECE = 1 << 15  # as in scope.py: the largest that torch runs on one thread
+_PIECE = 1 << 17  # fits the second-level cache
 _WRAPPERS = ("_orig_mod.", "module.")  # torch.compile, DataParallel
 
 
@@ -99,7 +99,9 @@ class Masks(Mapping[str, Tensor]):
         rows = []
         for name in self._counted():
             mask = self._masks[name]
-            kept = self._kept.setdefault(name, int(mask.count_nonzero()))
+            if name not in self._kept:
+                self._kept[name] = _count(mask)
+            kept = self._kept[name]
             units = self.units.get(name, (kept, mask.numel()))
             rows.append(LayerMask(name, tuple(mask.shape), kept, mask.numel(), *units))
         return rows
@@ -110,7 +112,7 @@ class Masks(Mapping[str, Tensor]):
     def apply_(self, model: nn.Module) -> None:
         """Set every removed weight of `model` to exactly 0, NaN and infinite ones too."""
         self.check(model)
-        with torch.no_grad():
+        with torch.no_grad(), one_thread():
             for name, mask in self._masks.items():
                 clear_(parameter_of(model, name), mask)
 
@@ -186,6 +188,12 @@ class Masks(Mapping[str, Tensor]):
         return Masks({layer.name: layer.parameter.detach() != 0 for layer in prunable(model, exclude)})
 
 
+def _count(mask: Tensor) -> int:
+    import numpy as np
+
+    return int(np.count_nonzero(mask.numpy()) if mask.device.type == "cpu" else mask.count_nonzero())
+
+
 def _packed(mask: Tensor) -> Tensor:
     import numpy as np
 
@@ -197,6 +205,21 @@ def _unpacked(packed: Tensor, shape: Sequence[int]) -> Tensor:
 
     count = int(np.prod(shape, dtype=np.int64))
     return torch.from_numpy(np.unpackbits(packed.numpy(), count=count).astype(bool)).reshape(tuple(shape))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run the calling thread's tensor operations on one thread.
+
+    Work on cache-sized pieces is too short to share: torch would wake its other threads for each operation,
+    which costs more than it saves, and 40 times more where the cores are busy.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def bits_of(parameter: Tensor, mask: Tensor) -> Tensor:

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 scope = Table("scope")
 
-# Units per piece. On a CPU the largest that torch runs on one thread: it fits the cache, and shorter work is
-# slower when shared among threads (by 40 times where the cores are busy).
-_PIECE = {"cpu": 1 << 15}
+_PIECE = {"cpu": 1 << 17}  # units per piece: fits the second-level cache
 _PIECE_ELSEWHERE = 1 << 24  # accelerators want long pieces
 _SAMPLE = 1 << 16
 _RUN = 128  # neighbouring units per sampled run

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from prunery.core.criteria import Evidence
 from prunery.core.evidence import Question, gather
-from prunery.core.masks import Masks
+from prunery.core.masks import Masks, one_thread
 from prunery.core.method import Method, Named, bind, cuts
 from prunery.core.scope import Scores, Target, keep
 from prunery.core.sparsity import Wanted
@@ -84,10 +84,11 @@ def prune_step(
     evidence = [Evidence(u.layer.name, {k: kinds[k][u.layer.name] for k in kinds}) for u in units]
     scores = [_scores(u, e, method.criterion, masks) for u, e in zip(units, evidence, strict=True)]
     kept: dict[int, Tensor] = {}
-    for pool in method.scope([u.count for u in units], targets):
-        live = sum(scores[m].live_count for m in pool.members)
-        pool = replace(pool, keep=min(pool.keep, live))  # a cut on the way may ask less than is gone
-        kept.update(zip(pool.members, keep(scores, pool, method.floor), strict=True))
+    with one_thread():
+        for pool in method.scope([u.count for u in units], targets):
+            live = sum(scores[m].live_count for m in pool.members)
+            pool = replace(pool, keep=min(pool.keep, live))  # a cut on the way may ask less than is gone
+            kept.update(zip(pool.members, keep(scores, pool, method.floor), strict=True))
     return _expanded(units, kept, masks)
 
 
