@@ -2,6 +2,8 @@
 
 import logging
 import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -110,6 +112,20 @@ def test_touched_files_are_hashed_and_found_the_same(place, monkeypatch):
     assert len(decodes) == 1
 
 
+def test_the_same_files_elsewhere_are_not_decoded_again_but_other_files_are(place, monkeypatch):
+    load("tiny", data_dir=place / "mirror")
+    decodes = _decodes(monkeypatch)
+    load("tiny", data_dir=kit.write(place / "copy" / "plain").parent)
+    assert decodes == []
+    load("tiny", data_dir=kit.write(place / "other" / "plain", form="WEBP").parent)
+    assert len(decodes) == 1
+
+
+def test_names_and_sources_are_known_without_torch():
+    code = "import sys, prunery.data.names, prunery.data.sources; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "sum", "no sum"])
 def test_a_damaged_copy_in_the_cache_is_made_again(place, monkeypatch, caplog, damage):
     first = load("tiny", data_dir=place / "mirror")
@@ -149,7 +165,7 @@ def test_a_failure_leaves_nothing_behind(place):
     file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(DataError):
         load("tiny", data_dir=place / "mirror")
-    assert [p.name for p in (place / "cache").rglob("*") if p.is_file() and p.parent.name != "seen"] == []
+    assert [p.name for p in (place / "cache").rglob("*") if p.is_file()] == []
 
 
 def test_a_write_that_fails_leaves_nothing_behind(place, monkeypatch):

@@ -2,7 +2,7 @@
 
     <cache>/sets-1/mnist-<key>.safetensors          pixels, labels, statistics, revision
     <cache>/sets-1/mnist-<key>.safetensors.sha256   as `sha256sum` writes it
-    <cache>/sets-1/seen/<stamp>                     the key of files that were hashed before
+    <cache>/sets-1/seen/<stamp>                     the key of files that proved right before
 
 The key is a hash of the source files. The sha256 is checked on every read.
 """
@@ -46,20 +46,29 @@ def root(cache_dir: str | Path | None = None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prunery"
 
 
-def key_of(facts: Facts, source: Source, folder: Path) -> str:
-    """The key of these source files; they are read only if they changed since they were last hashed."""
-    seen = folder / _FOLDER / "seen" / stamp(facts, source)
-    if seen.is_file() and re.fullmatch(r"[0-9a-f]{16}", known := seen.read_text().strip()):
+def seen_file(facts: Facts, source: Source, folder: Path) -> Path:
+    """Where the key of these source files is noted, as long as they look as they do now."""
+    return folder / _FOLDER / "seen" / stamp(facts, source)
+
+
+def key_of(facts: Facts, source: Source, seen: Path) -> str:
+    """The key of these source files; they are read only if there is no note of it."""
+    known = seen.read_text(errors="replace").strip() if seen.is_file() else ""
+    if re.fullmatch(r"[0-9a-f]{16}", known):
         return known
     parts = [facts.name, str(facts.shape), facts.label, *hashes(source)]
-    key = hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
+
+
+def note(seen: Path, key: str) -> None:
+    """Writes down the key of source files that proved right, so that they need not be hashed again."""
     try:
-        _write(seen, lambda temporary: temporary.write_text(key))
+        if not seen.is_file():
+            _write(seen, lambda temporary: temporary.write_text(key))
     except (
         OSError
     ) as error:  # a cache that can only be read still serves; the files are hashed again next time
-        log.debug("cannot note the hash of %s: %s", facts.name, error)
-    return key
+        log.debug("cannot note a key in %s: %s", seen, error)
 
 
 def file_of(facts: Facts, key: str, folder: Path) -> Path:

@@ -49,7 +49,16 @@ def load(name: str, *, data_dir: str | Path | None = None, cache_dir: str | Path
 
 def _from_source(facts: Facts, source: Source, folder: Path) -> ImageSet:
     """The decoded copy of these files from the cache, made first if it is not there or was altered."""
-    key = cache.key_of(facts, source, folder)
+    seen = cache.seen_file(
+        facts, source, folder
+    )  # named before the files are read: they may change meanwhile
+    key = cache.key_of(facts, source, seen)
+    made = _opened(facts, source, key, folder)
+    cache.note(seen, key)
+    return made
+
+
+def _opened(facts: Facts, source: Source, key: str, folder: Path) -> ImageSet:
     path = cache.file_of(facts, key, folder)
     if path.exists():
         try:
