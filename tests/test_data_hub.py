@@ -18,18 +18,21 @@ from prunery.data import hub
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LOAD = """
-import sys, json
+import json, sys, time
 sys.path.insert(0, {tests!r})
 import data_kit as kit
+import huggingface_hub, torch  # seconds on a busy machine, and not what is timed
 from prunery.data.names import DATASETS
 from prunery.data.sets import load
 from prunery.errors import DataError
 DATASETS["tiny"] = kit.facts()
+start = time.perf_counter()
 try:
     made = load("tiny")
-    print(json.dumps([made.revision, made.content]))
+    found = [made.revision, made.content]
 except DataError as error:
-    print(json.dumps(str(error)))
+    found = str(error)
+print(json.dumps([found, time.perf_counter() - start]))
 """
 
 
@@ -83,11 +86,10 @@ def repository(tmp_path):
 
 
 def _load(endpoint, home, **variables):
-    """What loading the tiny set in a fresh process prints, and how long that took."""
+    """What loading the tiny set in a fresh process gives, and its seconds."""
     clean = {k: v for k, v in os.environ.items() if k != "PRUNERY_DATA" and "proxy" not in k.lower()}
     home.mkdir(exist_ok=True)
     own = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home / "hf"), "PRUNERY_CACHE": str(home / "cache")}
-    start = time.perf_counter()
     ran = subprocess.run(
         [sys.executable, "-c", LOAD.format(tests=str(Path(__file__).parent))],
         env={**clean, **own, **variables},
@@ -96,7 +98,7 @@ def _load(endpoint, home, **variables):
         timeout=60,
     )
     assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout.splitlines()[-1]), time.perf_counter() - start
+    return json.loads(ran.stdout.splitlines()[-1])
 
 
 def test_a_set_is_downloaded_with_its_commit_and_kept(repository, tmp_path):
@@ -123,7 +125,7 @@ def test_without_a_network_the_error_comes_at_once_and_says_what_to_do(tmp_path,
     message, seconds = _load("http://127.0.0.1:9", tmp_path / "home", **variables)
     for part in ("'tiny'", "PRUNERY_DATA is not set", "someone/tiny", "tiny/plain/*.parquet", "'digits'"):
         assert part in message
-    assert seconds < 3 + 6  # a fresh process imports torch first
+    assert seconds < 3
 
 
 def test_a_repository_without_the_set_is_an_error(repository, tmp_path):
