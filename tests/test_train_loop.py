@@ -203,7 +203,16 @@ def test_frozen_parameters_do_not_move():
     assert torch.equal(model[1].weight, before["1.weight"])
     assert not torch.equal(model[4].weight, before["4.weight"])
     with pytest.raises(ModelError, match="requires a gradient"):
-        fit(nn.Sequential(nn.Flatten(), nn.ReLU()), SPLITS, settings(), seed=0)
+        fit(model.requires_grad_(False), SPLITS, settings(), seed=0)
+
+
+def test_training_is_in_training_mode():
+    handed, plain = norm_network().eval(), norm_network()
+    fit(handed, SPLITS, settings(epochs=1), seed=0)
+    fit(plain, SPLITS, settings(epochs=1), seed=0)
+    assert same(weights(handed), weights(plain))
+    assert not handed.training
+    assert plain[1].num_batches_tracked == -(-len(SPLITS.train) // 128)
 
 
 def test_outputs_with_logits_and_other_precisions():

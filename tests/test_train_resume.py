@@ -92,19 +92,22 @@ def test_interrupted_between_epochs(epoch, tmp_path):
 
 
 def test_a_finished_training_is_not_repeated(tmp_path):
-    training, model, again = settings(select="validation"), network(), network(seed=8)
-    history = fit(model, SPLITS, training, seed=1, checkpoint=tmp_path / "state")
+    training = settings(epochs=12, schedule="constant", learning_rate=0.5, select="validation")
+    model, again, rows = network(), network(seed=8), []
+    history = fit(model, SPLITS, training, seed=2, checkpoint=tmp_path / "state")
+    assert history.chosen < 12, "the last epoch is the best: change the seed"
     assert [p.name for p in tmp_path.iterdir()] == ["state"]
-    assert (
-        fit(again, SPLITS, training, seed=1, checkpoint=tmp_path / "state", on_epoch=pytest.fail) == history
-    )
+    resumed = fit(again, SPLITS, training, seed=2, checkpoint=tmp_path / "state", on_epoch=rows.append)
+    assert (resumed, rows) == (history, [])
     assert same(weights(again), weights(model))
 
 
 def test_divergence_survives_a_resume(tmp_path):
     training = settings(learning_rate=1e18, epochs=6)
     first = fit(network(), SPLITS, training, seed=1, checkpoint=tmp_path / "state")
-    again = fit(network(), SPLITS, training, seed=1, checkpoint=tmp_path / "state", on_epoch=pytest.fail)
+    rows = []
+    again = fit(network(), SPLITS, training, seed=1, checkpoint=tmp_path / "state", on_epoch=rows.append)
+    assert rows == []
     assert first.diverged_at is not None
     assert repr(again) == repr(first)
 
@@ -164,6 +167,15 @@ def test_a_checkpoint_holds_plain_data_only(tmp_path):
     assert TrainState.load(path, identity=content["identity"]).rows[-1].epoch == 4
     assert TrainState.load(tmp_path / "nothing", identity="") is None
     assert TrainState.load(tmp_path, identity="") is None
+
+
+def test_a_save_that_fails_leaves_the_old_state(monkeypatch, tmp_path):
+    path = tmp_path / "state"
+    TrainState("mine", epoch=1).save(path)
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("killed here")))
+    with pytest.raises(OSError, match="killed here"):
+        TrainState("mine", epoch=2).save(path)
+    assert TrainState.load(path, identity="mine").epoch == 1
 
 
 def test_short_epochs_do_not_mostly_save(monkeypatch, tmp_path):
