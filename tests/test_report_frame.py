@@ -119,11 +119,28 @@ def test_what_a_failed_dense_training_takes_with_it_is_blocked(plan):
 
 def test_collapsed_and_diverged_are_told_apart(plan):
     constant, nan = case.cell_of(plan, "snip", 0.98, 0), case.cell_of(plan, "random", 0.98, 0)
-    notes = {constant.key: ["predicts class 1 for all 10000"], nan.key: ["outputs NaN for all 10000"]}
+    stopped = case.cell_of(plan, "snip", 0.5, 1)
+    notes = {
+        constant.key: ["test: predicts class 1 for all 10000"],
+        nan.key: ["test: outputs NaN for all 10000"],
+        stopped.path[-2]: ["diverged: the training loss was not finite at step 7 of epoch 3"],
+    }
     table = frame(plan, case.store(plan, right, notes=notes, losses={nan.key: math.nan}))
     assert row(table, constant)["status"] == "collapsed"
-    assert row(table, constant)["notes"] == "predicts class 1 for all 10000"
+    assert row(table, constant)["notes"] == "test: predicts class 1 for all 10000"
     assert row(table, nan)["status"] == "diverged"
+    assert row(table, stopped)["status"] == "diverged"
+    assert list(table["status"]).count("done") == 30
+
+
+def test_a_training_that_diverged_before_a_fresh_start_is_noted_only():
+    plan = case.study([{"criterion": "magnitude", "recovery": "rewind"}])
+    cell = case.cell_of(plan, "magnitude", 0.9, 0)
+    said = "diverged: the training loss was not finite at step 7 of epoch 3"
+    table = frame(plan, case.store(plan, right, notes={cell.path[1]: [said]}))
+    assert row(table, cell)["status"] == "done"
+    assert row(table, cell)["notes"] == said
+    assert row(table, case.cell_of(plan, "dense"))["status"] == "diverged"
 
 
 def test_an_emptied_layer_is_noted_and_not_a_collapse(plan):

@@ -12,7 +12,7 @@ from prunery.report import tables
 from prunery.report.compare import groups
 from prunery.report.frame import frame
 from prunery.report.stats import Summary
-from prunery.report.text import interval, percent, plain, ranged, signed
+from prunery.report.text import briefly, interval, percent, plain, ranged, signed
 
 T2 = 4.302652729911275  # t-quantile of two degrees of freedom
 
@@ -105,14 +105,12 @@ def test_each_bad_end_is_named_in_its_cell():
         without=gone | {missing},
         failures=[failure],
         notes={c.key: ["test: predicts class 1 for all 10000"] for c in collapsed}
-        | {diverged.key: ["outputs NaN for all 10000"]},
+        | {diverged.key: ["test: outputs NaN for all 10000"]},
         losses={diverged.key: math.nan},
     )
     _, found, table = built(plan, store)
     assert cell(table, "magnitude", "98 %") == "collapsed 2/3 (predicts class 1); 96.10 without them (n=1)"
-    assert (
-        cell(table, "magnitude", "90 %") == "diverged 1/3 (outputs NaN for all 10000); 97.60 without it (n=2)"
-    )
+    assert cell(table, "magnitude", "90 %") == "diverged 1/3 (outputs NaN); 97.60 without it (n=2)"
     # two values, 97.0 and 97.2: sd 0.1414, t(1) = 12.706
     assert cell(table, "random", "50 %") == "failed 1/3 [1]; 97.10 ±1.27 (n=2)"
     assert cell(table, "random", "90 %") == "missing 1/3 [2]; 93.05 ±0.64 (n=2)"
@@ -220,6 +218,13 @@ def test_the_cost_table_counts_shared_work_in_each_row():
     assert cell(table, "magnitude", "M samples") == "0.81"
     assert cell(table, "magnitude", "training GMACs") == plain(3 * 266_200 * 810_000 / 1e9, 2)
     assert cell(table, "snip", "seconds") == "6.5"
+
+
+def test_what_broke_is_said_briefly():
+    assert briefly("test: predicts class 1 for all 10000") == "predicts class 1"
+    assert briefly("diverged: the training loss was not finite at step 7 of epoch 3") == "at epoch 3"
+    said = "loss 2.303 is ln 10, top-1 9.80 % is chance"
+    assert briefly(f"test: {said}") == said
 
 
 def test_how_numbers_are_written():

@@ -140,13 +140,19 @@ def _unfinished(
 
 
 def _ending(measured: Record | None, own: Sequence[Record | None]) -> tuple[str, str]:
-    """The status of a measured cell, with what its measure and prune steps noted."""
+    """The status of a measured cell, with what its trainings, its last cut and its measure step noted.
+
+    A training that diverged counts if it is the last one: a later one may have started afresh.
+    """
     assert measured is not None
-    cuts = [r for r in own if r is not None and r.kind == "prune"]
-    notes = [*measured.notes, *(cuts[-1].notes if cuts else ())]
-    loss, accuracy = _value(measured, "loss", "test"), _value(measured, "top1", "test")
-    broken = any(v is None or not math.isfinite(v) for v in (loss, accuracy))
-    status = "diverged" if broken else "collapsed" if measured.notes else "done"
+    done = [r for r in own if r is not None]
+    trainings = [r for r in done if r.kind in ("train", "recover")]
+    cuts = [r for r in done if r.kind == "prune"]
+    notes = [note for r in (*trainings, *cuts[-1:], measured) for note in r.notes]
+    values = [_value(measured, name, "test") for name in ("top1", "loss")]
+    diverged = any(v is None or not math.isfinite(v) for v in values)
+    diverged |= any(note.startswith("diverged") for r in trainings[-1:] for note in r.notes)
+    status = "diverged" if diverged else "collapsed" if measured.notes else "done"
     return status, NOTE_BREAK.join(dict.fromkeys(notes))
 
 

@@ -10,6 +10,11 @@ from prunery.report.compare import ABSENT, BROKEN, Group, Run
 from prunery.report.stats import Summary
 
 DECIMALS = 2
+_BRIEFLY = {
+    r"predicts class (\S+)": "predicts class {}",
+    r"outputs NaN": "outputs NaN",
+    r"^diverged: .* of epoch (\d+)": "at epoch {}",
+}
 
 
 @dataclass
@@ -105,10 +110,13 @@ def shortened(name: str, most: int = 36) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
-def collapse_text(note: str) -> str:
-    """A collapse in few words: `predicts class 1`, or the note as it is."""
-    constant = re.search(r"(?:predict|constant).*?\bclass (\S+?)[,.;:]?(?:\s|$)", note)
-    return f"predicts class {constant[1]}" if constant else note
+def briefly(note: str) -> str:
+    """What broke, in few words: `predicts class 1`, `outputs NaN`, `at epoch 3`; or the note as it is."""
+    note = note.removeprefix("test: ")
+    for pattern, words in _BRIEFLY.items():
+        if found := re.search(pattern, note):
+            return words.format(*found.groups())
+    return note
 
 
 def emptied(note: str) -> bool:
@@ -131,7 +139,7 @@ def _broken(group: Group) -> list[Run]:
 
 
 def _why_broken(group: Group, status: str) -> str:
-    texts = [collapse_text(n) for r in group.having(status) for n in r.notes if not emptied(n)]
+    texts = [briefly(n) for r in group.having(status) for n in r.notes if not emptied(n)]
     return f" ({', '.join(dict.fromkeys(texts))})" if texts else ""
 
 
@@ -145,7 +153,7 @@ def _reasons(runs: Sequence[Run], footnotes: Footnotes) -> list[str]:
 def _remarks(group: Group, footnotes: Footnotes) -> str:
     found: dict[str, list[Run]] = {}
     for run in group.runs:
-        for note in filter(emptied, run.notes):
+        for note in run.notes if run.status == "done" else filter(emptied, run.notes):
             found.setdefault(note, []).append(run)
     marks = [footnotes.mark(f"{seeds(runs)}: {note}") for note, runs in found.items()]
     achieved = group.first("sparsity_achieved")
