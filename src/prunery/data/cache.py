@@ -27,7 +27,7 @@ import torch
 
 from prunery.data.images import Images, ImageSet
 from prunery.data.names import Facts
-from prunery.data.sources import Source, digest_of, hashes, stamp
+from prunery.data.sources import Source, hashes, stamp
 from prunery.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -117,12 +117,13 @@ def save(image_set: ImageSet, path: Path) -> None:
     tensors = {"facts": facts}
     for split, images in (("train", image_set.train), ("test", image_set.test)):
         tensors |= {f"{split}_x": images.x, f"{split}_y": images.y}
+    data = safetensors.torch.save(tensors)  # `save_file` makes files that only their owner can read
+    digest = hashlib.sha256(data).hexdigest()
     try:
         _tidy(path.parent)
-        _write(path, lambda temporary: safetensors.torch.save_file(tensors, temporary))
-        digest = digest_of(path)
+        _write(path, lambda temporary: temporary.write_bytes(data))
         _write(_beside(path), lambda temporary: temporary.write_text(f"{digest}  {path.name}\n"))
-    except (OSError, safetensors.SafetensorError) as error:
+    except OSError as error:
         raise _unwritable(path.parent, error) from error
 
 
