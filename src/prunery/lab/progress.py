@@ -47,10 +47,10 @@ class Shown:
         self.left = sum(map(_weight, todo.values()))
         self.last_line = time.monotonic()
         if self.console.is_terminal and todo:
-            text = TextColumn("{task.description}", markup=False)
-            self.bar = Progress(
-                BarColumn(24), MofNCompleteColumn(), text, console=self.console, transient=True
-            )
+            text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1))
+            count = MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=9))
+            bar = BarColumn(16, table_column=Column(min_width=16))
+            self.bar = Progress(bar, count, text, console=self.console, transient=True, expand=True)
             self.bar.add_task("starting the workers", total=len(todo))
             self.bar.start()
 

@@ -6,7 +6,6 @@ once, before anything is computed.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -166,16 +165,16 @@ def _cross(
     methods: Sequence[tuple[int, Method]], training: Training | None, sparsities: Sequence[float]
 ) -> Iterator[Problem]:
     """Names that stand twice, floors above the budget, schedules and trainings that cannot be."""
-    count = Counter(method.name for _, method in methods)
+    first: dict[str, int] = {}
     for i, method in methods:
         place: Place = ("methods", i)
-        if count[method.name] > 1:
-            what = f"the method name {method.name!r}"
-            yield Problem(place, what, "two methods have it", "give each a 'name' of its own")
+        if first.setdefault(method.name, i) != i:
+            what, found = f"the method name {method.name!r}", f"methods[{first[method.name]}] has it too"
+            yield Problem(place, what, found, "give each a 'name' of its own")
         yield from _norm_problem(place, method)
-        for sparsity in method.sparsities or sparsities:
-            yield from _floor_problem(place, method, sparsity)
-            yield from _raised((*place, "schedule"), method.levels, sparsity)
+        levels = method.sparsities or tuple(sparsities)
+        yield from _floor_problem(place, method, max(levels, default=0.0))
+        yield from _raised((*place, "schedule"), lambda m, s: [m.levels(x) for x in s], method, levels)
         if training is not None:
             overrides = method.after_cut().training
             yield from _raised((*place, "recovery", "training"), merged, training, overrides)

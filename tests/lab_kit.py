@@ -1,0 +1,90 @@
+"""Small specs, plans and records for the tests of the lab."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from prunery.lab.plan import plan
+from prunery.lab.record import Number, Record
+from prunery.lab.spec import of
+
+HERE = Path(__file__).parent
+
+SMALL = {
+    "name": "small",
+    "task": {
+        "model": "lenet300",
+        "data": "digits",
+        "training": {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.1},
+    },
+    "methods": [{"criterion": "magnitude"}, {"criterion": "snip"}],
+    "sparsities": [0.5, 0.9],
+    "seeds": 2,
+}
+
+
+def raw(**changes):
+    """The small spec as plain data, with some of its keys replaced."""
+    return {**copy.deepcopy(SMALL), **changes}
+
+
+def spec(**changes):
+    return of(raw(**changes))
+
+
+def planned(**changes):
+    return plan(spec(**changes))
+
+
+def record(key="0123456789abcdef", **changes):
+    """A record with every kind of content."""
+    content = {
+        "kind": "measure",
+        "args": {"model": "lenet300", "seed": 0},
+        "parents": ("fedcba9876543210",),
+        "numbers": (Number("top1", 97.5, "%", "test", count=975, total=1000, k=1, chance=10.0),),
+        "tables": {"epochs": [{"epoch": 1, "train_loss": float("nan")}, {"epoch": 2, "train_loss": 0.5}]},
+        "notes": ("a note",),
+        "cost": {"epochs": 2, "seconds": 1.5},
+        "environment": {"device": "cpu"},
+    }
+    return Record(key=key, **{**content, **changes})
+
+
+def runner(spec_file, store, *, workers, work, env=None):
+    """A process (with its own process group) that runs a spec on the local engine; see lab_run."""
+    command = [sys.executable, str(HERE / "lab_run.py"), str(spec_file), str(store), str(workers), work]
+    return subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
+    )
+
+
+def children(pid):
+    """The process ids of a process's children."""
+    tasks = Path(f"/proc/{pid}/task")
+    try:
+        return [int(c) for task in tasks.iterdir() for c in (task / "children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(condition, seconds=20.0):
+    """Whether the condition came true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return condition()
