@@ -142,6 +142,18 @@ def test_emptied_layers_and_other_sparsities_are_footnotes():
     assert table.footnotes == ("[1] seed 1: fc.0.weight is empty",)
 
 
+def test_seeds_that_predict_different_classes_share_one_text_and_empty_layers_are_named():
+    plan = case.study(["magnitude"])
+    cells = [case.cell_of(plan, "magnitude", 0.98, seed) for seed in range(3)]
+    pruned = next(key for key in cells[0].path if plan.steps[key].kind == "prune")
+    notes = {
+        c.key: [f"test: predicts class {k} for all 10000"] for c, k in zip(cells, (5, 3, 5), strict=True)
+    }
+    _, _, table = built(plan, case.store(plan, right, notes=notes | {pruned: ["layer a is empty"]}))
+    assert cell(table, "magnitude", "98 %") == "collapsed 3/3 (predicts class 5 or 3) [1]"
+    assert table.footnotes == ("[1] seed 0: layer a is empty",)
+
+
 def test_sparsities_of_one_method_alone_leave_the_others_blank():
     plan = case.study(["random", {"criterion": "magnitude", "sparsities": [0.95]}], sparsities=[0.5])
     _, _, table = built(plan, case.store(plan, right))

@@ -24,12 +24,16 @@ def answers(found: Sequence[Group]) -> list[str]:
 
 def _best(found: Sequence[Group], sparsity: float) -> str | None:
     """Which method has the highest mean, and which others can and cannot be told from it."""
-    field = [g for g in found if g.role == "pruned" and g.sparsity == sparsity and g.sound]
-    if len(field) < 2:
+    entered = [g for g in found if g.role == "pruned" and g.sparsity == sparsity]
+    ranked = sorted((g for g in entered if g.sound), key=lambda g: -_mean(g))
+    if len(entered) < 2 or not ranked:
         return None
-    first, second, *_ = ranked = sorted(field, key=lambda g: -_mean(g))
+    first, second = ranked[0], ranked[1] if len(ranked) > 1 else None
     assert first.summary is not None
-    said = f"At {text.percent(sparsity)}, {first.method} is highest: {text.interval(first.summary)} %"
+    at, value = f"At {text.percent(sparsity)}, {first.method}", f"{text.interval(first.summary)} %"
+    if second is None:
+        return f"{at} alone ended well: {value}."
+    said = f"{at} is highest: {value}"
     difference = first.minus(second.values)
     if difference is None or difference.p is None:
         return f"{said} (one seed: no verdict)."

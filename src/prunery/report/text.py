@@ -96,8 +96,8 @@ def cell(group: Group, *, usual_n: int | None, footnotes: Footnotes) -> str:
         if runs := group.having(status):
             parts.append(f"{count(group, status)} {' '.join(_reasons(runs, footnotes))}".rstrip())
     if group.summary is not None:
-        parts.append(_value(group, usual_n) + _remarks(group, footnotes))
-    return "; ".join(parts)
+        parts.append(_value(group, usual_n))
+    return "; ".join(parts) + _remarks(group, footnotes)
 
 
 def count(group: Group, status: str) -> str:
@@ -139,8 +139,13 @@ def _broken(group: Group) -> list[Run]:
 
 
 def _why_broken(group: Group, status: str) -> str:
+    """What each seed's notes say, in brackets; `(predicts class 5 or 3)` where only the class differs."""
     texts = [briefly(n) for r in group.having(status) for n in r.notes if not emptied(n)]
-    return f" ({', '.join(dict.fromkeys(texts))})" if texts else ""
+    said = list(dict.fromkeys(texts))
+    constant = "predicts class "
+    if len(said) > 1 and all(text.startswith(constant) for text in said):
+        said = [constant + " or ".join(text.removeprefix(constant) for text in said)]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _reasons(runs: Sequence[Run], footnotes: Footnotes) -> list[str]:
