@@ -194,6 +194,13 @@ def plain_layers():
     torch.backends.mha.set_fastpath_enabled(True)
 
 
+def test_padded_positions_count_as_the_shape_says():
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), 1)
+    padding = torch.arange(6).expand(2, 6) >= 4  # eval mode would pack the sequences
+    found = macs(model, {"src": torch.randn(2, 6, 16), "src_key_padding_mask": padding})
+    assert found["layers.0.linear1.weight"] == 6 * 16 * 32
+
+
 # Sharing, calling, dividing
 
 

@@ -13,8 +13,20 @@ from prunery.measure.cost import Amount, cost
 from prunery.models.build import build
 from prunery.models.names import MODELS
 
+ONE_OF_EACH = (
+    "fc",
+    "lenet5",
+    "lenet5-caffe",
+    "cnn8",
+    "vgg16",
+    "vgg11_bn",
+    "resnet20",
+    "resnet18",
+    "resnet50_imagenet",
+)
 
-@pytest.mark.parametrize("name", [*MODELS])
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_nothing_is_dead_in_an_unpruned_model(name):
     channels, *sides = MODELS[name].shape
     sides = [max(MODELS[name].smallest, min(32, side)) for side in sides]
@@ -101,12 +113,14 @@ def test_random_masks_of_a_dense_network_against_reachability():
         assert effective(model, torch.randn(2, 6), masks) == expected
 
 
-@pytest.mark.parametrize("name", ["vgg11_bn", "resnet20", "resnet18", "resnet50", "lenet5-caffe"])
-def test_removing_what_is_not_effective_changes_no_output(name):
+@pytest.mark.parametrize(
+    ("name", "side"), [("vgg11_bn", 32), ("resnet20", 32), ("resnet50", 12), ("lenet5-caffe", 28)]
+)
+def test_removing_what_is_not_effective_changes_no_output(name, side):
     """In eval mode at the start shifts and biases are 0, so a dead channel adds nothing at all."""
     from prunery.measure.flow import live_weights
 
-    model, x = build(name, seed=0).eval(), torch.randn(2, *MODELS[name].shape)
+    model, x = build(name, seed=0).eval(), torch.randn(2, MODELS[name].shape[0], side, side)
     generator = torch.Generator().manual_seed(1)
     masks = Masks({n: torch.rand(m.shape, generator=generator) < 0.002 for n, m in ones(model).items()})
     live, notes = live_weights(model, prunable(model), x, masks)
@@ -121,7 +135,7 @@ def test_removing_what_is_not_effective_changes_no_output(name):
         assert torch.equal(model(x), before)
 
 
-@pytest.mark.parametrize("density", [0.002, 0.01, 0.1])
+@pytest.mark.parametrize("density", [0.002, 0.05])
 @pytest.mark.parametrize("name", ["resnet20", "vgg11_bn", "lenet5"])
 def test_against_the_gradient_of_absolute_weights_in_float64(name, density):
     """For networks of convolutions, batch norm and pooling the flow has a second, plainer way to be had."""
