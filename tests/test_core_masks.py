@@ -10,6 +10,7 @@ from torch import nn
 import prunery
 from nets import ConvNet, Odd, batch, mlp
 from prunery import Masks
+from prunery.core.evidence import Question
 from prunery.core.units import granularity, prunable
 from prunery.errors import ChoiceError, EvidenceError, MasksError
 
@@ -116,7 +117,7 @@ def test_filter_norms_l1_and_l2_by_hand():
 def test_filters_of_transposed_convolutions_are_output_channels():
     model = Odd()
     (unit_set,) = [
-        u for u in granularity.bind("filter")(model, prunable(model)) if u.layer.name == "up.weight"
+        u for u in granularity.bind("filter")(Question(model, prunable(model))) if u.layer.name == "up.weight"
     ]
     assert unit_set.count == 4
     keep = torch.tensor([True, True, True, False])  # group 1, second output channel

@@ -119,12 +119,10 @@ class Masks(Mapping[str, Tensor]):
     def check(self, model: nn.Module) -> None:
         """Raise MasksError unless each mask has a parameter of its name and shape in `model`."""
         for name, mask in self._masks.items():
-            parameter = parameter_of(model, name)
-            if parameter.shape != mask.shape:
-                raise MasksError(
-                    f"the mask of {name!r} {tuple(mask.shape)}",
-                    f"the parameter has shape {tuple(parameter.shape)}",
-                    "use the masks with the model that they were made for",
+            found = parameter_of(model, name).shape
+            if found != mask.shape:
+                raise _unfit(
+                    f"the mask of {name!r} {tuple(mask.shape)}", f"the parameter has shape {tuple(found)}"
                 )
 
     def enforce(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> AbstractContextManager[None]:
@@ -260,8 +258,8 @@ def parameter_of(model: nn.Module, name: str) -> nn.Parameter:
             return model.get_parameter(prefix + name)
         except AttributeError:
             continue
-    raise MasksError(
-        f"the mask of {name!r}",
-        f"{type(model).__name__} has no parameter of that name",
-        "use the masks with the model that they were made for",
-    )
+    raise _unfit(f"the mask of {name!r}", f"{type(model).__name__} has no parameter of that name")
+
+
+def _unfit(asked: str, found: str) -> MasksError:
+    return MasksError(asked, found, "use the masks with the model that they were made for")

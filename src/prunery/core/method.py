@@ -37,7 +37,6 @@ class Method:
 
 
 def bind(
-    *,
     criterion: Named,
     options: Mapping[str, Any] | None,
     granularity: Named,

@@ -14,21 +14,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from prunery.core.evidence import Question, run_quietly
 from prunery.core.units import Layer
 from prunery.errors import EvidenceError
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 
 
-def followers(model: nn.Module, layers: Sequence[Layer], example: Any) -> dict[str, list[str]]:
+def followers(question: Question) -> dict[str, list[str]]:
     """Per layer name, the scale and shift parameters (one value per filter) of the norms that follow it.
 
     Raises EvidenceError when the model has norms, no example was given and it cannot be traced.
     """
+    model, layers = question.model, question.layers
     scales = {name: m for name, m in model.named_modules() if isinstance(m, _NORMS) and m.weight is not None}
     if not scales:
         return {}
-    pairs = _traced(model, layers) if example is None else _watched(model, layers, example)
+    runnable = question.example is not None or question.batches is not None
+    pairs = _watched(question) if runnable else _traced(model, layers)
     found: dict[str, list[str]] = {}
     for layer_name, norm_name in pairs:
         names = [f"{norm_name}.weight", f"{norm_name}.bias"] if norm_name in scales else []
@@ -84,11 +87,9 @@ def _keeps_channels(func: Any, before: Tensor, after: Any) -> bool:
     return known and isinstance(after, Tensor) and before.ndim > 1 and before.shape[1] == after.shape[1]
 
 
-def _watched(model: nn.Module, layers: Sequence[Layer], example: Any) -> list[tuple[str, str]]:
-    from prunery.core.evidence import Question, run_quietly
-
-    with _Watch(model, layers) as watch:
-        run_quietly(Question(model, layers, example=example))
+def _watched(question: Question) -> list[tuple[str, str]]:
+    with _Watch(question.model, question.layers) as watch:
+        run_quietly(question)
     pairs: list[tuple[str, str]] = watch.pairs
     return pairs
 

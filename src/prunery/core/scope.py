@@ -103,19 +103,21 @@ def keep(scores: Sequence[Scores], pool: Pool, floor: float = 0.0) -> list[torch
     Raises SparsityError if the floors exceed pool.keep, or earlier cuts left too few.
     """
     members = [scores[m] for m in pool.members]
-    if not floor:
-        return keep_top(members, pool.keep)
+    return _keep_with_floor(members, pool.keep, floor) if floor else keep_top(members, pool.keep)
+
+
+def _keep_with_floor(members: Sequence[Scores], k: int, floor: float) -> list[torch.Tensor]:
     share = Fraction(str(floor))  # as written: ceil(0.07 · 100) is 7, not 8
     least = [ceil(share * s.count) for s in members]
-    if sum(least) > pool.keep:
+    if sum(least) > k:
         raise SparsityError(
             f"a floor of {floor} on {len(members)} layers",
-            f"the floors keep {sum(least)} units, the sparsity leaves {pool.keep}",
-            f"lower the floor below {pool.keep / sum(s.count for s in members):.4g} or the sparsity",
+            f"the floors keep {sum(least)} units, the sparsity leaves {k}",
+            f"lower the floor below {k / sum(s.count for s in members):.4g} or the sparsity",
         )
     safe = [keep_top([s], n)[0] for s, n in zip(members, least, strict=True)]
     rest = [_without(s, kept) for s, kept in zip(members, safe, strict=True)]
-    others = keep_top(rest, pool.keep - sum(least))
+    others = keep_top(rest, k - sum(least))
     return [a | b for a, b in zip(safe, others, strict=True)]
 
 
@@ -132,18 +134,12 @@ def keep_top(pool: Sequence[Scores], k: int) -> list[torch.Tensor]:
     """
     live = sum(s.live_count for s in pool)
     if k > live:
-        raise SparsityError(
-            f"{k} units to keep in {_named(pool)}",
-            f"earlier cuts left {live}",
-            "ask for at least the sparsity that the masks already have, in every pool",
-        )
+        raise _too_few(pool, k, live)
     threshold, kept_ties, all_ties = _kth_largest(pool, k, live)
     if kept_ties == all_ties:
         return [_compared(s, operator.ge, threshold) for s in pool]
-    ties = [sum(int(t.count_nonzero()) for _, _, t in _ties(s, threshold)) for s in pool]
     kept = [_compared(s, operator.gt, threshold) for s in pool]
-    for s, out, n, r in zip(pool, kept, ties, _shares(ties, kept_ties), strict=True):
-        _add_ties_(out, s, threshold, n, r)
+    _share_ties_(kept, pool, threshold, kept_ties)
     return kept
 
 
@@ -193,10 +189,7 @@ def _bracket(sample: Any, share: float, sigmas: float) -> tuple[float, float]:
     margin = sigmas * sqrt(sample.size * share * (1 - share)) + sigmas
     lo = int(sample.size * (1 - share) - margin)
     hi = int(sample.size * (1 - share) + margin) + 1
-    return (
-        float(sample[lo]) if lo >= 0 else -inf,
-        float(sample[hi]) if hi < sample.size else inf,
-    )
+    return float(sample[lo]) if lo >= 0 else -inf, float(sample[hi]) if hi < sample.size else inf
 
 
 def _count(pool: Sequence[Scores], lo: float, hi: float) -> tuple[int, int, Any, int]:
@@ -246,6 +239,13 @@ def _shares(ties: Sequence[int], r: int) -> list[int]:
     return shares
 
 
+def _share_ties_(kept: Sequence[torch.Tensor], pool: Sequence[Scores], threshold: float, r: int) -> None:
+    """Keep r of the units at the threshold as well, in each member in proportion to its ties."""
+    ties = [sum(int(t.count_nonzero()) for _, _, t in _ties(s, threshold)) for s in pool]
+    for s, out, n, share in zip(pool, kept, ties, _shares(ties, r), strict=True):
+        _add_ties_(out, s, threshold, n, share)
+
+
 def _add_ties_(kept: torch.Tensor, s: Scores, threshold: float, n: int, r: int) -> None:
     """Keep r of the n tied units: the j-th where j · step mod n < r.
 
@@ -280,6 +280,14 @@ def _on_host(values: Any) -> Any:
 
 def _named(pool: Sequence[Scores]) -> str:
     return f"{pool[0].name!r}" if len(pool) == 1 else f"{len(pool)} layers that compete"
+
+
+def _too_few(pool: Sequence[Scores], k: int, live: int) -> SparsityError:
+    return SparsityError(
+        f"{k} units to keep in {_named(pool)}",
+        f"earlier cuts left {live}",
+        "ask for at least the sparsity that the masks already have, in every pool",
+    )
 
 
 def _nan(s: Scores) -> ScoreError:

@@ -46,32 +46,23 @@ def prune(
 ) -> Masks:
     """Masks that keep exactly what was asked; `model` is pruned IN PLACE (removed weights become 0).
 
-    sparsity: see docs/sparsity.md, or a mapping from layer patterns to sparsities (the first match counts;
+    sparsity: 0.9, "90%", "10x", ..., or a mapping from layer patterns to these (the first match counts;
     layers without a match stay dense). Continue from earlier `masks`; sparsity still counts all prunable
     weights. Gradient criteria are scored in the mode (train or eval) that the model is in.
     Raises a PruneryError before the model is touched; warns (EmptyLayerWarning) of layers left empty.
     """
-    method = bind(
-        criterion=criterion,
-        options=options,
-        granularity=granularity,
-        scope=scope,
-        schedule=schedule,
-        rounds=rounds,
-        floor=floor,
-        budget=budget,
-    )
+    method = bind(criterion, options, granularity, scope, schedule, rounds, floor, budget)
     layers = prunable(model, exclude)
     before = (masks or Masks({})).to(layers[0].parameter.device)
     before.check(model)
-    units = method.granularity(model, layers, _first_example(example, batches))
     where = None if device is None else torch.device(device)
     question = Question(model, layers, before, example, batches, loss, where, seed, method.criterion.options)
+    units = method.granularity(question)
     after = before
     for targets in cuts(sparsity, method, units, before):
         after = prune_step(units, targets, method, replace(question, masks=after))
     after.apply_(model)
-    _warn_of_empty_layers(before, after)
+    _warn_of_empty_layers(after)
     return after
 
 
@@ -146,16 +137,8 @@ def _expanded(units: Sequence[UnitSet], kept: Mapping[int, Tensor], masks: Masks
     return Masks(merged, uncounted=sorted(uncounted), units=counts)
 
 
-def _first_example(example: Any, batches: Any) -> Any:
-    if example is None and isinstance(batches, list) and batches and isinstance(batches[0], tuple | list):
-        return batches[0][0]
-    return example
-
-
-def _warn_of_empty_layers(before: Masks, after: Masks) -> None:
-    already = {layer.name for layer in before.layers() if not layer.kept}
-    empty = [layer.name for layer in after.layers() if not layer.kept and layer.name not in already]
-    if empty:
+def _warn_of_empty_layers(masks: Masks) -> None:
+    if empty := [layer.name for layer in masks.layers() if not layer.kept]:
         warnings.warn(
             f"no weight is left in {', '.join(empty)}: the network may be cut in two; a floor (floor=0.01) "
             "or more rounds prevent it",

@@ -8,10 +8,10 @@ counting, so the three cannot disagree.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prunery.errors import ChoiceError, ModelError, PatternError
 from prunery.table import Table
@@ -19,6 +19,8 @@ from prunery.table import Table
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from prunery.core.evidence import Question
 
 granularity = Table("granularity")
 
@@ -52,19 +54,13 @@ def prunable(model: nn.Module, exclude: Sequence[str] = ()) -> list[Layer]:
     """
     layers = _all_layers(model)
     if not layers:
-        raise ModelError(
-            "a model to prune", f"{type(model).__name__} has no prunable weight", "see prunable()"
-        )
+        raise _none_in(model)
     excluded: set[str] = set()
     for pattern in [exclude] if isinstance(exclude, str) else exclude:
         excluded |= _excluded_by(pattern, layers, model)
     kept = [layer for layer in layers if layer.name not in excluded]
     if not kept:
-        raise PatternError(
-            f"exclude={list(exclude)!r}",
-            f"the patterns match all {len(layers)} prunable layers",
-            "leave at least one layer to prune",
-        )
+        raise _all_excluded(exclude, len(layers))
     return kept
 
 
@@ -83,19 +79,45 @@ def unmatched(what: str, pattern: str, layers: Sequence[Layer]) -> PatternError:
     return PatternError(f"{what} pattern {pattern!r}", "it matches no layer", f"match names such as: {some}")
 
 
+def _none_in(model: nn.Module) -> ModelError:
+    return ModelError(
+        "a model to prune",
+        f"{type(model).__name__} has no prunable weight",
+        "give one with Linear, convolution, attention or recurrent layers",
+    )
+
+
+def _all_excluded(exclude: Sequence[str], count: int) -> PatternError:
+    return PatternError(
+        f"exclude={exclude!r}",
+        f"the patterns match all {count} prunable layers",
+        "leave at least one layer to prune",
+    )
+
+
+def _hidden(where: str) -> ModelError:
+    return ModelError(
+        f"the weights of layer {where!r}",
+        "a parametrization or torch.nn.utils.prune stands in front of them",
+        "remove it first (torch.nn.utils.parametrize.remove_parametrizations, prune.remove)",
+    )
+
+
+def _not_initialised(where: str) -> ModelError:
+    return ModelError(f"the weights of layer {where!r}", "they are not initialised", "run the model once")
+
+
 def _all_layers(model: nn.Module) -> list[Layer]:
     found: dict[int, Layer] = {}
     for module_name, module in model.named_modules():
         for short, parameter in _weights_of(module, module_name):
             name = f"{module_name}.{short}" if module_name else short
             first = found.get(id(parameter))
-            if first is None:
-                found[id(parameter)] = Layer(name, module_name, module, parameter)
-            else:
-                aliases = (*first.aliases, name)
-                found[id(parameter)] = Layer(
-                    first.name, first.module_name, first.module, first.parameter, aliases
-                )
+            found[id(parameter)] = (
+                Layer(name, module_name, module, parameter)
+                if first is None
+                else replace(first, aliases=(*first.aliases, name))
+            )
     return list(found.values())
 
 
@@ -109,16 +131,10 @@ def _weights_of(module: nn.Module, module_name: str) -> Iterator[tuple[str, torc
         return
     where = module_name or type(module).__name__
     if "weight_orig" in module._parameters or hasattr(module, "parametrizations"):
-        raise ModelError(
-            f"the weights of layer {where!r}",
-            "a parametrization or torch.nn.utils.prune stands in front of them",
-            "remove it first (torch.nn.utils.parametrize.remove_parametrizations, prune.remove)",
-        )
+        raise _hidden(where)
     for short, parameter in module.named_parameters(recurse=False):
         if isinstance(parameter, UninitializedParameter):
-            raise ModelError(
-                f"the weights of layer {where!r}", "they are not initialised", "run the model once"
-            )
+            raise _not_initialised(where)
         if parameter.ndim >= 2 and parameter.is_floating_point() and "bias" not in short:
             yield short, parameter
 
@@ -174,18 +190,16 @@ class UnitSet:
 
 
 @granularity.add(source="LeCun et al. 1990 (unstructured)")
-def weight(model: nn.Module, layers: Sequence[Layer], example: Any = None) -> list[UnitSet]:
+def weight(question: Question) -> list[UnitSet]:
     """One unit per weight."""
     return [
         UnitSet(layer, layer.parameter.numel(), (Member(layer.name, tuple(layer.parameter.shape)),))
-        for layer in layers
+        for layer in question.layers
     ]
 
 
 @granularity.add(source="Li et al. 2017, section 3.1 (filters by L1 norm)")
-def filter(
-    model: nn.Module, layers: Sequence[Layer], example: Any = None, *, norm: str = "l1"
-) -> list[UnitSet]:
+def filter(question: Question, *, norm: str = "l1") -> list[UnitSet]:
     """One unit per output filter: a row of a Linear, an output channel of a convolution.
 
     A removed filter's bias and the scale and shift of the batch norm that follows it go too; they are
@@ -196,9 +210,9 @@ def filter(
 
     if norm not in ("l1", "l2"):
         raise ChoiceError(f"norm {norm!r} of granularity 'filter'", "it is neither", "choose 'l1' or 'l2'")
-    after = followers(model, layers, example)
+    after = followers(question)
     sets = []
-    for layer in layers:
+    for layer in question.layers:
         scored = _filters_of(layer)
         count = prod(scored.view[axis] for axis in scored.axes or ())
         riders = [*_bias_of(layer, count), *after.get(layer.name, [])]
