@@ -81,6 +81,10 @@ class Shown:
         label = self.labels.get(step.key, step.kind)
         self.console.print(f"{label} ({step.key}) {what}: {reason}", markup=False, highlight=False)
 
+    def postponed(self, step: Step) -> None:
+        """Another run does the step: it is none of ours for now."""
+        self.gone -= self.epochs.pop(step.key, 0.0)
+
     def tick(self) -> None:
         """Off a terminal, write a line from time to time."""
         if self.bar is None and time.monotonic() - self.last_line >= _LINE_SECONDS:

@@ -149,6 +149,7 @@ class _Walk:
             self._finish(step)
         elif what == "busy":
             self.later[step.key] = time.monotonic() + _BUSY_SECONDS
+            self.progress.postponed(step)
         else:
             self._lose(step, message)
 

@@ -49,6 +49,9 @@ class Progress(Protocol):
     def failed(self, step: Step, reason: str, *, final: bool) -> None:
         """A step failed; it is tried again unless `final`."""
 
+    def postponed(self, step: Step) -> None:
+        """Another run is doing a step that was started; it is asked for again later."""
+
     def tick(self) -> None:
         """Some time went by."""
 
@@ -72,6 +75,9 @@ class Silent:
         """Nothing."""
 
     def failed(self, step: Step, reason: str, *, final: bool) -> None:
+        """Nothing."""
+
+    def postponed(self, step: Step) -> None:
         """Nothing."""
 
     def tick(self) -> None:

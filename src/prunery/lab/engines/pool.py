@@ -17,7 +17,7 @@ from typing import Any
 from prunery.errors import PruneryError
 from prunery.lab.plan import Step
 
-_STARTS = 3  # workers in a row that may die before they are ready
+_STARTS = 6  # workers in a row that may die before they are ready
 
 
 @dataclass(eq=False)

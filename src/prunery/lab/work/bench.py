@@ -6,6 +6,7 @@ a pruned network is its parent's weights under the masks.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -90,13 +91,27 @@ class Bench:
             masks.apply_(model)
         return model, masks
 
-    def save(self, model: nn.Module) -> None:
-        """Write the model's weights into the step's folder."""
-        save_model(model, str(self.scratch / WEIGHTS))
+    def save(self, model: nn.Module | None, masks: Masks | None) -> None:
+        """Write the weights and the masks that there are into the step's folder; equal ones, equal bytes."""
+        if model is not None:
+            save_model(model, str(self.scratch / WEIGHTS))
+        if masks is not None:
+            masks.save(self.scratch / MASKS)
+        for path in self.scratch.glob("*.safetensors"):
+            settle_header(path)
 
     def cost(self, model: nn.Module, masks: Masks | None = None) -> Cost:
         """What the model costs for one example."""
         return cost(model, self.example(), masks)
+
+
+def settle_header(path: Path) -> None:
+    """Rewrite a safetensors file with its header sorted: the library orders metadata by a random hash."""
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors start at a multiple of 8
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[end:])
 
 
 @lru_cache(maxsize=1)

@@ -24,7 +24,7 @@ from prunery.lab.environment import environment
 from prunery.lab.plan import Step
 from prunery.lab.record import Number, Record
 from prunery.lab.store import Store
-from prunery.lab.work.bench import CHECKPOINT, MASKS, Bench
+from prunery.lab.work.bench import CHECKPOINT, Bench
 from prunery.measure.accuracy import collapse, evaluate
 from prunery.measure.cost import training_macs
 from prunery.seeds import number
@@ -57,7 +57,7 @@ def work(
 def init(bench: Bench) -> dict[str, Any]:
     """Build the network."""
     began = time.perf_counter()
-    bench.save(bench.built(bench.seed))
+    bench.save(bench.built(bench.seed), None)
     return {"cost": {"seconds": time.perf_counter() - began}}
 
 
@@ -76,7 +76,6 @@ def recover(bench: Bench) -> dict[str, Any]:
         model = bench.built(number(bench.seed, "reinit", bench.args["phase"]))
     if masks is not None:
         masks.apply_(model)
-        masks.save(bench.scratch / MASKS)
     return trained(bench, model, masks)
 
 
@@ -95,7 +94,7 @@ def trained(bench: Bench, model: nn.Module, masks: Masks | None) -> dict[str, An
         on_epoch=lambda row: bench.report_progress(row.epoch),
     )
     seconds = time.perf_counter() - began
-    bench.save(model)
+    bench.save(model, masks)
     macs = training_macs(price, history.samples)
     return {
         "numbers": (Number("chosen_epoch", history.chosen, "epochs"),),
@@ -133,7 +132,7 @@ def pruned(bench: Bench) -> dict[str, Any]:
         )
     seconds = time.perf_counter() - began
     check_exact(masks, args["scope"], args["sparsity"])
-    masks.save(bench.scratch / MASKS)
+    bench.save(None, masks)
     macs = scoring_passes(args) * examples * bench.cost(model).macs.dense
     layers = masks.layers()
     return {
