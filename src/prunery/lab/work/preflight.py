@@ -16,6 +16,8 @@ import torch
 from torch import nn
 
 from prunery.core.criteria import criterion as criteria
+from prunery.core.evidence import Question
+from prunery.core.evidence import Question
 from prunery.core.scope import Target
 from prunery.core.scope import scope as scopes
 from prunery.core.units import granularity as granularities
@@ -96,7 +98,8 @@ def _check_output(name: str, model: nn.Module, shape: tuple[int, int, int], clas
 def _check_cuts(spec: Spec, method: Method, model: nn.Module, found: ImageSet) -> None:
     layers = prunable(model, method.exclude)
     example = torch.zeros(1, *found.shape, device=layers[0].parameter.device)
-    counts = [unit.count for unit in granularities.bind(method.granularity)(model, layers, example)]
+    units = granularities.bind(method.granularity)(Question(model, layers, example=example))
+    counts = [unit.count for unit in units]
     for sparsity in spec.sparsities_of(method):
         pools = scopes.bind(method.scope)(counts, [Target("*", sparsity)] * len(layers))
         for pool in pools:
