@@ -84,13 +84,14 @@ def test_no_path_in_the_zoo(name):
 
 
 def test_one_thread_through_a_deep_network_is_all_that_lives():
+    """One unit a layer, which reads 50 of which one lives: as a product of shares, 50^-120."""
     model = nn.Sequential(*itertools.chain(*((nn.Linear(50, 50), nn.ReLU()) for _ in range(120))))
     masks = {name: torch.zeros(50, 50, dtype=torch.bool) for name in ones(model)}
     for i, mask in enumerate(masks.values()):
-        mask[(7 * i + 7) % 50, (7 * i) % 50] = True
-        if i < 119:  # beside the thread a unit that reads everything; the last layer reads none of them
-            mask[(7 * i + 8) % 50] = True
-    assert set(effective(model, torch.randn(1, 50), masks).values()) == {1}
+        mask[7 * i % 50] = True
+    first, *others = effective(model, torch.randn(1, 50), masks).values()
+    assert first == 50
+    assert set(others) == {1}
 
 
 def test_random_masks_of_a_dense_network_against_reachability():

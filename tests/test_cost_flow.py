@@ -16,6 +16,7 @@ def test_a_norm_scale_that_is_removed_or_zero_stops_its_channel():
     masks = ones(model)
     with torch.no_grad():
         model[1].weight[0] = 0
+        model[1].running_mean += 1  # its shift is no signal
     assert effective(model, x, masks) == {"0.weight": 54, "3.weight": 9}
     masks["1.weight"] = torch.tensor([True, True, True, False])
     assert effective(model, x, Masks(masks, uncounted=["1.weight"])) == {"0.weight": 36, "3.weight": 6}
@@ -101,6 +102,13 @@ class RootNorm(nn.Module):
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
 
 
+class Scale(nn.Module):
+    """Values so large that what comes next saturates."""
+
+    def forward(self, x):
+        return x * 100
+
+
 class Squeeze(nn.Module):
     """Squeeze and excite: a gate per channel."""
 
@@ -138,7 +146,7 @@ class Largest(nn.Module):
         (nn.Sequential(nn.Linear(3, 6), Attend(), nn.Linear(2, 5)), (1, 4, 3), [0], [12, 10]),
         (nn.Sequential(nn.Linear(3, 6), Attend(), nn.Linear(2, 5)), (1, 4, 3), [4], [15, 5]),
         # the gate of a value that is gone (row 1, its gate row 3) is moot
-        (nn.Sequential(nn.Linear(3, 4), nn.GLU(), nn.Linear(2, 2)), (1, 3), [1], [6, 2]),
+        (nn.Sequential(nn.Linear(3, 4), Scale(), nn.GLU(), nn.Linear(2, 2)), (1, 3), [1], [6, 2]),
         (nn.Sequential(nn.Conv2d(3, 4, 1), Largest(), nn.Linear(4, 2)), (1, 3, 5, 5), [1], [9, 6]),
         (nn.Sequential(nn.Linear(3, 4), nn.PReLU(4), nn.Dropout(), nn.Linear(4, 2)), (1, 3), [1], [9, 6]),
         (
@@ -166,6 +174,27 @@ def test_hand_written_parts(model, x, gone, expected):
     assert effective(model, torch.randn(x), masks) == {name: mask.numel() for name, mask in masks.items()}
     masks["0.weight"][gone] = False
     assert list(effective(model, torch.randn(x), masks).values()) == expected
+
+
+class Maxout(nn.Module):
+    def forward(self, x):
+        a, b = x.chunk(2, 1)
+        return torch.max(a, b)
+
+
+class MaxOver(nn.Module):
+    def forward(self, x):
+        a, b = x.chunk(2, 1)
+        both = torch.stack([a, b])
+        return both.max(0)[0] + both.amax(dim=0) + both.max(dim=0, keepdim=True).values[0]
+
+
+@pytest.mark.parametrize("part", [Maxout(), MaxOver()])
+def test_a_maximum_reads_all_of_its_inputs(part):
+    model = nn.Sequential(nn.Linear(3, 40), part, nn.Linear(20, 2))
+    masks = ones(model)
+    masks["2.weight"][:, :5] = False  # nothing reads the first five maxima: ten rows are moot
+    assert effective(model, torch.randn(1, 3), masks) == {"0.weight": 90, "2.weight": 30}
 
 
 # What cannot be followed is said

@@ -83,6 +83,8 @@ def test_inside_the_wrapper_of_torch_compile():
     masks = {"fc1.weight": torch.zeros(300, 784, dtype=torch.bool)}
     found = cost(torch.compile(model), torch.randn(1, 1, 28, 28), masks)
     assert found.params == Amount(266_200, 31_000, 0)
+    assert [layer.name for layer in found.layers] == ["fc1.weight", "fc2.weight", "fc3.weight"]
+    assert cost(nn.DataParallel(model), torch.randn(1, 1, 28, 28)).layers[0].name == "fc1.weight"
 
 
 def test_training_macs_are_three_dense_passes():

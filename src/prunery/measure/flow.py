@@ -1,22 +1,21 @@
 """Which weights a live path from input to output uses.
 
 A copy of the model is run once with kept weights replaced by positive noise, removed ones and biases by 0,
-the input by noise, and each function by one that is positive where the real one lets something through.
-After every product the signal becomes noise where it is not 0, and so does the gradient on its way back: a
-path lives or does not, whatever its length, and nothing over- or underflows. A weight's gradient is then not
-0 exactly where a signal arrives and something behind it reaches the output. (Noise, so that nothing cancels.)
+the input by noise, and some functions by others that pass a signal where the real one may
+(`prunery.measure.flow_rules`). After every product the signal becomes noise again where it is not 0, and so
+does the gradient on its way back: a path lives or does not, whatever its length; nothing over- or underflows,
+nothing cancels. A weight's gradient is then not 0 exactly where a signal arrives and something behind it
+reaches the output.
 
 A bias is no signal: what a dead filter's bias adds is a constant. Layer and group norm pass a signal to
-every channel that they normalise over, as their mean does. Where a replacement is not exact it lets through:
-a weight may be called live that is not, not the other way round. (Sigmoid is 1 + x, for it may be a gate;
-softmax too, for attention over equal scores still attends.)
+every channel that they normalise over, as their mean does. Where a rule is not exact it lets through: a
+weight may be called live that is not, not the other way round.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,11 +61,12 @@ def _used(
         prunable = {id(layer.parameter) for layer in layers}
         _substitute_(double, model, prunable, given, flow, dense=masks is None)
         weights: list[Tensor] = [double.get_parameter(layer.name).requires_grad_() for layer in layers]
-        args, kwargs = call_of(mapped(flow.signal, placed(example, double)))
-        with no_trace(double), torch.enable_grad(), _plain_kernels():
+        args, kwargs = call_of(mapped(lambda t: _signal(t, flow), placed(example, double)))
+        # cuDNN's recurrent layers have no backward pass in eval mode
+        with no_trace(double), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             with flow:
                 output = double(*args, **kwargs)
-            ends = [t.sum() for t in tensors(output) if t.requires_grad]
+            ends = [(t * flow.noise(t)).sum() for t in tensors(output) if t.requires_grad]
             grads = _gradients(ends, weights)
     return {layer.name: _by_kernel(g) for layer, g in zip(layers, grads, strict=True)}
 
@@ -86,16 +86,9 @@ def _by_kernel(gradient: Tensor) -> Tensor:
     return used.flatten(2).any(2).view(*used.shape[:2], *[1] * (used.ndim - 2)).expand(used.shape)
 
 
-@contextmanager
-def _plain_kernels() -> Iterator[None]:
-    """No fused attention (it would pass the rules by), no cuDNN (its RNNs have no backward in eval mode)."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.backends.cudnn.flags(enabled=False):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+def _signal(value: Tensor, flow: Flow) -> Tensor:
+    """Noise for a floating-point input; indices and boolean masks stay as they are."""
+    return flow.noise(value) if value.is_floating_point() else value
 
 
 def _substitute_(
@@ -121,10 +114,8 @@ def _substitute_(
                 continue
             keep = torch.ones_like(target) if mask is None else mask.to(target)
             if id(parameter) in prunable:
-                keep = (
-                    flow.signal(keep)
-                    * keep
-                    / keep.flatten(1).sum(1).clamp(min=1).view(-1, *[1] * (keep.ndim - 1))
+                keep *= flow.noise(keep) / keep.flatten(1).sum(1).clamp(min=1).view(
+                    -1, *[1] * (keep.ndim - 1)
                 )
             elif id(parameter) in norms and not dense:
                 keep = keep * (parameter != 0)
