@@ -17,7 +17,6 @@ from torch import nn
 
 from prunery.core.criteria import criterion as criteria
 from prunery.core.evidence import Question
-from prunery.core.evidence import Question
 from prunery.core.scope import Target
 from prunery.core.scope import scope as scopes
 from prunery.core.units import granularity as granularities
