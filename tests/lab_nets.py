@@ -1,0 +1,41 @@
+"""Users' own models and data, good and bad, for specs that name them as `lab_nets:...`."""
+
+import torch
+from torch import nn
+
+from prunery.data.sets import from_tensors
+
+
+def raises():
+    raise RuntimeError("no such luck")
+
+
+def no_module():
+    return "a net"
+
+
+def narrow():
+    """Takes no 8x8 images."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(10, 10))
+
+
+def two_classes():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+
+
+class NotOnMeta(nn.Module):
+    """Asks a tensor for its value, which the meta device does not know."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1)) + float(x.mean())
+
+
+def few():
+    """A set with two images of each of three classes."""
+    y = torch.arange(3).repeat(3)
+    x = torch.zeros(9, 1, 8, 8, dtype=torch.uint8)
+    return from_tensors(x, y, x, y, name="few")
