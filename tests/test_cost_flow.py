@@ -134,46 +134,68 @@ class Largest(nn.Module):
         return x.amax((2, 3)) + x.max(-1)[0].max(dim=-1).values
 
 
+def net(*parts):
+    return nn.Sequential(*parts)
+
+
+def shifted():
+    norm = nn.BatchNorm2d(4)
+    nn.init.constant_(norm.running_mean, 1.0)
+    return norm
+
+
 @pytest.mark.parametrize(
     ("model", "x", "gone", "expected"),
     [
         # every channel gets the others' mean, so all columns of the next layer stay
-        (nn.Sequential(nn.Linear(4, 6), CentredNorm(), nn.Linear(6, 3)), (2, 4), [1], [20, 18]),
-        (nn.Sequential(nn.Linear(4, 6), RootNorm(), nn.Linear(6, 3)), (2, 4), [1], [20, 15]),
+        (net(nn.Linear(4, 6), CentredNorm(), nn.Linear(6, 3)), (2, 4), [1], [20, 18]),
+        (net(nn.Linear(4, 6), RootNorm(), nn.Linear(6, 3)), (2, 4), [1], [20, 15]),
+        # a normalised signal is negative as often as not, which is no reason to stop it
+        (net(nn.Linear(4, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3)), (1, 4), [1], [20, 18]),
+        (net(nn.Conv2d(2, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 1, 1)), (1, 2, 3, 3), [0], [6, 4]),
+        (net(nn.Conv2d(2, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 1, 1)), (1, 2, 3, 3), [0, 1], [4, 2]),
+        (net(nn.Conv2d(2, 4, 1), nn.InstanceNorm2d(4), nn.Conv2d(4, 1, 1)), (1, 2, 3, 3), [0], [6, 3]),
+        (net(nn.Conv2d(2, 4, 1), shifted(), nn.Conv2d(4, 1, 1)), (1, 2, 3, 3), [0], [6, 3]),
+        # what saturates does so for these values only
+        (net(nn.Linear(4, 6), Scale(), nn.Tanh(), nn.Linear(6, 3)), (1, 4), [1], [20, 15]),
+        (net(nn.Linear(3, 4), Scale(), nn.GLU(), nn.Linear(2, 2)), (1, 3), [1], [6, 2]),  # gate row 3 is moot
+        # a sigmoid of nothing still says 0.5: what reads it is kept, on the safe side
+        (net(nn.Linear(4, 6), Scale(), nn.Sigmoid(), nn.Linear(6, 3)), (1, 4), [1], [20, 18]),
+        (net(nn.Linear(4, 6), nn.Linear(6, 3), nn.Softmax(1)), (1, 4), [1], [20, 15]),
+        (net(nn.Linear(4, 6), Scale(), nn.GRU(6, 2)), (3, 4), [1], [20, 30, 12]),
+        (net(nn.Linear(3, 4), nn.PReLU(4), nn.Dropout(), nn.Linear(4, 2)), (1, 3), [1], [9, 6]),
         # channel 1: its column in the squeeze, its row in the excitation, its column after
-        (nn.Sequential(nn.Conv2d(3, 4, 1), Squeeze(), nn.Conv2d(4, 2, 1)), (1, 3, 5, 5), [1], [9, 6, 6, 6]),
+        (net(nn.Conv2d(3, 4, 1), Squeeze(), nn.Conv2d(4, 2, 1)), (1, 3, 5, 5), [1], [9, 6, 6, 6]),
         # q 0 is gone and k 0 (row 2) is moot with it; v 0 (row 4) is gone: its column after
-        (nn.Sequential(nn.Linear(3, 6), Attend(), nn.Linear(2, 5)), (1, 4, 3), [0], [12, 10]),
-        (nn.Sequential(nn.Linear(3, 6), Attend(), nn.Linear(2, 5)), (1, 4, 3), [4], [15, 5]),
-        # the gate of a value that is gone (row 1, its gate row 3) is moot
-        (nn.Sequential(nn.Linear(3, 4), Scale(), nn.GLU(), nn.Linear(2, 2)), (1, 3), [1], [6, 2]),
-        (nn.Sequential(nn.Conv2d(3, 4, 1), Largest(), nn.Linear(4, 2)), (1, 3, 5, 5), [1], [9, 6]),
-        (nn.Sequential(nn.Linear(3, 4), nn.PReLU(4), nn.Dropout(), nn.Linear(4, 2)), (1, 3), [1], [9, 6]),
-        (
-            nn.Sequential(nn.Conv2d(2, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 1, 1)),
-            (1, 2, 3, 3),
-            [0],
-            [6, 4],
-        ),
-        (
-            nn.Sequential(nn.Conv2d(2, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 1, 1)),
-            (1, 2, 3, 3),
-            [0, 1],
-            [4, 2],
-        ),
-        (
-            nn.Sequential(nn.Conv2d(2, 4, 1), nn.InstanceNorm2d(4), nn.Conv2d(4, 1, 1)),
-            (1, 2, 3, 3),
-            [0],
-            [6, 3],
-        ),
+        (net(nn.Linear(3, 6), Attend(), nn.Linear(2, 5)), (1, 4, 3), [0], [12, 10]),
+        (net(nn.Linear(3, 6), Attend(), nn.Linear(2, 5)), (1, 4, 3), [4], [15, 5]),
+        (net(nn.Conv2d(3, 4, 1), Largest(), nn.Linear(4, 2)), (1, 3, 5, 5), [1], [9, 6]),
     ],
 )
-def test_hand_written_parts(model, x, gone, expected):
+def test_parts_of_networks(model, x, gone, expected):
     masks = ones(model)
     assert effective(model, torch.randn(x), masks) == {name: mask.numel() for name, mask in masks.items()}
     masks["0.weight"][gone] = False
     assert list(effective(model, torch.randn(x), masks).values()) == expected
+
+
+class Centred(nn.Module):
+    def forward(self, x):
+        return x - x.mean(-1, keepdim=True)
+
+
+def test_outputs_that_add_up_to_zero_are_alive():
+    assert effective(
+        net(nn.Linear(3, 4), Centred()), torch.randn(1, 3), {"0.weight": torch.ones(4, 3) > 0}
+    ) == {"0.weight": 12}
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool1d(4), nn.AdaptiveMaxPool1d(2)])
+def test_a_pool_reads_its_whole_window(pool):
+    model = net(nn.Linear(3, 8), nn.Unflatten(1, (1, 8)), pool, nn.Flatten(), nn.Linear(2, 2))
+    masks = ones(model)
+    masks["4.weight"][:, 0] = False  # nothing reads the first window: four rows are moot
+    assert effective(model, torch.randn(1, 3), masks) == {"0.weight": 12, "4.weight": 2}
 
 
 class Maxout(nn.Module):

@@ -109,7 +109,7 @@ def _substitute_(
     for name, parameter in model.named_parameters():
         target, mask = double.get_parameter(name), masks.get(id(parameter))
         with torch.no_grad():
-            if id(parameter) not in prunable and "bias" in name.rpartition(".")[2]:
+            if "bias" in name.rpartition(".")[2]:
                 target.zero_()
                 continue
             keep = torch.ones_like(target) if mask is None else mask.to(target)
