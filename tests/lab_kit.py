@@ -28,6 +28,9 @@ SMALL = {
 }
 
 
+ONE_EPOCH = {**SMALL["task"], "training": {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.1}}
+
+
 def raw(**changes):
     """The small spec as plain data, with some of its keys replaced."""
     return {**copy.deepcopy(SMALL), **changes}
@@ -54,6 +57,14 @@ def record(key="0123456789abcdef", **changes):
         "environment": {"device": "cpu"},
     }
     return Record(key=key, **{**content, **changes})
+
+
+def do(step, store):
+    """Do a step for real, here."""
+    from prunery.lab.work import work
+
+    scratch = store.scratch(step.key)
+    store.commit(work(step, store, scratch), scratch)
 
 
 def runner(spec_file, store, *, workers, work, env=None):

@@ -27,15 +27,16 @@ QUICK = {
 }
 
 
-def prunery(*args, cwd, env=None):
+def prunery(*args, cwd):
     """The exit status, output, error output, and whether torch was imported."""
+    path = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, "-c", CALL, *map(str, args)],
         cwd=cwd,
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "COLUMNS": "100", "PYTHONPATH": str(HERE), **(env or {})},
+        env={**os.environ, "COLUMNS": "100", "PYTHONPATH": os.pathsep.join(path)},
     )
     *errors, torch = done.stderr.splitlines()
     assert "Traceback" not in done.stderr

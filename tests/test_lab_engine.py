@@ -10,6 +10,7 @@ from lab_kit import alive, children, planned, raw, runner, wait_until
 from prunery.errors import PruneryError
 from prunery.lab.engines import local
 from prunery.lab.engines.outcome import Silent
+from prunery.lab.plan import Plan, Step
 from prunery.lab.store import Store
 
 WORK = "lab_fake:work"
@@ -79,6 +80,15 @@ def test_a_second_run_does_nothing_and_a_larger_study_only_what_is_new(fake, sto
     assert (again.done, sorted(again.cached), again.complete) == ((), sorted(plan.steps), True)
     larger = planned(sparsities=[0.5, 0.9, 0.95])
     assert set(run(larger, store).done) == set(larger.steps) - set(plan.steps)
+
+
+def test_a_step_waits_for_all_its_parents(fake, store):
+    (first, second, *_) = (step for step in planned().steps.values() if step.kind == "init")
+    both = Step("f" * 16, "measure", first.args, (first.key, second.key))
+    plan = Plan("diamond", {step.key: step for step in (first, second, both)}, ())
+    (fake / f"kill-{second.key}").write_text("1")  # it is done late
+    assert run(plan, store, workers=2).complete
+    assert log(fake)[-1] == ["measure", both.key]
 
 
 class Heard(Silent):

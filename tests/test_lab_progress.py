@@ -125,13 +125,15 @@ def test_an_estimate_counts_what_is_left():
 
 
 def test_an_estimate_goes_by_records_of_the_same_network():
-    plan = planned(seeds=1, sparsities=[0.9])
+    longer = {"name": "finetune", "training": {"epochs": 5}}
+    methods = [{"criterion": "magnitude", "recovery": longer}, {"name": "snip", "criterion": "snip"}]
+    plan = planned(seeds=1, sparsities=[0.9], methods=methods)
     (train,) = steps(plan, "train")
     magnitude = next(s for s in steps(plan, "prune") if s.args["criterion"] == "magnitude")
     measured = steps(plan, "measure")[0]
     records = [done(train, 6.0), done(magnitude, 0.5), done(measured, 0.25)]
-    # 6 epochs at 3 s, one more cut of a kind that nothing is known of, 3 measurements
+    # 5 + 5 + 2 epochs at 3 s, one more cut of a kind that nothing is known of, 3 measurements
     cached = {train.key, magnitude.key, measured.key, steps(plan, "init")[0].key}
-    assert estimate(plan, cached, records).seconds == pytest.approx(18 + 0.75)
+    assert estimate(plan, cached, records).seconds == pytest.approx(36 + 0.75)
     other = planned(seeds=1, task={**raw()["task"], "model": "fc"})
     assert estimate(other, (), records).seconds is None

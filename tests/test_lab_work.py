@@ -4,15 +4,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lab_kit import planned, raw
+from lab_kit import ONE_EPOCH, do, planned
 from prunery.core.masks import Masks
 from prunery.errors import MasksError
 from prunery.lab.record import differences
 from prunery.lab.store import Store
-from prunery.lab.work import work
 from prunery.lab.work.steps import check_exact
 
-TASK = {**raw()["task"], "training": {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.1}}
 MACS = 64 * 300 + 300 * 100 + 100 * 10  # of lenet300 on 8x8 images, and its prunable weights
 TRAIN = 1442 - 144
 NO_EPOCHS = {"training": {"epochs": 0}}
@@ -35,11 +33,6 @@ METHODS = [
 ]
 
 
-def do(step, store):
-    scratch = store.scratch(step.key)
-    store.commit(work(step, store, scratch), scratch)
-
-
 def do_all(plan, store):
     for step in plan.steps.values():
         do(step, store)
@@ -48,7 +41,7 @@ def do_all(plan, store):
 
 @pytest.fixture(scope="module")
 def plan():
-    return planned(task=TASK, methods=METHODS, sparsities=[0.8], seeds=1)
+    return planned(task=ONE_EPOCH, methods=METHODS, sparsities=[0.8], seeds=1)
 
 
 @pytest.fixture(scope="module")
@@ -169,25 +162,3 @@ def test_the_same_steps_give_equal_records_and_bytes(plan, store, tmp_path):
     again = do_all(plan, Store(tmp_path / "again"))
     for key in plan.steps:
         assert differences(store.record(key), again.record(key)) == []
-
-
-def test_a_training_that_was_cut_short_goes_on(plan, store, tmp_path):
-    longer = planned(
-        task={**TASK, "training": {**TASK["training"], "epochs": 3}}, methods=METHODS[:1], seeds=1
-    )
-    init, train = (step for step in longer.steps.values() if step.kind in ("init", "train"))
-    calm, cut = Store(tmp_path / "calm"), Store(tmp_path / "cut")
-    for one in (calm, cut):
-        do(init, one)
-
-    def die(epochs):
-        if epochs == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        work(train, cut, cut.scratch(train.key), report_progress=die)
-    assert not cut.has(train.key)
-    for one in (calm, cut):
-        do(train, one)
-    assert differences(calm.record(train.key), cut.record(train.key)) == []
-    assert not (cut.root / "partial" / train.key).exists()
