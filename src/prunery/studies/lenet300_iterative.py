@@ -5,17 +5,18 @@ from __future__ import annotations
 from prunery.lab.spec import Spec, of
 from prunery.studies.table import study
 
-_LEVELS = ["50%", "70%", "80%", "90%", "95%", "97%", "98%", "98.5%", "99%"]
+_LEVELS = ["50%", "80%", "90%", "95%", "98%", "99%"]
 
 
 @study.add(name="lenet300-iterative")
 def lenet300_iterative() -> Spec:
     """Cuts to each level in turn, fine-tuned after each; no augmentation; five seeds."""
     training = {
-        "epochs": 10,
+        "epochs": 20,
         "optimizer": "sgd",
         "learning_rate": 0.1,
-        "weight_decay": 1e-4,
+        "weight_decay": 5e-4,
+        "label_smoothing": 0.1,
         "schedule": "cosine",
         "batch": 128,
     }
@@ -23,12 +24,12 @@ def lenet300_iterative() -> Spec:
         "name": "magnitude, iterative",
         "criterion": "magnitude",
         "schedule": {"name": "iterative", "levels": _LEVELS},
-        "recovery": {"name": "finetune", "training": {"epochs": 8, "learning_rate": 0.05}},
+        "recovery": {"name": "finetune", "training": {"epochs": 25}},
     }
     return of(
         {
             "name": "lenet300-iterative",
-            "task": {"model": "lenet300", "data": "mnist", "training": training},
+            "task": {"model": "lenet300", "data": "mnist", "training": training, "validation": 3000},
             "methods": [method],
             "sparsities": _LEVELS,
             "seeds": 5,
