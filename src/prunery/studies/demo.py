@@ -15,7 +15,7 @@ _SPARSITIES = ["50%", "90%", "95%", "98%", "99%"]
 @study.add(name="demo")
 def demo() -> Spec:
     """On MNIST."""
-    return _spec("demo", data="mnist", dense=3, extra=2, learning_rate=0.1, batch=128)
+    return _spec("demo", data="mnist", dense=2, extra=2, learning_rate=0.1, batch=128)
 
 
 @study.add(name="demo-digits")
@@ -30,6 +30,7 @@ def _spec(name: str, *, data: str, dense: int, extra: int, learning_rate: float,
         "optimizer": "sgd",
         "learning_rate": learning_rate,
         "schedule": "cosine",
+        "warmup": 0.5,  # without it some networks pruned by grasp never recover from the first steps
         "batch": batch,
     }
     after = {"name": "finetune", "training": {"epochs": extra, "learning_rate": learning_rate / 2}}
