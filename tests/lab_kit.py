@@ -9,11 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from prunery.lab.plan import plan
 from prunery.lab.record import Number, Record
 from prunery.lab.spec import of
 
 HERE = Path(__file__).parent
+linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at processes in /proc")
 
 SMALL = {
     "name": "small",

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from lab_kit import alive, children, planned, raw, runner, wait_until
+from lab_kit import alive, children, linux, planned, raw, runner, wait_until
 from prunery.errors import PruneryError
 from prunery.lab.engines import local
 from prunery.lab.engines.outcome import Silent
@@ -192,6 +192,7 @@ def test_two_runs_on_one_store_do_nothing_twice(tmp_path, fake):
     assert sorted(keys) == sorted(planned(seeds=3).steps)
 
 
+@linux
 def test_workers_die_with_their_parent(tmp_path, fake):
     process, _ = started(tmp_path, fake, workers=2)
     (fake / "slow").write_text("5")
@@ -203,6 +204,7 @@ def test_workers_die_with_their_parent(tmp_path, fake):
     assert wait_until(lambda: not any(map(alive, workers)), 3)
 
 
+@linux
 def test_ctrl_c_stops_everything_and_a_rerun_goes_on(tmp_path, fake):
     process, store = started(tmp_path, fake, workers=2)
     workers = children(process.pid)

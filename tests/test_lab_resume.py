@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lab_kit import children, raw, runner, wait_until
+from lab_kit import children, linux, raw, runner, wait_until
 from prunery.lab.plan import plan
 from prunery.lab.record import differences
 from prunery.lab.spec import of
@@ -88,6 +88,7 @@ def spec_file(tmp_path, spec):
     return path
 
 
+@linux
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ten_kills_of_a_pretended_run(tmp_path, monkeypatch, workers):
     (tmp_path / "slow").write_text("0.02")
@@ -102,6 +103,7 @@ def test_ten_kills_of_a_pretended_run(tmp_path, monkeypatch, workers):
     assert_same(spec, Store(tmp_path / "calm"), Store(tmp_path / "s"))
 
 
+@linux
 @pytest.mark.slow
 def test_ten_kills_of_real_runs(tmp_path):
     spec, dice = real(), random.Random(7)

@@ -67,15 +67,20 @@ def execute(spec: Spec, store_dir: str, *, workers: int | None, data_dir: str | 
     from prunery.lab.spec import plain
     from prunery.lab.store import Store
 
-    planned, store = plan(spec), Store(store_dir)
-    if any(not store.has(key) for key in planned.steps):
+    planned, store, many = plan(spec), Store(store_dir), workers or cores()
+    todo = [step for key, step in planned.steps.items() if not store.has(key)]
+    if todo:
         from prunery.lab.work import preflight
+
+        epochs = sum(step.epochs for step in todo)
+        begins = f"study {spec.name}: {len(todo)} of {len(planned.steps)} steps to do"
+        out.print(f"{begins}, {epochs} epochs, {many} workers", markup=False, highlight=False)
 
         preflight.check(spec, planned, store, data_dir=data_dir)
         if data_dir is not None:
             os.environ["PRUNERY_DATA"] = str(Path(data_dir).resolve())  # for the workers
     store.save_study(spec.name, plain(spec))
-    outcome = local.run(planned, store, workers=workers or cores(), progress=Shown(out))
+    outcome = local.run(planned, store, workers=many, progress=Shown(out))
     _tell(outcome, planned, store, out)
     return INTERRUPTED if outcome.interrupted else int(not outcome.complete)
 
