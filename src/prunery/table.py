@@ -124,7 +124,18 @@ class Table:
                     f"it has no such option{nearest(option, row.options)}",
                     f"use its options: {known}",
                 )
+        for option, bound in row.facts.get("above", {}).items():
+            self._check_above(row.name, option, choice.options.get(option, row.options[option]), bound)
         return Bound(row, {**row.options, **choice.options})
+
+    def _check_above(self, name: str, option: str, value: Any, bound: float) -> None:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and bound < value < float("inf")):
+            raise ChoiceError(
+                f"option {option!r} of {self.axis} {name!r}",
+                f"it is {value!r}",
+                f"give a finite number above {bound:g}",
+            )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 `needs` names the evidence that is gathered for a row; `at` is where the method's paper prunes ("init" or
 "trained"); `rounds` the number of exponential rounds it asks for; `examples_per_class` the size of the batch
 it is scored on; `signed` that scores may be negative; `norm` how they become the score of
-a larger unit, where that is not the granularity's to say.
+a larger unit, where that is not the granularity's to say; `above` the bounds that numeric options exceed.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def snip(e: Evidence) -> torch.Tensor:
 
 @criterion.add(
     needs="weight hessian_grad",
+    above={"temperature": 0.0},
     at="init",
     examples_per_class=10,
     signed=True,

@@ -44,7 +44,7 @@ def enforced(
 
 def _gradient_hook(mask: Tensor) -> Any:
     def clear_gradient(parameter: Tensor) -> None:
-        if parameter.grad is not None:
+        if parameter.grad is not None and not parameter.grad.is_sparse:
             and_(parameter.grad.data, mask)  # .data: under create_graph the gradient itself has a graph
 
     return clear_gradient

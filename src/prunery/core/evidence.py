@@ -1,27 +1,25 @@
 """Gathering evidence: the gradients and draws that criteria need, and no trace left behind.
 
-The model is run through `functional_call` on tensors that stand in for its own: parameters are detached
-(and masked), buffers are copies. So `.grad`, weights, buffers and `requires_grad` are never touched; the
-random state is forked. Gradients of several batches are averaged over examples.
+The model is run on tensors that stand in for its own (see `quiet`), so `.grad`, weights, buffers and
+`requires_grad` are never touched. Gradients of several batches are averaged over examples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from prunery.core.masks import Masks
+from prunery.core.quiet import StandIns, eval_mode, forked, stand_ins_for, standing_in
 from prunery.core.units import Layer
 from prunery.errors import EvidenceError
-from prunery.seeds import number, stream
+from prunery.seeds import stream
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Question:
     device: torch.device | None = None
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    exclude: Sequence[str] = ()
 
     def where(self) -> torch.device:
         """The device that scoring runs on: the one asked for, or the model's own."""
@@ -45,7 +44,7 @@ class Question:
 
 def gather(kind: str, question: Question) -> dict[str, Tensor]:
     """Evidence of one kind: per layer name a tensor shaped like the weight."""
-    with _forked(question.seed, question.where()), torch.enable_grad():
+    with forked(question.seed, question.where()), torch.inference_mode(False), torch.enable_grad():
         return _GATHER[kind](question)
 
 
@@ -91,23 +90,19 @@ def _flow_grad(q: Question) -> dict[str, Tensor]:
     """dR/d|w| in float64: R the summed output for an input of ones, all parameters and buffers in absolute
     value, batch norm in eval mode. float32 overflows from about 44 residual layers on.
     """
-    stand_ins = {name: _absolute(tensor) for name, tensor in _stand_ins(q).items()}
-    weights = {layer.name: stand_ins[layer.name].requires_grad_() for layer in q.layers}
+    stand_ins = {own: _absolute(tensor) for own, tensor in _stand_ins(q).items()}
+    weights = _weights_in(q, stand_ins)
     args, kwargs = _call_of(_example(q), q.where())
-    with _eval_mode(q.model):
-        output = functional_call(q.model, stand_ins, _ones(args), _ones(kwargs))
+    with eval_mode(q.model), standing_in(q.model, stand_ins):
+        output = q.model(*_ones(args), **_ones(kwargs))
         return _grads(_first_tensor(output).sum(), weights)
 
 
-def run_quietly(q: Question) -> None:
-    """Call the model once on the example, in eval mode; buffers, modes and random state are restored."""
-    where = q.layers[0].parameter.device
-    args, kwargs = _call_of(_example(q), where)
-    buffers = [(buffer, buffer.clone()) for buffer in q.model.buffers()]
-    with _forked(q.seed, where), _eval_mode(q.model), torch.no_grad():
+def run_quietly(q: Question, stand_ins: StandIns) -> None:
+    """Call the model once on the example, in eval mode, on stand-ins; nothing of it changes."""
+    args, kwargs = _call_of(_example(q), q.where())
+    with forked(q.seed, q.where()), eval_mode(q.model), standing_in(q.model, stand_ins), torch.no_grad():
         q.model(*args, **kwargs)
-        for buffer, before in buffers:
-            buffer.copy_(before)
 
 
 _GATHER: dict[str, Callable[[Question], dict[str, Tensor]]] = {
@@ -127,10 +122,11 @@ def _summed(
     examples = 0
     for inputs, target, size in _batches(q):
         stand_ins = _stand_ins(q)  # anew: a batch norm in train mode updates the copies of its buffers
-        weights = {layer.name: stand_ins[layer.name].requires_grad_() for layer in q.layers}
+        weights = _weights_in(q, stand_ins)
         args, kwargs = _call_of(inputs, q.where())
-        output = functional_call(q.model, stand_ins, args, kwargs)
-        for name, value in of_loss(_loss(q, output, target), weights).items():
+        with standing_in(q.model, stand_ins):
+            loss = _loss(q, q.model(*args, **kwargs), target)
+        for name, value in of_loss(loss, weights).items():
             value = value.detach() * size
             total[name] = total[name] + value if name in total else value
         examples += size
@@ -189,21 +185,12 @@ def _grads(value: Tensor, weights: dict[str, Tensor], *, create_graph: bool = Fa
     return {name: torch.zeros_like(w) if g is None else g for (name, w), g in pairs}
 
 
-def _stand_ins(q: Question) -> dict[str, Tensor]:
-    """The model's parameters, detached and masked, and copies of its buffers, on the scoring device."""
-    where = q.where()
-    stand_ins = {name: p.detach().to(where) for name, p in q.model.named_parameters()}
-    for layer in q.layers:  # a tied parameter goes by the name of its layer
-        stand_ins[layer.name] = layer.parameter.detach().to(where)
-        for alias in layer.aliases:
-            stand_ins.pop(alias, None)
-    for name, mask in q.masks.items():
-        tensor = stand_ins[name]
-        stand_ins[name] = torch.where(
-            mask.to(where), tensor, torch.zeros((), dtype=tensor.dtype, device=where)
-        )
-    buffers = {name: b.detach().to(where, copy=True) for name, b in q.model.named_buffers()}
-    return {**stand_ins, **buffers}
+def _stand_ins(q: Question) -> StandIns:
+    return stand_ins_for(q.model, q.masks, q.where())
+
+
+def _weights_in(q: Question, stand_ins: StandIns) -> dict[str, Tensor]:
+    return {layer.name: stand_ins[id(layer.parameter)].requires_grad_() for layer in q.layers}
 
 
 def _example(q: Question) -> Any:
@@ -213,8 +200,7 @@ def _example(q: Question) -> Any:
         raise _lacks(
             "an example input", "pass example=, what the model is called with (a tensor, tuple or dict)"
         )
-    first = next(iter(q.batches))
-    inputs = first if isinstance(first, Mapping) else first[0]
+    inputs = next(_batches(q))[0]
     return inputs[:1] if isinstance(inputs, Tensor) else inputs
 
 
@@ -258,28 +244,6 @@ def _first_tensor(output: Any) -> Tensor:
         if isinstance(value, Tensor) and value.ndim:
             return value
     raise _lacks(f"a tensor as the model's output (it got {type(output).__name__})", "wrap the model")
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-@contextmanager
-def _forked(seed: int, where: torch.device) -> Iterator[None]:
-    devices = [where] if where.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(number(seed, "scoring"))
-        if devices:
-            torch.cuda.manual_seed(number(seed, "scoring"))
-        yield
 
 
 def _lacks(what: str, do: str) -> EvidenceError:

@@ -17,7 +17,7 @@ from prunery.core.schedule import schedule as schedules
 from prunery.core.scope import Target
 from prunery.core.scope import scope as scopes
 from prunery.core.sparsity import Wanted, parse_wanted
-from prunery.core.units import Layer, UnitSet, unmatched
+from prunery.core.units import UnitSet, unmatched
 from prunery.core.units import granularity as granularities
 from prunery.errors import ChoiceError, PatternError, SparsityError
 from prunery.table import Bound, Choice
@@ -56,7 +56,7 @@ def bind(
             "its scores are signed, and squares lose the sign",
             "use norm 'l1', which sums them",
         )
-    if not 0 <= floor < 1:
+    if not isinstance(floor, int | float) or not 0 <= floor < 1:
         raise SparsityError(f"a floor of {floor}", "a floor is a density in [0, 1)", "give, say, floor=0.01")
     if budget is not None:
         raise ChoiceError(
@@ -82,8 +82,8 @@ def cuts(
     sparsity: Wanted, method: Method, units: Sequence[UnitSet], masks: Mapping[str, Tensor]
 ) -> Iterator[list[Target]]:
     """The targets of each cut, one per unit set; the last ones are what was asked."""
-    final = _targets(sparsity, [u.layer for u in units])
     live = {u.layer.name: _live_units(u, masks) for u in units}
+    final = _targets(sparsity, units, live)
     _check_reach(method, units, final, live)
     levels = {}
     for group in {t.group for t in final}:
@@ -119,14 +119,18 @@ def _live_units(unit_set: UnitSet, masks: Mapping[str, Tensor]) -> int:
     return int(member.reduce(masks[member.name], torch.any).count_nonzero())
 
 
-def _targets(sparsity: Wanted, layers: Sequence[Layer]) -> list[Target]:
+def _targets(sparsity: Wanted, units: Sequence[UnitSet], live: Mapping[str, int]) -> list[Target]:
+    """What is asked of each unit set; one that no pattern of a mapping matches stays as it is."""
     wanted = parse_wanted(sparsity)
     if isinstance(wanted, float):
-        return [Target("*", wanted) for _ in layers]
+        return [Target("*", wanted) for _ in units]
+    layers = [u.layer for u in units]
     targets = []
-    for layer in layers:
-        pattern = next((p for p in wanted if layer.matches(p)), "")
-        targets.append(Target(pattern, wanted.get(pattern, 0.0)))
+    for unit_set in units:
+        name = unit_set.layer.name
+        pattern = next((p for p in wanted if unit_set.layer.matches(p)), None)
+        gone = 1 - live[name] / unit_set.count
+        targets.append(Target(f"= {name}", gone) if pattern is None else Target(pattern, wanted[pattern]))
     for pattern in set(wanted) - {t.group for t in targets}:
         if not any(layer.matches(pattern) for layer in layers):
             raise unmatched("sparsity", pattern, layers)

@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from prunery.core.evidence import Question, run_quietly
+from prunery.core.quiet import StandIns, stand_ins_for
 from prunery.core.units import Layer
 from prunery.errors import EvidenceError
 
@@ -24,6 +25,7 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 def followers(question: Question) -> dict[str, list[str]]:
     """Per layer name, the scale and shift parameters (one value per filter) of the norms that follow it.
 
+    A norm that follows several layers is left out: it lives as long as any of them does.
     Raises EvidenceError when the model has norms, no example was given and it cannot be traced.
     """
     model, layers = question.model, question.layers
@@ -33,7 +35,12 @@ def followers(question: Question) -> dict[str, list[str]]:
     runnable = question.example is not None or question.batches is not None
     pairs = _watched(question) if runnable else _traced(model, layers)
     found: dict[str, list[str]] = {}
+    layers_of: dict[str, set[str]] = {}
     for layer_name, norm_name in pairs:
+        layers_of.setdefault(norm_name, set()).add(layer_name)
+    for layer_name, norm_name in pairs:
+        if len(layers_of[norm_name]) > 1:
+            continue
         names = [f"{norm_name}.weight", f"{norm_name}.bias"] if norm_name in scales else []
         own = found.setdefault(layer_name, [])
         own += [name for name in names if name not in own]
@@ -43,10 +50,11 @@ def followers(question: Question) -> dict[str, list[str]]:
 class _Watch(TorchFunctionMode):
     """Notes which layer's channels a tensor carries, through functions that keep channels apart."""
 
-    def __init__(self, model: nn.Module, layers: Sequence[Layer]) -> None:
+    def __init__(self, question: Question, stand_ins: StandIns) -> None:
         super().__init__()
-        self.layers = {id(layer.parameter): layer.name for layer in layers}
-        self.norms = {id(m.weight): name for name, m in model.named_modules() if isinstance(m, _NORMS)}
+        norms = [(n, m.weight) for n, m in question.model.named_modules() if isinstance(m, _NORMS)]
+        self.layers = {id(stand_ins[id(layer.parameter)]): layer.name for layer in question.layers}
+        self.norms = {id(stand_ins[id(weight)]): name for name, weight in norms if weight is not None}
         self.carried: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept, so that its id stays its own
         self.pairs: list[tuple[str, str]] = []
 
@@ -88,8 +96,9 @@ def _keeps_channels(func: Any, before: Tensor, after: Any) -> bool:
 
 
 def _watched(question: Question) -> list[tuple[str, str]]:
-    with _Watch(question.model, question.layers) as watch:
-        run_quietly(question)
+    stand_ins = stand_ins_for(question.model, question.masks, question.where())
+    with _Watch(question, stand_ins) as watch:
+        run_quietly(question, stand_ins)
     pairs: list[tuple[str, str]] = watch.pairs
     return pairs
 

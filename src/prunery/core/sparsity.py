@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from prunery.errors import SparsityError
 
 FORMS = "0.9, '90%', '10x', 'density=0.1' or 'compression=1'"
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBER = r"[+-]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:[eE][+-]?\d{1,2})?"  # bounded: digits cost time
 _MAX_EXPONENT = 6.0
 
 Sparsity = float | str

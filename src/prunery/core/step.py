@@ -56,7 +56,8 @@ def prune(
     before = (masks or Masks({})).to(layers[0].parameter.device)
     before.check(model)
     where = None if device is None else torch.device(device)
-    question = Question(model, layers, before, example, batches, loss, where, seed, method.criterion.options)
+    asked = method.criterion.options
+    question = Question(model, layers, before, example, batches, loss, where, seed, asked, exclude)
     units = method.granularity(question)
     after = before
     for targets in cuts(sparsity, method, units, before):
@@ -100,7 +101,10 @@ def _scores(unit_set: UnitSet, evidence: Evidence, criterion: Bound, masks: Mask
     piece = of_weights
     if unit_set.norm is not None:
         norm = criterion.facts.get("norm", unit_set.norm)
-        reduced = member.reduce(of_weights(0, parameter.numel()).view(member.shape), _NORMS[norm])
+        values = of_weights(0, parameter.numel()).view(member.shape)
+        if member.name in masks:  # what is removed says nothing of its unit
+            values = values.masked_fill(~masks[member.name], 0)
+        reduced = member.reduce(values, _NORMS[norm])
 
         def piece(lo: int, hi: int) -> Tensor:
             return reduced[lo:hi]

@@ -8,7 +8,7 @@ counting, so the three cannot disagree.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import prod
 from typing import TYPE_CHECKING
@@ -39,7 +39,12 @@ class Layer:
 
     def matches(self, pattern: str) -> bool:
         """Whether `pattern` (fnmatch) names this parameter, its module or a module around it."""
-        return any(fnmatchcase(name, pattern) for name in _names_of(self.name, *self.aliases))
+        return any(matched(name, pattern) for name in (self.name, *self.aliases))
+
+
+def matched(parameter_name: str, pattern: str) -> bool:
+    """Whether `pattern` (fnmatch) matches the parameter's name, or that of a module around it."""
+    return any(fnmatchcase(name, pattern) for name in _names_of(parameter_name))
 
 
 def prunable(model: nn.Module, exclude: Sequence[str] = ()) -> list[Layer]:
@@ -52,7 +57,9 @@ def prunable(model: nn.Module, exclude: Sequence[str] = ()) -> list[Layer]:
     Raises PatternError for a pattern that matches nothing, or when nothing is left; ModelError where a
     weight is hidden behind a parametrization, or is not initialised yet.
     """
-    layers = _all_layers(model)
+    from torch import nn
+
+    layers = _all_layers(model) if isinstance(model, nn.Module) else []
     if not layers:
         raise _none_in(model)
     excluded: set[str] = set()
@@ -98,7 +105,7 @@ def _all_excluded(exclude: Sequence[str], count: int) -> PatternError:
 def _hidden(where: str) -> ModelError:
     return ModelError(
         f"the weights of layer {where!r}",
-        "a parametrization or torch.nn.utils.prune stands in front of them",
+        "a parametrization, weight_norm or torch.nn.utils.prune stands in front of them",
         "remove it first (torch.nn.utils.parametrize.remove_parametrizations, prune.remove)",
     )
 
@@ -108,16 +115,15 @@ def _not_initialised(where: str) -> ModelError:
 
 
 def _all_layers(model: nn.Module) -> list[Layer]:
+    names: dict[int, list[str]] = {}  # a tied parameter has several, an embedding's among them
+    for name, tensor in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(tensor), []).append(name)
     found: dict[int, Layer] = {}
     for module_name, module in model.named_modules():
         for short, parameter in _weights_of(module, module_name):
             name = f"{module_name}.{short}" if module_name else short
-            first = found.get(id(parameter))
-            found[id(parameter)] = (
-                Layer(name, module_name, module, parameter)
-                if first is None
-                else replace(first, aliases=(*first.aliases, name))
-            )
+            others = tuple(n for n in names[id(parameter)] if n != name)
+            found.setdefault(id(parameter), Layer(name, module_name, module, parameter, others))
     return list(found.values())
 
 
@@ -130,19 +136,18 @@ def _weights_of(module: nn.Module, module_name: str) -> Iterator[tuple[str, torc
     if not isinstance(module, kinds):
         return
     where = module_name or type(module).__name__
-    if "weight_orig" in module._parameters or hasattr(module, "parametrizations"):
+    if {"weight_orig", "weight_v"} & set(module._parameters) or hasattr(module, "parametrizations"):
         raise _hidden(where)
     for short, parameter in module.named_parameters(recurse=False):
         if isinstance(parameter, UninitializedParameter):
             raise _not_initialised(where)
-        if parameter.ndim >= 2 and parameter.is_floating_point() and "bias" not in short:
+        if parameter.ndim >= 2 and parameter.numel() and parameter.is_floating_point():
             yield short, parameter
 
 
-def _names_of(*parameter_names: str) -> Iterator[str]:
-    for name in parameter_names:
-        parts = name.split(".")
-        yield from (".".join(parts[:i]) for i in range(len(parts), 0, -1))
+def _names_of(parameter_name: str) -> Iterator[str]:
+    parts = parameter_name.split(".")
+    return (".".join(parts[:i]) for i in range(len(parts), 0, -1))
 
 
 def _every_name(model: nn.Module) -> Iterable[str]:
@@ -216,6 +221,7 @@ def filter(question: Question, *, norm: str = "l1") -> list[UnitSet]:
         scored = _filters_of(layer)
         count = prod(scored.view[axis] for axis in scored.axes or ())
         riders = [*_bias_of(layer, count), *after.get(layer.name, [])]
+        riders = [name for name in riders if not any(matched(name, p) for p in question.exclude)]
         others = tuple(Member(name, (count,), (count,), (0,), counted=False) for name in riders)
         sets.append(UnitSet(layer, count, (scored, *others), norm))
     return sets
