@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from prunery.cli.options import (
     STORE,
     DataOption,
@@ -101,10 +103,13 @@ def _tell(outcome: Outcome, plan: Plan, store: Store, out: Console) -> None:
 
     named = labels(plan)
     say = [f"{len(outcome.done)} steps done, {len(outcome.cached)} were there, {duration(outcome.seconds)}"]
-    for key, failure in outcome.failed.items():
-        say.append(f"failed: {named[key]}: {failure.reason} (prunery why {key} --store {store.root})")
-    for key in outcome.blocked:
-        say.append(f"not done, for what it starts from failed: {named[key]}")
+    wrong = [
+        f"failed: {named[key]}: {failure.reason} (prunery why {key} --store {store.root})"
+        for key, failure in outcome.failed.items()
+    ]
+    wrong += [f"not done, for what it starts from failed: {named[key]}" for key in outcome.blocked]
+    for line in wrong:
+        typer.echo(line, err=True)
     if outcome.interrupted:
         say.append("stopped; what is done is kept: run the same command to go on")
     elif outcome.failed:

@@ -144,11 +144,12 @@ class Masks(Mapping[str, Tensor]):
 
         packed = {name: _packed(mask) for name, mask in self.items()}
         about = {
+            "format": _FORMAT,  # in the one value: the file's order of several keys is not fixed
             "shapes": {name: list(mask.shape) for name, mask in self.items()},
             "uncounted": sorted(self.uncounted),
             "units": self.units,
         }
-        data = save(packed, metadata={"format": _FORMAT, "about": json.dumps(about)})
+        data = save(packed, metadata={"about": json.dumps(about)})
         target = Path(path)
         part = target.with_name(f"{target.name}.{os.getpid()}.part")
         try:
@@ -164,19 +165,14 @@ class Masks(Mapping[str, Tensor]):
 
         try:
             with safe_open(os.fspath(path), framework="pt") as file:
-                found = file.metadata() or {}
-                if found.get("format") != _FORMAT:
-                    raise MasksError(
-                        f"masks from {path}", "the file holds something else", "give Masks.save's file"
-                    )
-                about = json.loads(found["about"])
+                about = json.loads((file.metadata() or {}).get("about", "{}"))
+                if about.get("format") != _FORMAT:
+                    raise _no_masks(path, "the file holds something else")
                 masks = {name: _unpacked(file.get_tensor(name), s) for name, s in about["shapes"].items()}
         except (SafetensorError, OSError, ValueError) as problem:
             if isinstance(problem, MasksError):
                 raise
-            raise MasksError(
-                f"masks from {path}", str(problem), "give a whole file that Masks.save wrote"
-            ) from problem
+            raise _no_masks(path, str(problem)) from problem
         units = {name: (kept, total) for name, (kept, total) in about["units"].items()}
         return Masks(masks, uncounted=about["uncounted"], units=units)
 
@@ -184,6 +180,10 @@ class Masks(Mapping[str, Tensor]):
     def of(model: nn.Module, exclude: Sequence[str] = ()) -> Masks:
         """The zero pattern of the prunable weights of `model`."""
         return Masks({layer.name: layer.parameter.detach() != 0 for layer in prunable(model, exclude)})
+
+
+def _no_masks(path: object, found: str) -> MasksError:
+    return MasksError(f"masks from {path}", found, "give a whole file that Masks.save wrote")
 
 
 def _count(mask: Tensor) -> int:

@@ -111,7 +111,7 @@ def _from_factory(name: str) -> ImageSet:
     module, _, function = name.partition(":")
     try:
         made = getattr(importlib.import_module(module), function)()
-    except Exception as error:  # a user's code may raise anything
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
         found = f"it raised {type(error).__name__}: {error}".rstrip(".")
         raise DataError(f"data set {name!r}", found, "mend the factory, or check its name") from error
     return _checked(name, made)

@@ -122,7 +122,7 @@ def _called(path: Path, function: str) -> Any:
         raise SpecError(label, f"there is no file {str(path)!r}", "name a Python file")
     try:
         found = runpy.run_path(str(path), run_name=path.stem)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SpecError(label, f"the file raises {type(error).__name__}: {error}", "correct it") from error
     if not callable(found.get(function)):
         known = [name for name, value in found.items() if callable(value) and not name.startswith("_")]
@@ -133,7 +133,7 @@ def _called(path: Path, function: str) -> Any:
         return found[function]()
     except (PruneryError, ValidationError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SpecError(
             label, f"the function raises {type(error).__name__}: {error}", "correct it"
         ) from error

@@ -80,7 +80,7 @@ def _from_factory(
             model = factory(**_accepted(factory, wanted))
     except ModelError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = " on the meta device" if meta else ""
         found = f"it raised {type(error).__name__}{where}: {error}"
         raise ModelError(f"model {name!r}", found, "make the call work by itself first") from error
