@@ -1,8 +1,8 @@
 """What becomes of a deep narrow network that is pruned before training?
 
-`fc` (784-100x5-10) on MNIST, 90 % removed at initialisation. By magnitude the first layer, whose weights are
-drawn smallest, loses most of them, and by SynFlow in one round all; a floor on every layer prevents it, and so
-do SynFlow's hundred rounds.
+`fc` (784-100x5-10) on MNIST, 90 % removed at initialisation. The first layer, whose weights are drawn
+smallest, loses most of them by magnitude, and all of them by SynFlow in one round; a floor on every layer
+prevents it, and so do SynFlow's hundred rounds.
 """
 
 from __future__ import annotations
