@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -187,20 +188,14 @@ def _no_masks(path: object, found: str) -> MasksError:
 
 
 def _count(mask: Tensor) -> int:
-    import numpy as np
-
     return int(np.count_nonzero(mask.numpy()) if mask.device.type == "cpu" else mask.count_nonzero())
 
 
 def _packed(mask: Tensor) -> Tensor:
-    import numpy as np
-
     return torch.from_numpy(np.packbits(mask.reshape(-1).cpu().numpy()))
 
 
 def _unpacked(packed: Tensor, shape: Sequence[int]) -> Tensor:
-    import numpy as np
-
     count = int(np.prod(shape, dtype=np.int64))
     return torch.from_numpy(np.unpackbits(packed.numpy(), count=count).astype(bool)).reshape(tuple(shape))
 

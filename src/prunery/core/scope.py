@@ -13,7 +13,8 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, gcd, sqrt
+from itertools import accumulate
+from math import ceil, gcd, inf, sqrt
 from typing import TYPE_CHECKING, Any
 
 from prunery.errors import ScoreError, SparsityError
@@ -135,33 +136,41 @@ def keep_top(pool: Sequence[Scores], k: int) -> list[torch.Tensor]:
     live = sum(s.live_count for s in pool)
     if k > live:
         raise _too_few(pool, k, live)
-    threshold, kept_ties, all_ties = _kth_largest(pool, k, live)
-    if kept_ties == all_ties:
-        return [_compared(s, operator.ge, threshold) for s in pool]
-    kept = [_compared(s, operator.gt, threshold) for s in pool]
-    _share_ties_(kept, pool, threshold, kept_ties)
-    return kept
+    threshold, stay, ties = _kth_largest(pool, k, live)
+    shares = _shares([sum(of_pieces) for of_pieces in ties], stay)
+    return [_selected(s, threshold, t, n) for s, t, n in zip(pool, ties, shares, strict=True)]
 
 
-def _kth_largest(pool: Sequence[Scores], k: int, live: int) -> tuple[float, int, int]:
-    """The k-th largest live score; how many scores equal to it belong to the top k; how many equal it."""
+@dataclass(frozen=True)
+class _Near:
+    """What one piece has within the bracket: the scores strictly inside, and how many lie at its ends."""
+
+    inside: Any
+    at_lo: int
+    at_hi: int
+
+
+def _kth_largest(pool: Sequence[Scores], k: int, live: int) -> tuple[float, int, list[list[int]]]:
+    """The k-th largest live score; how many of its equals the top k hold; its equals by member and piece."""
     import numpy as np
 
     sample = np.sort(_sample(pool)) if live > 2 * _SAMPLE else None
-    for sigmas in (_SIGMAS, 8 * _SIGMAS, 64 * _SIGMAS, np.inf):
+    for sigmas in (_SIGMAS, 8 * _SIGMAS, 64 * _SIGMAS, inf):
         lo, hi = _bracket(sample, k / max(live, 1), sigmas)
-        above, at_hi, inside, at_lo = _count(pool, lo, hi)
+        above, near = _count(pool, lo, hi)
+        inside = np.concatenate([n.inside for pieces in near for n in pieces])
+        at_lo, at_hi = (sum(getattr(n, end) for pieces in near for n in pieces) for end in ("at_lo", "at_hi"))
         if above < k <= above + at_hi + inside.size + at_lo:
             break
     rank = k - above  # 1-based, among what is not above hi
     if rank <= at_hi:
-        return hi, rank, at_hi
+        return hi, rank, [[n.at_hi for n in pieces] for pieces in near]
     if rank > at_hi + inside.size:
-        return lo, rank - at_hi - inside.size, at_lo
+        return lo, rank - at_hi - inside.size, [[n.at_lo for n in pieces] for pieces in near]
     place = at_hi + inside.size - rank
     value = np.partition(inside, place)[place]
-    greater, equal = _how_many(inside > value), _how_many(inside == value)
-    return float(value), rank - at_hi - greater, equal
+    greater = at_hi + _how_many(inside > value)
+    return float(value), rank - greater, [[_how_many(n.inside == value) for n in pieces] for pieces in near]
 
 
 def _sample(pool: Sequence[Scores]) -> Any:
@@ -180,8 +189,6 @@ def _sample(pool: Sequence[Scores]) -> Any:
 
 def _bracket(sample: Any, share: float, sigmas: float) -> tuple[float, float]:
     """Scores that lie `sigmas` standard errors of the sampled rank around the top `share`."""
-    from math import inf
-
     if share == 0:
         return inf, inf
     if sample is None or sample.size == 0 or sigmas == inf:
@@ -192,75 +199,55 @@ def _bracket(sample: Any, share: float, sigmas: float) -> tuple[float, float]:
     return float(sample[lo]) if lo >= 0 else -inf, float(sample[hi]) if hi < sample.size else inf
 
 
-def _count(pool: Sequence[Scores], lo: float, hi: float) -> tuple[int, int, Any, int]:
-    """How many live scores lie above hi and at hi, those inside (lo, hi), and how many lie at lo."""
-    import numpy as np
-
-    above = at_hi = at_lo = 0
-    inside = []
+def _count(pool: Sequence[Scores], lo: float, hi: float) -> tuple[int, list[list[_Near]]]:
+    """How many live scores lie above hi; what lies within [lo, hi], by member and piece."""
+    above, near = 0, list[list[_Near]]()
     for s in pool:
+        near.append([])
         for piece in s.pieces():
             values = s.of_live(*piece)
             high = values > hi
             above += _how_many(high)
-            near = _on_host(values[~(high | (values < lo))])  # NaN is neither, so it lands here
-            strictly = near[(near > lo) & (near < hi)]
-            on_hi = _how_many(near == hi)
-            on_lo = _how_many(near == lo) if lo != hi else 0
-            if strictly.size + on_hi + on_lo != near.size:
+            within = _on_host(values[~(high | (values < lo))])  # NaN is neither, so it lands here
+            inside = within[(within > lo) & (within < hi)]
+            at_lo, at_hi = _how_many(within == lo) if lo != hi else 0, _how_many(within == hi)
+            if inside.size + at_lo + at_hi != within.size:
                 raise _nan(s)
-            inside.append(strictly)
-            at_hi, at_lo = at_hi + on_hi, at_lo + on_lo
-    return above, at_hi, np.concatenate(inside), at_lo
-
-
-def _compared(s: Scores, compare: Callable[[Any, float], Any], threshold: float) -> torch.Tensor:
-    import torch
-
-    kept = torch.empty(s.count, dtype=torch.bool, device=s.device)
-    for lo, hi in s.pieces():
-        _array(kept[lo:hi])[:] = compare(_array(s.piece(lo, hi)), threshold)
-    return kept if s.live is None else kept.logical_and_(s.live)
-
-
-def _ties(s: Scores, threshold: float) -> Iterator[tuple[int, int, torch.Tensor]]:
-    for lo, hi in s.pieces():
-        tied = s.piece(lo, hi) == threshold
-        yield lo, hi, tied if s.live is None else tied & s.live[lo:hi]
+            near[-1].append(_Near(inside, at_lo, at_hi))
+    return above, near
 
 
 def _shares(ties: Sequence[int], r: int) -> list[int]:
     """r divided in proportion to `ties`, by the largest remainders (the first of equals)."""
-    total = sum(ties)
+    total = sum(ties) or 1
     shares = [n * r // total for n in ties]
-    order = sorted(range(len(ties)), key=lambda i: (-(ties[i] * r % total), i))
+    order = sorted(range(len(ties)), key=lambda i: -(ties[i] * r % total))
     for i in order[: r - sum(shares)]:
         shares[i] += 1
     return shares
 
 
-def _share_ties_(kept: Sequence[torch.Tensor], pool: Sequence[Scores], threshold: float, r: int) -> None:
-    """Keep r of the units at the threshold as well, in each member in proportion to its ties."""
-    ties = [sum(int(t.count_nonzero()) for _, _, t in _ties(s, threshold)) for s in pool]
-    for s, out, n, share in zip(pool, kept, ties, _shares(ties, r), strict=True):
-        _add_ties_(out, s, threshold, n, share)
+def _selected(s: Scores, threshold: float, ties: Sequence[int], stay: int) -> torch.Tensor:
+    """True for the live units above the threshold and for `stay` of those at it; `ties` has these by piece.
 
-
-def _add_ties_(kept: torch.Tensor, s: Scores, threshold: float, n: int, r: int) -> None:
-    """Keep r of the n tied units: the j-th where j · step mod n < r.
-
-    step is coprime to n, so that this is a permutation and the count is exact; near n / golden ratio, so
-    that the kept ones are spread evenly and in step with no axis of the layer.
+    Of n tied units the j-th stays where j · step mod n < stay: step is coprime to n, so that this is a
+    permutation and the count is exact; near n / golden ratio, so that they are spread evenly and in step
+    with no axis of the layer.
     """
     import torch
 
+    n = sum(ties)
     step = next(a for a in range(max(1, round(n * 0.6180339887)), 2 * n + 2) if gcd(a, n) == 1)
-    seen = 0
-    for lo, hi, tied in _ties(s, threshold):
-        where = tied.nonzero().view(-1)
-        order = torch.arange(seen, seen + len(where), device=s.device) * step % max(n, 1)
-        kept[lo:hi][where[order < r]] = True
-        seen += len(where)
+    compare = operator.ge if stay == n else operator.gt
+    kept = torch.empty(s.count, dtype=torch.bool, device=s.device)
+    for (lo, hi), tied, seen in zip(s.pieces(), ties, accumulate(ties, initial=0), strict=False):
+        values = s.piece(lo, hi)
+        _array(kept[lo:hi])[:] = compare(_array(values), threshold)
+        if tied and 0 < stay < n:
+            equal = values == threshold if s.live is None else (values == threshold) & s.live[lo:hi]
+            order = torch.arange(seen, seen + tied, device=s.device) * step % n
+            kept[lo:hi][equal.nonzero().view(-1)[order < stay]] = True
+    return kept if s.live is None else kept.logical_and_(s.live)
 
 
 def _array(values: torch.Tensor) -> Any:
