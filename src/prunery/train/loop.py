@@ -20,6 +20,7 @@ from prunery.errors import DataError, ModelError, SpecError
 from prunery.measure.accuracy import evaluate
 from prunery.seeds import number
 from prunery.train.history import EpochRow, History
+from prunery.train.linear import OneDNNLinear
 from prunery.train.rate import learning_rate
 from prunery.train.settings import Training
 from prunery.train.state import Checkpoint, TrainState, identity
@@ -182,7 +183,8 @@ def _step(job: _Job, state: TrainState, x: Tensor, y: Tensor, rate: float) -> No
     if job.gpu and x.dim() == 4:
         x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cuda", torch.bfloat16) if job.gpu else contextlib.nullcontext():
-        output = job.model(x.to(job.dtype))
+        with OneDNNLinear():  # around the model alone: the mode sees every call of torch
+            output = job.model(x.to(job.dtype))
         logits = getattr(output, "logits", output)
         loss = nn.functional.cross_entropy(logits, y, label_smoothing=job.training.label_smoothing)
     job.optimizer.zero_grad(set_to_none=True)
