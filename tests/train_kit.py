@@ -66,7 +66,7 @@ def reference(
     clip_first: bool = False,
 ) -> dict[str, Any]:
     """The cosine schedule without warm-up, in the plainest loop; losses and correct answers as they come."""
-    masks, named = masks or {}, dict(model.named_parameters())
+    masks, named = masks or {}, dict(model.to(memory_format=torch.channels_last).named_parameters())
     total, step = t.epochs * math.ceil(len(splits.train) / t.batch), 0
     losses, correct, counted = [], 0, 0
     for name, mask in masks.items():
@@ -78,7 +78,7 @@ def reference(
             splits.train, batch=t.batch, augmentation=t.augmentation, seed=seed, epoch=epoch, shuffle=True
         ):
             optimizer.param_groups[0]["lr"] = t.learning_rate * (1 + math.cos(math.pi * step / total)) / 2
-            logits = model(x)
+            logits = model(x.contiguous(memory_format=torch.channels_last))
             loss = nn.functional.cross_entropy(logits, y, label_smoothing=t.label_smoothing)
             optimizer.zero_grad()
             loss.backward()

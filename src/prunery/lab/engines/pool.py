@@ -119,13 +119,18 @@ class Pool:
         self._selector.close()
 
 
+# A training step frees and wants the same large blocks over and over: glibc's malloc is told to keep them,
+# instead of handing them back and having every page of them cleared again (half of a small network's time).
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
+
+
 def _spawned() -> subprocess.Popen[bytes]:
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "prunery.lab.engines.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**_KEEP_MEMORY, **os.environ, "PYTHONPATH": paths},
     )
 
 
