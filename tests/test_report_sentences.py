@@ -18,7 +18,7 @@ def test_a_clear_winner_is_called_one():
     plan = case.study(sparsities=[0.9], seeds=5)
     sentences = said(plan, lambda c: level.get(c.method, 9800) + WOBBLE[c.seed] * (c.method == "snip"))
     assert sentences[0] == (
-        "At 90 %, magnitude is highest: 97.00 ±0.00 %; +9.95 [+9.90, +10.00] points against snip. "
+        "At 90 %, magnitude is highest: 97.00 ±0.01 %; +9.95 [+9.90, +10.00] points against snip. "
         "Lower: snip and random."
     )
     assert VERDICTS in sentences

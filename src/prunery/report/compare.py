@@ -54,6 +54,7 @@ class Group:
     sparsity: float
     runs: tuple[Run, ...]
     against: Mapping[str, Against] = field(default_factory=dict)
+    metric: str = "test_top1"
 
     @property
     def values(self) -> dict[int, float]:
@@ -63,12 +64,17 @@ class Group:
     @property
     def summary(self) -> Summary | None:
         """Mean and interval in %, of the cells that are done; None where none is."""
-        return summary(list(self.values.values()))
+        return summary(list(self.values.values()), step=self.step)
+
+    @property
+    def step(self) -> float:
+        """What one test image more or less changes, in %; 0 for what is no share of the test images."""
+        images = self.first("test_images") if self.metric.endswith(("test_top1", "test_top5")) else None
+        return 100 / images if images else 0.0
 
     def minus(self, baseline: Mapping[int, float]) -> Difference | None:
         """The paired difference to a baseline's values by seed, in points."""
-        images = self.first("test_images")
-        return paired(self.values, baseline, step=100 / images if images else 0.0)
+        return paired(self.values, baseline, step=self.step)
 
     def having(self, status: str) -> list[Run]:
         """The runs with this status."""
@@ -100,14 +106,14 @@ def absent(value: Any) -> bool:
 def groups(frame: pd.DataFrame, *, metric: str = "test_top1") -> list[Group]:
     """The groups of a frame in its order, compared by seed with dense, more training, and random.
 
-    `metric` is a column in %. Each reference is one family for Holm's correction.
+    `metric` is a column of the frame. Each reference is one family for Holm's correction.
     """
     found: dict[tuple[str, str, float], list[Run]] = {}
     for row in frame.to_dict("records"):
         key = (str(row["method"]), str(row["role"]), float(row["sparsity_requested"]))
         clean = {str(k): None if absent(v) else v for k, v in row.items()}
         found.setdefault(key, []).append(_run(clean, metric))
-    plain = [Group(*key, tuple(runs)) for key, runs in found.items()]
+    plain = [Group(*key, tuple(runs), metric=metric) for key, runs in found.items()]
     return _compared(plain)
 
 

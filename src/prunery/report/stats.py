@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 LEVEL = 0.95
 HIGHER, LOWER, SAME = "higher", "lower", "indistinguishable"
@@ -51,8 +52,12 @@ class Difference:
         return HIGHER if self.summary.mean > 0 else LOWER
 
 
-def summary(values: Sequence[float]) -> Summary | None:
-    """The summary of the values, in their unit; None where there are none."""
+def summary(values: Sequence[float], *, step: float = 0.0) -> Summary | None:
+    """The summary of the values, in their unit; None where there are none.
+
+    `step` is what one example more or less changes (0.01 points for 10 000 images). Whole counts that agree
+    are no proof of no spread: the interval reaches at least half a step to either side.
+    """
     n = len(values)
     if n == 0:
         return None
@@ -60,7 +65,7 @@ def summary(values: Sequence[float]) -> Summary | None:
     if n == 1:
         return Summary(1, mean, None, None)
     sd = statistics.stdev(values)
-    return Summary(n, mean, sd, t_quantile(n - 1) * sd / math.sqrt(n))
+    return Summary(n, mean, sd, max(t_quantile(n - 1) * sd / math.sqrt(n), step / 2))
 
 
 def paired(
@@ -106,6 +111,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+@lru_cache(maxsize=256)
 def t_quantile(freedom: int) -> float:
     """The two-sided 95 % quantile of Student's t with `freedom` degrees of freedom."""
     from scipy.special import stdtrit  # scipy.stats costs two seconds more
