@@ -39,3 +39,10 @@ def few():
     y = torch.arange(3).repeat(3)
     x = torch.zeros(9, 1, 8, 8, dtype=torch.uint8)
     return from_tensors(x, y, x, y, name="few")
+
+
+def normed():
+    """A small convolution with batch norm, for 8x8 images of ten classes."""
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10)
+    )

@@ -163,7 +163,7 @@ GOLDEN = {
     "train": "fb1478a8bb5e0ae8",
     "prune": "f2aa54aa24eda768",
     "recover": "32bebc9d0e6ebabb",
-    "measure": "50e13e423c959cab",
+    "measure": "fbe19df9f20db98a",
 }
 
 

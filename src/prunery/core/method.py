@@ -48,7 +48,9 @@ def bind(
 ) -> Method:
     """The choices of a call, checked; ChoiceError or SparsityError says which is wrong."""
     named = Choice.of(criterion)
-    scored_by = criteria.bind(Choice(named.name, {**named.options, **(options or {})}))
+    asked = {**named.options, **(options or {})}
+    invert = asked.pop("invert", False)
+    scored_by = criteria.bind(Choice(named.name, asked))
     units = granularities.bind(granularity)
     if scored_by.facts.get("signed") and units.options.get("norm") == "l2":
         raise ChoiceError(
@@ -56,6 +58,7 @@ def bind(
             "its scores are signed, and squares lose the sign",
             "use norm 'l1', which sums them",
         )
+    scored_by = inverted(scored_by, units.options.get("norm")) if invert else scored_by
     if not isinstance(floor, int | float) or not 0 <= floor < 1:
         raise SparsityError(f"a floor of {floor}", "a floor is a density in [0, 1)", "give, say, floor=0.01")
     if budget is not None:
@@ -65,6 +68,23 @@ def bind(
             "leave budget out; masks.layers() and prunery.cost() give weights and MACs",
         )
     return Method(scored_by, units, scopes.bind(scope), _schedule(schedule, rounds, scored_by), floor)
+
+
+def inverted(criterion: Bound, norm: str | None) -> Bound:
+    """The criterion with its order turned round: the control that removes what should matter most.
+
+    norm: how the scores of a unit's weights are put together, if a unit is more than one weight.
+
+    Source: Frankle et al. 2021, section 5 (inversion).
+    """
+    row = criterion.row
+
+    def negated(evidence: Any, **options: Any) -> Tensor:
+        scores: Tensor = -row.function(evidence, **options)
+        return scores
+
+    facts = {**({"norm": "-l2"} if norm == "l2" else {}), **row.facts, "signed": True}
+    return Bound(replace(row, function=negated, facts=facts), criterion.options)
 
 
 def _schedule(schedule: Named | None, rounds: int | None, criterion: Bound) -> Bound:

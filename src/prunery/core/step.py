@@ -122,7 +122,12 @@ def _first(values: Tensor, axes: list[int]) -> Tensor:
     return values[tuple(0 if axis in axes else slice(None) for axis in range(values.ndim))]
 
 
-_NORMS: dict[str, Callable[[Tensor, list[int]], Tensor]] = {"l1": torch.sum, "l2": _l2, "first": _first}
+_NORMS: dict[str, Callable[[Tensor, list[int]], Tensor]] = {
+    "l1": torch.sum,
+    "l2": _l2,
+    "-l2": lambda values, axes: -_l2(values, axes),  # of scores that were all negated
+    "first": _first,
+}
 
 
 def _expanded(units: Sequence[UnitSet], kept: Mapping[int, Tensor], masks: Masks) -> Masks:

@@ -111,6 +111,10 @@ class Task(BaseModel):
     """How the dense network is trained; recoveries train the same way but for what they say."""
     validation: Annotated[Any, PlainValidator(_validation)] = 0.1
     """The part of the training images (0..1), or their number, set aside to choose epochs on."""
+    images: Annotated[int | None, Field(ge=2, strict=True)] = None
+    """How many of the remaining training images are used, drawn from the seed; all of them by default."""
+    classes: Annotated[int | None, Field(ge=2, strict=True)] = None
+    """How many of the data set's classes are used, drawn from the seed; all of them by default."""
 
 
 Place = Literal["init", "trained"]

@@ -4,96 +4,29 @@
       └───────────▶ prune ─▶ recover ─▶ measure         at: init
                       ▲         └── and on to the next prune, for schedules that recover between cuts
 
-A step's key is a hash of its kind, the kind's meaning number, its arguments and its parents' keys, so equal
-work has one key in every study: the dense network is trained once per seed, iterative chains share their
-beginnings, and a second study finds what the first one did. Arguments at their default do not enter the key;
-where a store lies and how many workers run are no arguments.
+Equal work has one key in every study: the dense network is trained once per seed, iterative chains share
+their beginnings, and a second study finds what the first one did.
 
 A step starts from the model of its first parent. A recover step that resets weights to their initial values
-has the init step as its second parent.
+has the init step as its second parent; a cut of a sanity arm has the cut that it is held against.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from prunery.lab.method import Method, plain
-from prunery.lab.record import canonical
 from prunery.lab.spec import Spec
+from prunery.lab.step import Cell, Kind, Plan, Role, Step, key_of
 from prunery.table import Choice
 from prunery.train.settings import Training
 
-Kind = Literal["init", "train", "prune", "recover", "measure"]
-Role = Literal["pruned", "dense", "dense_extra"]
+__all__ = ["Cell", "Kind", "Plan", "Role", "Step", "key_of", "plan"]
 
-# Raised by hand when a kind's results change for equal arguments: old records are then not found any more.
-MEANING: dict[Kind, int] = {"init": 1, "train": 2, "prune": 1, "recover": 2, "measure": 1}
-
-# A released default never changes: these do not enter the key.
-DEFAULTS: dict[str, Any] = {
-    "threads": 1,
-    "validation": 0.1,
-    "granularity": "weight",
-    "scope": "global",
-    "schedule": "one_shot",
-    "exclude": [],
-    "floor": 0.0,
-    "reset": "nothing",
-    "phase": 0,
-}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One piece of work: its key, kind, arguments and the keys of the steps it starts from."""
-
-    key: str
-    kind: Kind
-    args: Mapping[str, Any]
-    parents: tuple[str, ...]
-
-    @property
-    def epochs(self) -> int:
-        """The epochs of training that the step asks for."""
-        return int(self.args.get("training", {}).get("epochs", 0))
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One measured number of the study, for one seed: a method at a sparsity, or a control.
-
-    key: its measure step. path: the steps from init to it. dense: the dense network's measure step of the
-    same seed. extra: the measure step of dense with the same extra training, or "" where there is none.
-    """
-
-    method: str
-    role: Role
-    sparsity: float
-    seed: int
-    key: str
-    path: tuple[str, ...]
-    dense: str
-    extra: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The steps of a study by key, parents first, and its cells."""
-
-    study: str
-    steps: Mapping[str, Step]
-    cells: tuple[Cell, ...]
-
-    def epochs(self) -> int:
-        """The epochs of training of all steps together."""
-        return sum(step.epochs for step in self.steps.values())
-
-    def unshared_epochs(self) -> int:
-        """The epochs it would take if every cell were trained by itself."""
-        return sum(self.steps[key].epochs for cell in self.cells for key in cell.path)
+ARMS = {"shuffle": "shuffled in each layer", "reinit": "re-initialised", "invert": "inverted"}
+"""What tables add to a method's name for each sanity arm (Frankle et al. 2021, section 5)."""
 
 
 def plan(spec: Spec) -> Plan:
@@ -102,24 +35,6 @@ def plan(spec: Spec) -> Plan:
     for seed in spec.seeds:
         building.add_seed(seed)
     return Plan(spec.name, building.steps, tuple(building.cells))
-
-
-def key_of(kind: Kind, args: Mapping[str, Any], parents: tuple[str, ...]) -> str:
-    """The step's key: 16 hex digits of sha256 over its kind, meaning, arguments and parents."""
-    content = [kind, MEANING[kind], _without_defaults(args), list(parents)]
-    return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
-
-
-def _without_defaults(args: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {k: v for k, v in args.items() if k not in DEFAULTS or v != DEFAULTS[k]}
-    if "training" in kept:
-        fields = Training.model_fields
-        kept["training"] = {k: v for k, v in kept["training"].items() if _settled(v) != fields[k].default}
-    return kept
-
-
-def _settled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -157,23 +72,60 @@ class _Building:
             for sparsity in self.spec.sparsities_of(method):
                 path = self._path(method, sparsity, seed, (init, train))
                 extra = self._extra(method, sparsity, seed, (init, train), dense)
-                self._cell(method.name, "pruned", seed, path, sparsity=sparsity, dense=dense, extra=extra)
+                before = self._before(method, path, seed)
+                at: dict[str, Any] = {"sparsity": sparsity, "dense": dense, "extra": extra}
+                self._cell(method.name, "pruned", seed, path, before=before, **at)
+                for arm in _arms(self.spec, method):
+                    name = f"{method.name}, {ARMS[arm]}"
+                    other = self._path(method, sparsity, seed, (init, train), arm=arm, like=path)
+                    self._cell(name, "sanity", seed, other, of=method.name, **at)
 
-    def _path(self, method: Method, sparsity: float, seed: int, trained: tuple[str, ...]) -> tuple[str, ...]:
+    def _path(
+        self,
+        method: Method,
+        sparsity: float,
+        seed: int,
+        trained: tuple[str, ...],
+        *,
+        arm: str | None = None,
+        like: Sequence[str] = (),
+    ) -> tuple[str, ...]:
+        """The steps of a method's cell; with `arm`, those of that sanity arm of the cell with path `like`."""
         path = trained[:1] if method.at == "init" else trained
-        recovery, training = method.after_cut(), self.spec.training_of(method)
+        originals = [key for key in like if self.steps[key].kind == "prune"]
+        if arm == "reinit":  # the method's own last masks, on fresh weights
+            phase = len(path) - 2 + len(originals)
+            path = tuple(like[: like.index(originals[-1]) + 1])
+            return path + self._recovered(method, path[-1], trained[0], arm, seed=seed, phase=phase)
         first = len(path) - 1  # trainings that the network has behind it
         for number, (level, schedule) in enumerate(_cuts(method, sparsity)):
             cut = {**self._task(seed), **_choices(method), "schedule": schedule, "sparsity": level}
-            path += (self._step("prune", cut, path[-1:]),)
-            if recovery.train:
-                parents = (path[-1], trained[0]) if recovery.reset == "init" else path[-1:]
-                path += (
-                    self._train(
-                        "recover", parents, training, seed=seed, phase=first + number, reset=recovery.reset
-                    ),
-                )
+            if arm is not None:
+                path += (self._step("prune", cut | {"sanity": arm}, (path[-1], originals[number])),)
+            else:
+                path += (self._step("prune", cut, path[-1:]),)
+            path += self._recovered(method, path[-1], trained[0], arm, seed=seed, phase=first + number)
         return path
+
+    def _recovered(
+        self, method: Method, cut: str, init: str, arm: str | None, *, seed: int, phase: int
+    ) -> tuple[str, ...]:
+        """What follows a cut: one step, or none."""
+        recovery = method.after_cut()
+        if recovery.estimate:
+            return (self._step("recover", self._task(seed) | {"estimate": True}, (cut,)),)
+        if not recovery.train:
+            return ()
+        reset = "reinit" if arm == "reinit" else recovery.reset
+        parents = (cut, init) if reset == "init" else (cut,)
+        training = self.spec.training_of(method)
+        return (self._train("recover", parents, training, seed=seed, phase=phase, reset=reset),)
+
+    def _before(self, method: Method, path: tuple[str, ...], seed: int) -> str:
+        """The measure step between the last cut and its recovery, if the spec asks for one."""
+        if not self.spec.before_recovery or self.steps[path[-1]].kind != "recover":
+            return ""
+        return self._step("measure", self._measured(seed), path[-2:-1])
 
     def _extra(self, method: Method, sparsity: float, seed: int, trained: tuple[str, ...], dense: str) -> str:
         """The control that is trained as long as the method's network but never pruned; "" if dense is it."""
@@ -211,9 +163,13 @@ class _Building:
         sparsity: float = 0.0,
         dense: str = "",
         extra: str = "",
+        before: str = "",
+        of: str = "",
     ) -> str:
-        key = self._step("measure", self._task(seed), path[-1:])
-        self.cells.append(Cell(method, role, sparsity, seed, key, (*path, key), dense or key, extra))
+        key = self._step("measure", self._measured(seed), path[-1:])
+        self.cells.append(
+            Cell(method, role, sparsity, seed, key, (*path, key), dense or key, extra, before, of)
+        )
         return key
 
     def _train(
@@ -231,15 +187,27 @@ class _Building:
 
     def _base(self, seed: int) -> dict[str, Any]:
         task = self.spec.task
-        return {"model": task.model, "data": task.data, "seed": seed, "threads": self.spec.threads}
+        base = {"model": task.model, "data": task.data, "classes": task.classes}
+        return {**base, "seed": seed, "threads": self.spec.threads}
 
     def _task(self, seed: int) -> dict[str, Any]:
-        return {**self._base(seed), "validation": self.spec.task.validation}
+        task = self.spec.task
+        return {**self._base(seed), "validation": task.validation, "images": task.images}
+
+    def _measured(self, seed: int) -> dict[str, Any]:
+        return {**self._task(seed), "corruptions": list(self.spec.corruptions)}
 
     def _step(self, kind: Kind, args: Mapping[str, Any], parents: tuple[str, ...]) -> str:
         key = key_of(kind, args, parents)
         self.steps.setdefault(key, Step(key, kind, args, parents))
         return key
+
+
+def _arms(spec: Spec, method: Method) -> list[str]:
+    """The sanity arms that mean something for a method: random pruning has no order, no training no start."""
+    if method.criterion.name == "random":
+        return []
+    return [arm for arm in spec.sanity if arm != "reinit" or method.after_cut().train]
 
 
 def _extra_of(method: Method, sparsity: float, training: Training, dense: Training) -> _Extra | None:

@@ -35,6 +35,10 @@ def _seeds(value: Any) -> tuple[int, ...]:
     )
 
 
+def _sanity(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _version(value: Any) -> int:
     if type(value) is not int or value != 1:
         raise SpecError(f"a spec of version {value!r}", "this prunery reads version 1", "write version: 1")
@@ -58,6 +62,13 @@ class Spec(BaseModel):
     """How much is removed: 0.9, '90%', '10x', 'density=0.1' or 'compression=1'."""
     seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds)]
     """How many repetitions (seeds 0, 1, ...), or their seeds."""
+    before_recovery: bool = False
+    """Whether each pruned network is measured after its last cut too, before anything is retrained."""
+    sanity: Annotated[tuple[Literal["shuffle", "reinit", "invert"], ...], BeforeValidator(_sanity)] = ()
+    """Arms beside each method: masks shuffled in each layer (random with the same layer ratios), the
+    survivors re-initialised, the scores' order inverted."""
+    corruptions: tuple[str, ...] = ()
+    """Corruptions of the test images (see `prunery.data.corruptions`) that accuracy is measured under too."""
     threads: int = Field(default=1, ge=1, strict=True)
     """Processor threads of each step; part of what a result depends on."""
 

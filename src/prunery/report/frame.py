@@ -19,8 +19,8 @@ AXES = ("criterion", "granularity", "scope", "schedule")
 SPLITS = ("test", "validation", "train")
 COSTS = ("epochs", "samples", "training_macs", "scoring_macs", "seconds")
 _COUNTS = ("kept", "total", "test_images", "macs_", "params_", "epochs", "samples", "seed")
-_KEYS = ("key", "dense_key", "extra_key")
-_TEXTS = ("study", "model", "data", "method", "role", *AXES, "recovery", "status", "notes", *_KEYS)
+_KEYS = ("key", "dense_key", "extra_key", "before_key")
+_TEXTS = ("study", "model", "data", "method", "role", "of", *AXES, "recovery", "status", "notes", *_KEYS)
 
 
 class Records(Protocol):
@@ -42,8 +42,9 @@ class Records(Protocol):
 def frame(plan: Plan, store: Records) -> pd.DataFrame:
     """One row per cell, in the plan's order; cells without a record are rows too.
 
-    Accuracies in %, losses in nats, MACs per example. Epochs, samples, training MACs, scoring MACs and
-    seconds are sums along the cell's path from init. `status` is done, collapsed, diverged, failed (a step
+    Accuracies in %, losses in nats, MACs per example; `before_test_top1` and its like are those between the
+    last cut and what follows it, where they were measured. `of`: the method of a sanity arm. Epochs, samples,
+    training MACs, scoring MACs and seconds are sums along the cell's path from init. `status` is done, collapsed, diverged, failed (a step
     of its own failed), blocked (a step it shares with dense failed) or missing (no record, no failure).
     """
     import pandas as pd
@@ -56,8 +57,10 @@ def frame(plan: Plan, store: Records) -> pd.DataFrame:
             if key not in records:
                 records[key] = store.record(key) if store.has(key) else None
         own = [records[key] for key in cell.path]
+        before = store.record(cell.before) if cell.before and store.has(cell.before) else None
         shared = set() if cell.role == "dense" else dense_paths.get(cell.dense, set())
-        rows.append(_row(plan, cell, own, _unfinished(plan, cell, store, own, shared)))
+        row = _row(plan, cell, own, _unfinished(plan, cell, store, own, shared))
+        rows.append(row | {f"before_{s}_top1": _value(before, "top1", s) for s in SPLITS})
     return _typed(pd.DataFrame(rows))
 
 
@@ -72,11 +75,12 @@ def _row(
         "model": steps[0].args["model"],
         "data": steps[0].args["data"],
     }
-    row |= {"method": cell.method, "role": cell.role, **_choices(steps)}
+    row |= {"method": cell.method, "role": cell.role, "of": cell.of, **_choices(steps)}
     row |= {"sparsity_requested": cell.sparsity, **_achieved(own), "seed": cell.seed}
     row |= _accuracies(measured) | _sizes(measured) | _costs(own)
+    row |= {"seconds_test": measured.cost.get("seconds_test") if measured else None}
     row |= {"status": status, "notes": notes}
-    return row | dict(zip(_KEYS, (cell.key, cell.dense, cell.extra), strict=True))
+    return row | dict(zip(_KEYS, (cell.key, cell.dense, cell.extra, cell.before), strict=True))
 
 
 def _choices(steps: Sequence[Step]) -> dict[str, str]:

@@ -22,12 +22,20 @@ class Recovery:
     """Whether a training phase follows."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Settings that differ from the study's training (see `settings.merged`)."""
+    estimate: bool = False
+    """Whether batch norm's statistics are estimated anew, without training."""
 
 
 @recovery.add(source="the network as the cut leaves it")
 def none() -> Recovery:
     """Nothing: the survivors keep their values and are not trained."""
     return Recovery("nothing", train=False)
+
+
+@recovery.add(source="Li et al. 2020, EagleEye, section 3.3 (adaptive batch normalisation)")
+def bn() -> Recovery:
+    """Estimate batch norm's means and variances anew on training images; no weight is trained."""
+    return Recovery("nothing", train=False, estimate=True)
 
 
 @recovery.add(source="Han et al. 2015, Learning both weights and connections, section 3")

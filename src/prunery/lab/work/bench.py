@@ -22,6 +22,7 @@ from prunery.data.batches import Batches
 from prunery.data.images import ImageSet
 from prunery.data.sets import load
 from prunery.data.splits import Splits, split
+from prunery.data.subset import fewer, of_classes
 from prunery.lab.plan import Step
 from prunery.lab.store import Store
 from prunery.measure.cost import Cost, cost
@@ -60,9 +61,15 @@ class Bench:
         return images(self.args["data"])
 
     @property
+    def classes(self) -> int:
+        """The classes that the step's networks tell apart."""
+        return int(self.args.get("classes") or self.images.classes)
+
+    @property
     def splits(self) -> Splits:
         """The splits of the step's seed."""
-        return splits(self.args["data"], self.args["validation"], self.seed)
+        of = [self.args.get(name) for name in ("classes", "images")]
+        return splits(self.args["data"], self.args["validation"], self.seed, *of)
 
     def example(self) -> torch.Tensor:
         """One normalised image, (1, C, H, W), on the device."""
@@ -71,7 +78,7 @@ class Bench:
 
     def built(self, seed: int) -> nn.Module:
         """The model with fresh weights."""
-        shape, classes = self.images.shape, self.images.classes
+        shape, classes = self.images.shape, self.classes
         return build(self.args["model"], shape=shape, classes=classes, seed=seed, device=self.device)
 
     def parent(self) -> tuple[nn.Module, Masks | None]:
@@ -81,7 +88,7 @@ class Bench:
     def model_of(self, key: str) -> tuple[nn.Module, Masks | None]:
         """The model of a finished step and its masks, None if it was never pruned."""
         record = self.store.record(key)
-        masks = Masks.load(self.store.file(key, MASKS)).to(self.device) if MASKS in record.files else None
+        masks = self.masks_of(key) if MASKS in record.files else None
         if WEIGHTS in record.files:
             model = self.built(self.seed)
             load_model(model, self.store.file(key, WEIGHTS), device=str(self.device))
@@ -90,6 +97,10 @@ class Bench:
         if masks is not None:
             masks.apply_(model)
         return model, masks
+
+    def masks_of(self, key: str) -> Masks:
+        """The masks of a finished cut."""
+        return Masks.load(self.store.file(key, MASKS)).to(self.device)
 
     def save(self, model: nn.Module | None, masks: Masks | None) -> None:
         """Write the weights and the masks that there are into the step's folder; equal ones, equal bytes."""
@@ -121,6 +132,11 @@ def images(name: str) -> ImageSet:
 
 
 @lru_cache(maxsize=2)
-def splits(name: str, validation: float | int, seed: int) -> Splits:
-    """Its splits; those of the last two seeds are kept."""
-    return split(images(name), validation=validation, seed=seed)
+def splits(
+    name: str, validation: float | int, seed: int, classes: int | None = None, count: int | None = None
+) -> Splits:
+    """Its splits, with so many classes and so many training images; those of the last two seeds are kept."""
+    found = images(name)
+    found = found if classes is None else of_classes(found, classes, seed)
+    parts = split(found, validation=validation, seed=seed)
+    return parts if count is None else fewer(parts, count, seed)

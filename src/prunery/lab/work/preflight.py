@@ -42,8 +42,9 @@ def check(spec: Spec, plan: Plan, store: Store, *, data_dir: str | None = None) 
         load(spec.task.data, data_dir=data_dir)
     found = images(spec.task.data)
     _check_same_data(found, plan, store)
-    train = splits(spec.task.data, spec.task.validation, spec.seeds[0]).train
-    model = _built(spec.task.model, found)
+    task = spec.task
+    train = splits(task.data, task.validation, spec.seeds[0], task.classes, task.images).train
+    model = _built(task.model, found, task.classes or found.classes)
     for method in spec.methods:
         with _named(method):
             _check_cuts(spec, method, model, found)
@@ -65,9 +66,9 @@ def _check_same_data(found: ImageSet, plan: Plan, store: Store) -> None:
                 )
 
 
-def _built(name: str, found: ImageSet) -> nn.Module:
+def _built(name: str, found: ImageSet, classes: int) -> nn.Module:
     """The model on the meta device if it can be built and called there, else on the CPU."""
-    shape, classes = found.shape, found.classes
+    shape = found.shape
     try:
         model = build(name, shape=shape, classes=classes, device="meta")
         _check_output(name, model, shape, classes)

@@ -24,11 +24,15 @@ from prunery.lab.environment import environment
 from prunery.lab.plan import Step
 from prunery.lab.record import Number, Record
 from prunery.lab.store import Store
+from prunery.lab.work import arms
 from prunery.lab.work.bench import CHECKPOINT, Bench
 from prunery.measure.accuracy import collapse, evaluate
+from prunery.measure.clock import classify_seconds
 from prunery.measure.cost import training_macs
+from prunery.measure.histogram import histograms
 from prunery.seeds import number
 from prunery.train.loop import fit
+from prunery.train.norms import estimate_
 from prunery.train.settings import Training
 
 # Passes over an example that one round of a criterion makes, in forward passes: a gradient is a forward
@@ -70,6 +74,8 @@ def train(bench: Bench) -> dict[str, Any]:
 def recover(bench: Bench) -> dict[str, Any]:
     """Reset the survivors if asked, then train them under their masks."""
     model, masks = bench.parent()
+    if bench.args.get("estimate"):
+        return estimated(bench, model, masks)
     if bench.args["reset"] == "init":
         model, _ = bench.model_of(bench.step.parents[1])
     elif bench.args["reset"] == "reinit":
@@ -77,6 +83,18 @@ def recover(bench: Bench) -> dict[str, Any]:
     if masks is not None:
         masks.apply_(model)
     return trained(bench, model, masks)
+
+
+def estimated(bench: Bench, model: nn.Module, masks: Masks | None) -> dict[str, Any]:
+    """Batch norm's statistics anew, no weight changed; the cost is that of the forward passes."""
+    began = time.perf_counter()
+    seen = estimate_(model, bench.splits.train, seed=bench.seed)
+    seconds = time.perf_counter() - began
+    bench.save(model, masks)
+    return {
+        "notes": () if seen else ("there is no batch norm to estimate",),
+        "cost": {"scoring_macs": seen * bench.cost(model, masks).macs.dense, "seconds": seconds},
+    }
 
 
 def trained(bench: Bench, model: nn.Module, masks: Masks | None) -> dict[str, Any]:
@@ -112,35 +130,52 @@ def trained(bench: Bench, model: nn.Module, masks: Masks | None) -> dict[str, An
 
 def pruned(bench: Bench) -> dict[str, Any]:
     """Cut the parent's network; the count must be exactly what was asked."""
-    args = bench.args
+    args, arm = bench.args, bench.args.get("sanity")
     model, before = bench.parent()
     model.eval()
     batches, examples = scored_on(bench)
     began = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EmptyLayerWarning)  # the record notes each empty layer
-        masks = prune(
-            model,
-            args["sparsity"],
-            **{axis: args[axis] for axis in ("criterion", "granularity", "scope", "schedule")},
-            masks=before,
-            example=bench.example(),
-            batches=batches,
-            exclude=args["exclude"],
-            floor=args["floor"],
-            seed=bench.seed,
-        )
+        if arm == "shuffle":
+            masks = arms.shuffled(model, bench.masks_of(bench.step.parents[1]), before, args, bench.example())
+        else:
+            masks = cut(bench, model, before, batches, {"invert": True} if arm == "invert" else None)
     seconds = time.perf_counter() - began
     check_exact(masks, args["scope"], args["sparsity"])
     bench.save(None, masks)
     macs = scoring_passes(args) * examples * bench.cost(model).macs.dense
     layers = masks.layers()
+    beside = arms.agreement(arm, masks, bench.masks_of(bench.step.parents[1])) if arm else ()
     return {
-        "numbers": numbers.of_masks(layers, args["sparsity"]),
+        "numbers": (*numbers.of_masks(layers, args["sparsity"]), *beside),
         "tables": {"layers": [asdict(layer) for layer in layers]},
         "notes": tuple(f"layer {layer.name} is empty" for layer in layers if not layer.kept),
         "cost": {"scoring_macs": macs, "seconds": seconds},
     }
+
+
+def cut(
+    bench: Bench,
+    model: nn.Module,
+    before: Masks | None,
+    batches: list[tuple[torch.Tensor, torch.Tensor]] | None,
+    options: dict[str, Any] | None,
+) -> Masks:
+    """The masks that the step's choices give; the model is pruned in place."""
+    args = bench.args
+    return prune(
+        model,
+        args["sparsity"],
+        **{axis: args[axis] for axis in ("criterion", "granularity", "scope", "schedule")},
+        options=options,
+        masks=before,
+        example=bench.example(),
+        batches=batches,
+        exclude=args["exclude"],
+        floor=args["floor"],
+        seed=bench.seed,
+    )
 
 
 def scored_on(bench: Bench) -> tuple[list[tuple[torch.Tensor, torch.Tensor]] | None, int]:
@@ -180,17 +215,20 @@ def measure(bench: Bench) -> dict[str, Any]:
     parts = {"train": bench.splits.train, "validation": bench.splits.validation, "test": bench.splits.test}
     counts = {name: evaluate(model, part.to(bench.device)) for name, part in parts.items() if len(part)}
     seconds = time.perf_counter() - began
+    # labels aside, a second look at the test images: answers are not kept
+    timed = classify_seconds(model, bench.splits.test.to(bench.device), repeats=1)
     found = bench.cost(model, masks)
     trouble = collapse(counts["test"])
     return {
         "numbers": (*numbers.of_counts(counts), *numbers.of_cost(found)),
         "tables": {
             "layers": numbers.layer_rows(found),
+            "histograms": [asdict(found) for found in histograms(model, masks)],
             "predicted": numbers.predicted_rows(counts),
             "cost_notes": [{"note": note} for note in found.notes],
         },
         "notes": (f"test: {trouble}",) if trouble else (),
-        "cost": {"seconds": seconds},
+        "cost": {"seconds": seconds, "seconds_test": timed.median},
     }
 
 

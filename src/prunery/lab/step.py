@@ -1,0 +1,111 @@
+"""What a plan is made of: steps with content keys, and the cells that they answer.
+
+A step's key is a hash of its kind, the kind's meaning number, its arguments and its parents' keys. Arguments
+at their default do not enter the key; where a store lies and how many workers run are no arguments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prunery.lab.record import canonical
+from prunery.train.settings import Training
+
+Kind = Literal["init", "train", "prune", "recover", "measure"]
+Role = Literal["pruned", "dense", "dense_extra", "sanity"]
+
+# Raised by hand when a kind's results change for equal arguments: old records are then not found any more.
+MEANING: dict[Kind, int] = {"init": 1, "train": 2, "prune": 1, "recover": 2, "measure": 2}
+
+# A released default never changes: these do not enter the key.
+DEFAULTS: dict[str, Any] = {
+    "threads": 1,
+    "classes": None,
+    "images": None,
+    "validation": 0.1,
+    "granularity": "weight",
+    "scope": "global",
+    "schedule": "one_shot",
+    "exclude": [],
+    "floor": 0.0,
+    "reset": "nothing",
+    "phase": 0,
+    "estimate": False,
+    "sanity": None,
+    "corruptions": [],
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One piece of work: its key, kind, arguments and the keys of the steps it starts from."""
+
+    key: str
+    kind: Kind
+    args: Mapping[str, Any]
+    parents: tuple[str, ...]
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of training that the step asks for."""
+        return int(self.args.get("training", {}).get("epochs", 0))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measured number of the study, for one seed: a method at a sparsity, or a control.
+
+    key: its measure step. path: the steps from init to it. dense: the dense network's measure step of the
+    same seed. extra: the measure step of dense with the same extra training, or "" where there is none.
+    before: the measure step between the last cut and what follows it, or "" where the spec asks for none.
+    of: for a sanity arm, the method that it was made from.
+    """
+
+    method: str
+    role: Role
+    sparsity: float
+    seed: int
+    key: str
+    path: tuple[str, ...]
+    dense: str
+    extra: str = ""
+    before: str = ""
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a study by key, parents first, and its cells."""
+
+    study: str
+    steps: Mapping[str, Step]
+    cells: tuple[Cell, ...]
+
+    def epochs(self) -> int:
+        """The epochs of training of all steps together."""
+        return sum(step.epochs for step in self.steps.values())
+
+    def unshared_epochs(self) -> int:
+        """The epochs it would take if every cell were trained by itself."""
+        return sum(self.steps[key].epochs for cell in self.cells for key in cell.path)
+
+
+def key_of(kind: Kind, args: Mapping[str, Any], parents: tuple[str, ...]) -> str:
+    """The step's key: 16 hex digits of sha256 over its kind, meaning, arguments and parents."""
+    content = [kind, MEANING[kind], _without_defaults(args), list(parents)]
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
+
+
+def _without_defaults(args: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in args.items() if k not in DEFAULTS or v != DEFAULTS[k]}
+    if "training" in kept:
+        fields = Training.model_fields
+        kept["training"] = {k: v for k, v in kept["training"].items() if _settled(v) != fields[k].default}
+    return kept
+
+
+def _settled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

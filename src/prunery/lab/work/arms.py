@@ -1,0 +1,59 @@
+"""Masks of the sanity arms: each says of a method what it would be worth without its choice of weights.
+
+Source: Frankle et al. 2021, Pruning neural networks at initialization, section 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from prunery.core.masks import Masks
+from prunery.core.step import prune
+from prunery.errors import MasksError
+from prunery.lab.record import Number
+
+
+def shuffled(
+    model: nn.Module, like: Masks, before: Masks | None, args: Mapping[str, Any], example: torch.Tensor
+) -> Masks:
+    """Masks that keep as many units of each layer as `like` does, drawn at random among those of `before`.
+
+    Prunes `model` in place. This is random pruning with the same layer ratios.
+    """
+    left = {layer.name: layer.units_kept / layer.units_total for layer in like.layers()}
+    masks = prune(
+        model,
+        {name: 1 - share for name, share in left.items() if share},
+        criterion="random",
+        granularity=args["granularity"],
+        scope="layer",
+        masks=before,
+        example=example,
+        exclude=args["exclude"],
+        seed=args["seed"],
+    )
+    empty = {name: torch.zeros_like(mask) for name, mask in like.items() if not mask.any()}
+    whole = Masks({**masks, **empty}, uncounted=sorted(like.uncounted), units=like.units)
+    whole.apply_(model)
+    return whole
+
+
+def agreement(arm: str, masks: Masks, original: Masks) -> tuple[Number, ...]:
+    """In how many positions the arm's masks are those of the method; MasksError if they are the same masks.
+
+    They may be the same where no choice was left: where each layer keeps all of its units, or none.
+    """
+    same = sum(int((masks[name] == mask).sum()) for name, mask in original.items())
+    total = sum(mask.numel() for mask in original.values())
+    free = any(0 < layer.units_kept < layer.units_total for layer in original.layers())
+    if same == total and free:
+        raise MasksError(
+            f"the sanity arm {arm!r}",
+            "its masks are those of the method, weight for weight",
+            "report this as a defect of the library",
+        )
+    return (Number("agreement", same / total, "fraction", count=same, total=total),)
