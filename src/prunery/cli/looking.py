@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prunery.cli.options import STORE, SetOption, SpecArgument, StoreOption, WorkersOption, console, cores
+from prunery.cli.options import (
+    STORE,
+    ScaleOption,
+    SetOption,
+    SpecArgument,
+    StoreOption,
+    WorkersOption,
+    console,
+    cores,
+)
 from prunery.errors import StoreError
 
 if TYPE_CHECKING:
@@ -18,19 +28,24 @@ if TYPE_CHECKING:
     from prunery.lab.record import Record
     from prunery.lab.spec import Spec
     from prunery.lab.store import Store
+    from prunery.report.loaded import Loaded
 
 KINDS = ("init", "train", "prune", "recover", "measure")
 
 
 def plan(
-    spec: SpecArgument, overrides: SetOption = None, store: StoreOption = STORE, workers: WorkersOption = None
+    spec: SpecArgument,
+    overrides: SetOption = None,
+    scale: ScaleOption = None,
+    store: StoreOption = STORE,
+    workers: WorkersOption = None,
 ) -> None:
     """Show what a study will run, what is shared and what is done already. Computes nothing."""
     from prunery.lab import spec as specs
     from prunery.lab.plan import plan as planned
 
-    loaded = specs.load(spec, overrides or ())
-    _show_plan(loaded, planned(loaded), _opened(store), workers or cores(), console())
+    for loaded in specs.load_all(spec, overrides or (), scale=scale):
+        _show_plan(loaded, planned(loaded), _opened(store), workers or cores(), console())
 
 
 def status(store: StoreOption = STORE) -> int:
@@ -75,20 +90,51 @@ def why(
 
 
 def report(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="The store to report on.")],
+    source: Annotated[
+        str, typer.Argument(metavar="STORE|study:NAME", help="A store, or a study that ran in --store.")
+    ],
     out: Annotated[str, typer.Option("-o", "--out", metavar="DIR", help="Where the files go.")],
+    store: StoreOption = STORE,
     study: Annotated[str | None, typer.Option("--study", help="One study; by default all.")] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--text", metavar="FILE", help="Markdown whose {{cell ...}} become numbers; repeatable."
+        ),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow a run until it is complete.")] = False,
 ) -> int:
-    """Show and write the tables and the plot of a store's studies."""
+    """Show and write the tables and the plot of a store's studies, or of one study."""
     from prunery.lab.store import Store
-    from prunery.report import write
+    from prunery.report import follow, loaded, write
 
-    opened = Store(store, create=False)
-    shown = console()
-    write.show(opened, study, shown)
-    written = write.write(opened, out, study)
-    _print(shown, "written: " + ", ".join(map(str, written)))
-    return int(not write.complete(opened, study))
+    root, study = _named(source, store, study)
+    opened, shown = Store(root, create=False), console()
+    if watch:
+        studies = follow.follow(opened, out, study, shown, texts=texts or ())
+    else:
+        studies = [loaded.load(opened, name) for name in loaded.names(opened, study)]
+        written = write.written(studies, out, texts=texts or ())
+        write.print_shown(studies, shown)
+        _print(shown, "written: " + ", ".join(map(str, written)))
+    return _end_of_report(studies)
+
+
+def _named(source: str, store: str, study: str | None) -> tuple[str, str | None]:
+    """The store and the study that a report is asked of."""
+    if not source.startswith("study:"):
+        return source, study
+    return store, source.removeprefix("study:")
+
+
+def _end_of_report(studies: Sequence[Loaded]) -> int:
+    """The exit status; each run that did not end well is named on standard error."""
+    from prunery.report import sentences
+
+    for study in studies:
+        for line in sentences.bad_runs(study.groups):
+            typer.echo(line, err=True)
+    return int(not all(study.complete for study in studies))
 
 
 def _print(out: Console, text: str) -> None:

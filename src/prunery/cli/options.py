@@ -20,6 +20,14 @@ SpecArgument = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Change one value of the spec.")
 ]
+ScaleOption = Annotated[
+    str | None,
+    typer.Option("--scale", metavar="smoke|cpu|full", help="Of a named study; full by default."),
+]
+SanityOption = Annotated[
+    bool,
+    typer.Option("--sanity", help="Add sanity arms: shuffled, re-initialised, inverted."),
+]
 StoreOption = Annotated[str, typer.Option("--store", metavar="DIR", help="Where finished steps are kept.")]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Worker processes; by default one per core.")

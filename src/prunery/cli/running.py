@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,8 @@ import typer
 from prunery.cli.options import (
     STORE,
     DataOption,
+    SanityOption,
+    ScaleOption,
     SetOption,
     SpecArgument,
     StoreOption,
@@ -35,13 +36,23 @@ INTERRUPTED = 130
 def run(
     spec: SpecArgument,
     overrides: SetOption = None,
+    scale: ScaleOption = None,
+    sanity: SanityOption = False,
     workers: WorkersOption = None,
     store: StoreOption = STORE,
     data_dir: DataOption = None,
 ) -> int:
     """Run a study: do every step that the store does not have yet. Run it again to go on."""
+    from prunery.lab.spec import load_all
+
     out = console()
-    done = execute(_loaded(spec, overrides or ()), store, workers=workers, data_dir=data_dir, out=out)
+    arms = ("sanity=[shuffle, reinit, invert]",) if sanity else ()
+    done = 0
+    for part in load_all(spec, (*(overrides or ()), *arms), scale=scale):
+        ended = execute(part, store, workers=workers, data_dir=data_dir, out=out)
+        if ended == INTERRUPTED:
+            return ended
+        done = max(done, ended)
     if done == 0:
         out.print(f"see it: prunery report {store} -o report", markup=False, highlight=False)
     return done
@@ -87,14 +98,10 @@ def execute(spec: Spec, store_dir: str, *, workers: int | None, data_dir: str | 
     return INTERRUPTED if outcome.interrupted else int(not outcome.complete)
 
 
-def _loaded(source: str, overrides: Sequence[str]) -> Spec:
+def _demo_on(study: str, store: str, workers: int | None, data_dir: str | None, out: Console) -> int:
     from prunery.lab.spec import load
 
-    return load(source, overrides)
-
-
-def _demo_on(study: str, store: str, workers: int | None, data_dir: str | None, out: Console) -> int:
-    return execute(_loaded(study, ()), store, workers=workers, data_dir=data_dir, out=out)
+    return execute(load(study), store, workers=workers, data_dir=data_dir, out=out)
 
 
 def _tell(outcome: Outcome, plan: Plan, store: Store, out: Console) -> None:

@@ -13,19 +13,24 @@ from pydantic import ValidationError
 
 from prunery.errors import PruneryError, SpecError
 from prunery.lab import yaml
-from prunery.table import Table, nearest
+from prunery.table import Choice, Table, nearest
 
 _USUAL = {"granularity": "weight", "scope": "global", "recovery": "finetune"}  # where only options are set
 STUDIES = "prunery.studies"  # named, not imported: studies stand above the lab
 
 
-def read(source: str) -> tuple[Any, str]:
-    """What the source holds (plain data, or a Spec), and how errors shall name it; SpecError if nothing.
+def read(source: str, scale: str | None = None) -> tuple[Any, str]:
+    """What the source holds (plain data, a Spec or a tuple of Specs), and how errors shall name it.
 
-    A function's own ValidationError passes: only the caller knows what a Spec is.
+    SpecError if it holds nothing, or is given a scale and no named study. A function's own ValidationError
+    passes: only the caller knows what a Spec is.
     """
     if source.startswith("study:"):
-        return _study(source)
+        return _study(source, scale)
+    if scale is not None:
+        raise SpecError(
+            f"--scale {scale} for {source}", "only named studies have scales", "leave --scale out"
+        )
     path, colon, function = source.rpartition(":")
     if colon and path.endswith(".py"):
         return _called(Path(path), function), source
@@ -111,9 +116,17 @@ def _table() -> Table:
     return table
 
 
-def _study(source: str) -> tuple[Any, str]:
-    bound = _table().bind(source.removeprefix("study:"))
-    return bound(), source
+def _study(source: str, scale: str | None) -> tuple[Any, str]:
+    """What the study's function returns: a spec, or of a study in parts the one named or all of them."""
+    name, _, part = source.removeprefix("study:").partition("/")
+    found = _table().bind(Choice(name, {} if scale is None else {"scale": scale}))()
+    if not isinstance(found, Mapping):
+        found = {"": found}
+    if part and part not in found:
+        known = [key for key in found if key]
+        what = f"it has the parts {', '.join(known)}" if known else "it has no parts"
+        raise SpecError(f"part {part!r} of study {name!r}", what + nearest(part, known), "name one of them")
+    return (found[part] if part else tuple(found.values())), source
 
 
 def _called(path: Path, function: str) -> Any:

@@ -97,15 +97,30 @@ class ProblemsError(ValueError):
         self.problems = tuple(problems)
 
 
-def load(source: str, overrides: Sequence[str] = ()) -> Spec:
-    """The spec from a YAML path, `study:NAME` or `file.py:function`, with `a.b=value` overrides applied.
+def load(source: str, overrides: Sequence[str] = (), *, scale: str | None = None) -> Spec:
+    """The one spec of a source (see `load_all`); SpecError where it is a study in several parts."""
+    specs = load_all(source, overrides, scale=scale)
+    if len(specs) > 1:
+        parts = ", ".join(spec.name for spec in specs)
+        raise SpecError(source, f"it has several parts: {parts}", "name one: study:NAME/PART")
+    return specs[0]
 
-    Raises SpecError that names every problem as `file: path.in.spec: message`.
+
+def load_all(source: str, overrides: Sequence[str] = (), *, scale: str | None = None) -> tuple[Spec, ...]:
+    """The specs from a YAML path, `study:NAME`, `study:NAME/PART` or `file.py:function`.
+
+    `a.b=value` overrides are applied to each. `scale`: of a named study, smoke, cpu or full. All but a named
+    study in parts are one spec. Raises SpecError that names every problem as `file: path.in.spec: message`.
     """
     try:
-        data, label = sources.read(source)
+        data, label = sources.read(source, scale)
     except ValidationError as error:
         raise spec_error(source, _problems(error)) from None
+    parts = data if isinstance(data, tuple) else (data,)
+    return tuple(_loaded(part, source, label, overrides) for part in parts)
+
+
+def _loaded(data: Any, source: str, label: str, overrides: Sequence[str]) -> Spec:
     if isinstance(data, Spec):
         if not overrides:
             return data

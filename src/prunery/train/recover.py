@@ -32,12 +32,6 @@ def none() -> Recovery:
     return Recovery("nothing", train=False)
 
 
-@recovery.add(source="Li et al. 2020, EagleEye, section 3.3 (adaptive batch normalisation)")
-def bn() -> Recovery:
-    """Estimate batch norm's means and variances anew on training images; no weight is trained."""
-    return Recovery("nothing", train=False, estimate=True)
-
-
 @recovery.add(source="Han et al. 2015, Learning both weights and connections, section 3")
 def finetune(*, training: Mapping[str, Any] | None = None) -> Recovery:
     """Train on from the surviving values, with a fresh optimiser and learning-rate schedule."""
@@ -59,3 +53,9 @@ def rewind(*, to: int = 0, training: Mapping[str, Any] | None = None) -> Recover
 def reinit(*, training: Mapping[str, Any] | None = None) -> Recovery:
     """Give the survivors fresh random values under the same masks, then train."""
     return Recovery("reinit", train=True, training=training or {})
+
+
+@recovery.add(source="Li et al. 2020, EagleEye, section 3.3 (adaptive batch normalisation)")
+def bn() -> Recovery:
+    """Estimate batch norm's means and variances anew on training images; no weight is trained."""
+    return Recovery("nothing", train=False, estimate=True)
