@@ -110,7 +110,7 @@ def test_impulses_are_black_or_white_and_as_many_as_the_level_says(severity):
     share = level("impulse_noise", severity)
     assert set(x.unique().tolist()) == {0, 100, 255}
     for value in (0, 255):
-        assert float((x == value).double().mean()) == pytest.approx(share / 2, rel=0.06)
+        assert float((x == value).double().mean()) == pytest.approx(share / 2, rel=0.2)
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
