@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 import report_case as case
-from prunery.report import tables
+from prunery.report import sheets, tables
 from prunery.report.compare import groups
 from prunery.report.frame import frame
 from prunery.report.stats import Summary
@@ -172,7 +172,7 @@ def test_verdicts_are_corrected_over_the_table():
     assert cell(difference, "magnitude", "90 %") == "−0.50 ±0.02 lower"
     assert cell(difference, "snip", "90 %") == "−0.30 ±0.66 indistinguishable"
     assert "Holm's correction over the 2 comparisons" in " ".join(difference.caption)
-    rows = {r["method"]: r for r in tables.summary_rows(table, found)}
+    rows = {r["method"]: r for r in sheets.summary_rows(table, found)}
     raw, corrected = (float(rows["magnitude"][f"to_dense_{p}"]) for p in ("p", "p_holm"))
     assert corrected == pytest.approx(2 * raw, rel=1e-3)
 
@@ -209,12 +209,12 @@ def test_markdown_is_the_same_text():
 def test_the_csv_of_cells_and_groups():
     plan = case.study(retrain=5)
     table, found, _ = built(plan, case.store(plan, right))
-    cells = read(tables.csv_text(tables.cell_rows(table)))
+    cells = read(sheets.csv_text(sheets.cell_rows(table)))
     assert len(cells) == 33
     one = next(r for r in cells if (r["method"], r["seed"], r["sparsity_requested"]) == ("snip", "1", "0.98"))
     assert (one["test_top1"], one["test_top5"], one["kept"], one["epochs"]) == ("96.1", "99.9", "5324", "5")
     assert one["key"] == case.cell_of(plan, "snip", 0.98, 1).key
-    rows = read(tables.csv_text(tables.summary_rows(table, found)))
+    rows = read(sheets.csv_text(sheets.summary_rows(table, found)))
     assert len(rows) == 3 * 3 + 2
     row = next(r for r in rows if (r["method"], r["sparsity_requested"]) == ("magnitude", "0.9"))
     assert (row["n"], row["mean"], row["sd"], row["half_width"]) == ("3", "97.6", "0.1", "0.248414")
