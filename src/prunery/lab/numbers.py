@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from prunery.core.masks import LayerMask
     from prunery.measure.accuracy import Counts
     from prunery.measure.cost import Cost
+    from prunery.measure.size import Size
 
 _AMOUNTS = ("dense", "kept", "effective")
 
@@ -47,6 +48,13 @@ def of_cost(cost: Cost) -> tuple[Number, ...]:
     work = [(f"macs_{a}", getattr(cost.macs, a), "MACs") for a in _AMOUNTS]
     other = ("params_other", cost.other_params, "parameters")
     return tuple(Number(name, value, unit) for name, value, unit in (*sizes, *work, other))
+
+
+def of_size(size: Size) -> tuple[Number, ...]:
+    """Bytes of the network as a file: dense, zipped, and with its zeros left out."""
+    return tuple(
+        Number(f"bytes_{kind}", getattr(size, kind), "bytes") for kind in ("dense", "zipped", "sparse")
+    )
 
 
 def layer_rows(cost: Cost) -> list[dict[str, Any]]:

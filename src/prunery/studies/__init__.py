@@ -1,6 +1,25 @@
-"""Studies by name: questions with their grids, as functions that return a Spec. Data, no logic."""
+"""Studies by name: questions with their grids, as functions that return Specs. Data, no logic."""
 
-from prunery.studies import demo, fc_at_init, lenet300_iterative
+from prunery.studies import (
+    cifar100,
+    demo,
+    fc_at_init,
+    five_criteria,
+    lenet300_iterative,
+    no_retraining,
+    one_shot_vs_iterative,
+    structure_and_learning_rate,
+)
 from prunery.studies.table import study
 
-__all__ = ["demo", "fc_at_init", "lenet300_iterative", "study"]
+__all__ = [
+    "cifar100",
+    "demo",
+    "fc_at_init",
+    "five_criteria",
+    "lenet300_iterative",
+    "no_retraining",
+    "one_shot_vs_iterative",
+    "structure_and_learning_rate",
+    "study",
+]

@@ -1,5 +1,19 @@
-"""The table of studies; a row is a function without required arguments that returns a Spec."""
+"""The table of studies.
+
+A row is a function without required arguments that returns a Spec, or a mapping from the names of its parts
+to their Specs. Its option `scale` says how large: `full` is the reports' own size (for a GPU), `cpu` answers
+the same question on two cores, `smoke` only shows in a minute that everything runs.
+"""
+
+from typing import Literal
 
 from prunery.table import Table
 
+Scale = Literal["smoke", "cpu", "full"]
+
 study = Table("study")
+
+
+def named(study: str, part: str, scale: Scale) -> str:
+    """The name of a part of a study at a scale: `five-criteria-fc`, `five-criteria-fc-cpu`."""
+    return "-".join(word for word in (study, part, "" if scale == "full" else scale) if word)

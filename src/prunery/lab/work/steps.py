@@ -30,6 +30,7 @@ from prunery.measure.accuracy import collapse, evaluate
 from prunery.measure.clock import classify_seconds
 from prunery.measure.cost import training_macs
 from prunery.measure.histogram import histograms
+from prunery.measure.size import size
 from prunery.seeds import number
 from prunery.train.loop import fit
 from prunery.train.norms import estimate_
@@ -220,7 +221,11 @@ def measure(bench: Bench) -> dict[str, Any]:
     found = bench.cost(model, masks)
     trouble = collapse(counts["test"])
     return {
-        "numbers": (*numbers.of_counts(counts), *numbers.of_cost(found)),
+        "numbers": (
+            *numbers.of_counts(counts),
+            *numbers.of_cost(found),
+            *numbers.of_size(size(model, masks)),
+        ),
         "tables": {
             "layers": numbers.layer_rows(found),
             "histograms": [asdict(found) for found in histograms(model, masks)],

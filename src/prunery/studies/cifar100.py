@@ -1,0 +1,55 @@
+"""Does what holds for ten classes hold for a hundred?
+
+The five criteria on CIFAR-100 (fine labels; its twenty superclasses as a part of their own) beside CIFAR-10,
+trained alike; and accuracy against the number of classes, drawn at random.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prunery.lab.spec import Spec, of
+from prunery.studies.five_criteria import COMPRESSIONS, compared, task
+from prunery.studies.table import Scale, named, study
+
+_SETS = {"cifar10": "cifar10", "cifar100": "cifar100", "coarse": "cifar100-coarse"}
+
+
+@study.add(name="cifar100")
+def cifar100(*, scale: Scale = "full") -> dict[str, Spec]:
+    """VGG-16, ten epochs, as report E; at cpu `cnn8`, five epochs, three compressions; at smoke digits."""
+    if scale == "smoke":
+        digits = task("lenet300", "digits", epochs=3, learning_rate=3e-3)
+        few = {
+            f"classes{n}": _labels(scale, digits, n, seeds=2, sparsities=COMPRESSIONS[4:5]) for n in (3, 10)
+        }
+        return {"digits": _spec("digits", scale, digits, seeds=2), **few}
+    small = scale == "cpu"
+    net, epochs, rate, seeds = ("cnn8", 5, 3e-3, 1) if small else ("vgg16", 10, 3e-4, 3)
+    tasks = {part: task(net, data, epochs=epochs, learning_rate=rate) for part, data in _SETS.items()}
+    levels = COMPRESSIONS[3:] if small else COMPRESSIONS
+    parts = {p: _spec(p, scale, t, seeds=seeds, sparsities=levels) for p, t in tasks.items()}
+    if small:
+        del parts["coarse"]
+    labels = {
+        f"classes{n}": _labels(scale, tasks["cifar100"], n, seeds=3, sparsities=COMPRESSIONS[4:5])
+        for n in (10, 20, 50, 100)
+    }
+    return {**parts, **labels}
+
+
+def _spec(part: str, scale: Scale, of_part: dict[str, Any], **rest: Any) -> Spec:
+    return compared("cifar100", part, scale, of_part, **rest)
+
+
+def _labels(scale: Scale, of_part: dict[str, Any], classes: int, **rest: Any) -> Spec:
+    """Magnitude and SynFlow at one compression, on some of the classes."""
+    methods = [{"name": c, "criterion": c} for c in ("magnitude", "synflow")]
+    return of(
+        {
+            "name": named("cifar100", f"classes{classes}", scale),
+            "task": of_part | ({"classes": classes} if classes < 100 else {}),
+            "methods": methods,
+            **rest,
+        }
+    )

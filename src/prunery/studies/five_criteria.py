@@ -1,0 +1,79 @@
+"""Which of five criteria keeps a network's accuracy best, and what do the networks look like that they leave?
+
+Random, magnitude (of the trained network), SNIP, GraSP and SynFlow at six compressions, the same training
+after pruning for all; GraSP for twice as long too, and SynFlow in a single round, which empties layers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prunery.lab.spec import Spec, of
+from prunery.studies.table import Scale, named, study
+
+COMPRESSIONS = [f"compression={c}" for c in (0.05, 0.1, 0.2, 0.5, 1, 2)]
+
+
+@study.add(name="five-criteria")
+def five_criteria(*, scale: Scale = "full") -> dict[str, Spec]:
+    """`fc` on MNIST at every scale but smoke, and VGG-16 on CIFAR-10 (with and without batch norm) at full.
+
+    At cpu `cnn8`, a plain network of three convolutions, stands for VGG-16, and VGG-16 itself is only pruned
+    and trained for an epoch on 1 000 images: that shows its MACs and densities, not its accuracy.
+    """
+    if scale == "smoke":
+        digits = task("lenet300", "digits", epochs=3, learning_rate=3e-3)
+        return {"lenet300": compared("five-criteria", "lenet300", scale, digits, seeds=2)}
+    found = {"fc": _named("fc", scale, task("fc", "mnist", epochs=10), seeds=3)}
+    if scale == "cpu":
+        cnn = task("cnn8", "cifar10", epochs=5, learning_rate=3e-3)
+        macs = task("vgg16", "cifar10", epochs=1, learning_rate=1e-4) | {"images": 1000}
+        return {
+            **found,
+            "cnn8": _named("cnn8", scale, cnn, seeds=1, sparsities=COMPRESSIONS[3:]),
+            "vgg16": _named("vgg16", scale, macs, seeds=1, sparsities=COMPRESSIONS[3:4]),
+        }
+    nets = {"vgg16": task("vgg16", "cifar10", epochs=100, learning_rate=3e-4)}
+    nets["vgg16_bn"] = task("vgg16_bn", "cifar10", epochs=100)
+    return {**found, **{net: _named(net, scale, of_net, seeds=3) for net, of_net in nets.items()}}
+
+
+def _named(part: str, scale: Scale, of_part: dict[str, Any], **options: Any) -> Spec:
+    return compared("five-criteria", part, scale, of_part, **options)
+
+
+def task(model: str, data: str, *, epochs: int, learning_rate: float = 1e-3) -> dict[str, Any]:
+    """The reports' training: Adam at a constant rate, batches of 64, no augmentation."""
+    training = {"epochs": epochs, "optimizer": "adam", "learning_rate": learning_rate, "batch": 64}
+    return {"model": model, "data": data, "training": training}
+
+
+def compared(
+    study: str,
+    part: str,
+    scale: Scale,
+    of_part: dict[str, Any],
+    *,
+    seeds: int,
+    sparsities: list[str] | None = None,
+) -> Spec:
+    """The five criteria and two variations on one task."""
+    longer = {"name": "finetune", "training": {"epochs": 2 * of_part["training"]["epochs"]}}
+    methods: list[dict[str, Any]] = [
+        {"name": "random", "criterion": "random", "at": "init"},
+        {"name": "magnitude", "criterion": "magnitude"},
+        {"name": "snip", "criterion": "snip"},
+        {"name": "grasp", "criterion": "grasp"},
+        {"name": "grasp, twice the epochs", "criterion": "grasp", "recovery": longer},
+        {"name": "synflow", "criterion": "synflow"},
+        {"name": "synflow, one round", "criterion": "synflow", "schedule": "one_shot"},
+    ]
+    return of(
+        {
+            "name": named(study, part, scale),
+            "task": of_part,
+            "methods": methods,
+            "sparsities": sparsities or (COMPRESSIONS if scale != "smoke" else COMPRESSIONS[3:]),
+            "seeds": seeds,
+        }
+    )

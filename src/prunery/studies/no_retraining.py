@@ -1,0 +1,78 @@
+"""How much can be removed from a trained network that is not trained again?
+
+Magnitude in every layer alike, all but the output layer, as report C did it; and with one threshold for the
+whole network, and with batch norm's statistics estimated anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prunery.lab.spec import Spec, of
+from prunery.studies.table import Scale, named, study
+
+_LEVELS = ["25%", "50%", "60%", "70%", "80%", "90%", "95%", "97%", "99%"]
+_MNIST = {"epochs": 20, "optimizer": "adam", "learning_rate": 1e-3, "batch": 128}
+_SMOKE = {"epochs": 3, "optimizer": "adam", "learning_rate": 3e-3, "batch": 64}
+_CIFAR = {
+    "epochs": 200,
+    "optimizer": "sgd",
+    "learning_rate": 0.1,
+    "weight_decay": 5e-4,
+    "schedule": "cosine",
+    "batch": 128,
+    "augmentation": "crop_flip",
+}
+
+
+@study.add(name="no-retraining")
+def no_retraining(*, scale: Scale = "full") -> dict[str, Spec]:
+    """MNIST at the report's own size at every scale but smoke; its CIFAR-10 half is cut down for a CPU."""
+    if scale == "smoke":
+        plain = {"data": "digits", "training": _SMOKE}
+        return {
+            "lenet300": _spec("lenet300", scale, {"model": "lenet300", **plain}, seeds=2),
+            "resnet20": _spec("resnet20", scale, {"model": "resnet20", **plain}, seeds=1, norms=True),
+        }
+    mnist = {
+        net: _spec(net, scale, {"model": net, "data": "mnist", "training": _MNIST}, seeds=5)
+        for net in ("lenet300", "lenet5")
+    }
+    if scale == "cpu":  # a smaller network of the family, 5 000 images, 20 epochs
+        task = {
+            "model": "resnet20",
+            "data": "cifar10",
+            "images": 5000,
+            "training": {**_CIFAR, "epochs": 20, "batch": 64},
+        }
+        return {**mnist, "resnet20": _spec("resnet20", scale, task, seeds=1, norms=True)}
+    cifar = {
+        net: _spec(net, scale, {"model": net, "data": "cifar10", "training": _CIFAR}, seeds=3, norms=True)
+        for net in ("resnet18", "resnet50")
+    }
+    return {**mnist, **cifar}
+
+
+def _spec(part: str, scale: Scale, task: dict[str, Any], *, seeds: int, norms: bool = False) -> Spec:
+    scopes = {"per layer": "layer", "global": "global"}
+    recoveries = {"": "none", ", batch norm estimated": "bn"} if norms else {"": "none"}
+    methods = [
+        {
+            "name": word + more,
+            "criterion": "magnitude",
+            "scope": scope,
+            "exclude": ["@output"],
+            "recovery": recovery,
+        }
+        for more, recovery in recoveries.items()
+        for word, scope in scopes.items()
+    ]
+    return of(
+        {
+            "name": named("no-retraining", part, scale),
+            "task": task,
+            "methods": methods,
+            "sparsities": _LEVELS if scale != "smoke" else _LEVELS[1::3],
+            "seeds": seeds,
+        }
+    )
