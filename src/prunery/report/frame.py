@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 AXES = ("criterion", "granularity", "scope", "schedule")
 SPLITS = ("test", "validation", "train")
 COSTS = ("epochs", "samples", "training_macs", "scoring_macs", "seconds")
-_COUNTS = ("kept", "total", "test_images", "macs_", "params_", "epochs", "samples", "seed")
+_COUNTS = ("kept", "total", "test_images", "macs_", "params_", "bytes_", "epochs", "samples", "seed")
 _KEYS = ("key", "dense_key", "extra_key", "before_key")
 _TEXTS = ("study", "model", "data", "method", "role", "of", *AXES, "recovery", "status", "notes", *_KEYS)
 
@@ -44,8 +44,9 @@ def frame(plan: Plan, store: Records) -> pd.DataFrame:
 
     Accuracies in %, losses in nats, MACs per example; `before_test_top1` and its like are those between the
     last cut and what follows it, where they were measured. `of`: the method of a sanity arm. Epochs, samples,
-    training MACs, scoring MACs and seconds are sums along the cell's path from init. `status` is done, collapsed, diverged, failed (a step
-    of its own failed), blocked (a step it shares with dense failed) or missing (no record, no failure).
+    training MACs, scoring MACs and seconds are sums along the cell's path from init. `status` is done,
+    collapsed, diverged, failed (a step of its own failed), blocked (a step it shares with dense failed) or
+    missing (no record, no failure).
     """
     import pandas as pd
 
@@ -114,9 +115,9 @@ def _accuracies(measured: Record | None) -> dict[str, float | None]:
 
 def _sizes(measured: Record | None) -> dict[str, float | None]:
     kinds = ("dense", "kept", "effective")
-    return {
-        f"{what}_{kind}": _value(measured, f"{what}_{kind}") for what in ("macs", "params") for kind in kinds
-    }
+    names = [f"{what}_{kind}" for what in ("macs", "params") for kind in kinds]
+    names += [f"bytes_{kind}" for kind in ("dense", "zipped", "sparse")]
+    return {name: _value(measured, name) for name in names}
 
 
 def _costs(own: Sequence[Record | None]) -> dict[str, float | None]:

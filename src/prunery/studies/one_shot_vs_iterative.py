@@ -33,7 +33,7 @@ def one_shot_vs_iterative(*, scale: Scale = "full") -> Spec:
         return _spec(scale, task, {"epochs": 1, "learning_rate": 0.05}, {"50%": 7}, seeds=2)
     if scale == "cpu":
         training = {**_TRAINING, "epochs": 30, "batch": 64}
-        task = {"model": "resnet20", "data": "cifar10", "images": 2000, "training": training}
+        task = {"model": "resnet20", "data": "cifar10", "training": training} | {"images": 2000}
         return _spec(scale, task, {"epochs": 1, "learning_rate": 0.02}, _CHAINS, seeds=1)
     task = {"model": "resnet18", "data": "cifar10", "training": {**_TRAINING, "epochs": 90}}
     return _spec(scale, task, {"epochs": 90}, _CHAINS, seeds=3)
