@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prunery.report import text
 from prunery.report.compare import Group, absent, arms
+from prunery.report.metrics import TOP1, Metric
 from prunery.report.stats import noise_floor
 
 if TYPE_CHECKING:
@@ -19,9 +20,12 @@ def task(frame: pd.DataFrame) -> str:
     return f"{first['model']} on {first['data']}"
 
 
-def accuracy_caption(frame: pd.DataFrame, found: Sequence[Group], n: int | None) -> tuple[str, ...]:
-    """Sentences that say what the accuracy table's numbers are: metric, split, unit, n, chance, budgets."""
-    return tuple(s for s in (_metric(frame), _spread(n), _floor(found), _columns(), unequal(found)) if s)
+def accuracy_caption(
+    frame: pd.DataFrame, found: Sequence[Group], n: int | None, metric: Metric = TOP1
+) -> tuple[str, ...]:
+    """Sentences that say what a table's numbers are: metric, split, unit, n, chance, budgets."""
+    said = (_metric(frame, metric), _spread(n), _floor(found, metric), _columns(), unequal(found))
+    return tuple(sentence for sentence in said if sentence)
 
 
 def difference_caption(found: Sequence[Group], reference: str) -> tuple[str, ...]:
@@ -62,12 +66,13 @@ def unequal(found: Sequence[Group]) -> str | None:
     return f"Methods are compared at UNEQUAL total epochs ({said})."
 
 
-def _metric(frame: pd.DataFrame) -> str:
+def _metric(frame: pd.DataFrame, metric: Metric) -> str:
     images = next((v for v in frame["test_images"] if not absent(v)), None)
-    chance = next((v for v in frame["chance_top1"] if not absent(v)), None)
+    rows = ({str(k): v for k, v in row.items()} for row in frame.to_dict("records"))
+    chance = next((c for c in map(metric.chance, rows) if c is not None), None)
     size = "" if images is None else f" ({text.thousands(images)} images, read once per cell)"
-    level = "" if chance is None else f"; chance level {chance:.{text.DECIMALS}f} %"
-    return f"Top-1 accuracy (k = 1) on the test split{size}, in %{level}."
+    level = "" if chance is None else f"; chance level {chance:.{metric.decimals}f} {metric.unit}"
+    return f"{metric.name} on the test split{size}, in {metric.unit}{level}."
 
 
 def _spread(n: int | None) -> str:
@@ -78,14 +83,15 @@ def _spread(n: int | None) -> str:
     return f"Mean ± half-width of the 95 % t-interval over n = {n} seeds."
 
 
-def _floor(found: Sequence[Group]) -> str | None:
+def _floor(found: Sequence[Group], metric: Metric) -> str | None:
     dense = next((g for g in found if g.role == "dense" and g.values), None)
     floor = noise_floor(list(dense.values.values())) if dense else None
     if dense is None or floor is None:
         return None
+    unit = "points" if metric.unit == "%" else metric.unit
     return (
         f"Noise floor: two means of {len(dense.values)} dense trainings that differ only by seed lie within "
-        f"{floor:.{text.DECIMALS}f} points of each other 95 % of the time."
+        f"{floor:.{metric.decimals}f} {unit} of each other 95 % of the time."
     )
 
 

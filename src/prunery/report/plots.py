@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from prunery.report import text
 from prunery.report.compare import ABSENT, BROKEN, Group, arms, sparsities
+from prunery.report.published import Published
 from prunery.report.scale import Scale, accuracy_ticks, scale, sparsity_ticks, spread
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ Line = str | tuple[float, tuple[float, ...]]
 # Okabe and Ito's palette, which the common kinds of colour blindness keep apart; without its yellow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4FBF", "#8C6D31")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+TOP1_METRICS = ("test_top1", "test_top1_max")
 GREY, INK, FAINT = "#6B6B6B", "#222222", "#E3E3E3"
 _LEFT, _PLOT, _HEIGHT = 0.78, 6.3, 5.2  # inches
 LINES: tuple[Line, ...] = ("solid", (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
@@ -56,7 +58,7 @@ class Look:
 RANDOM = Look(GREY, "o", (0, (5, 2)), hollow=True)
 
 
-def images(found: Sequence[Group], *, title: str) -> dict[str, bytes]:
+def images(found: Sequence[Group], *, title: str, published: Sequence[Published] = ()) -> dict[str, bytes]:
     """The plot as `{"png": bytes, "svg": bytes}`; empty where no pruned cell is done."""
     import matplotlib as mpl
     import matplotlib.style
@@ -64,15 +66,19 @@ def images(found: Sequence[Group], *, title: str) -> dict[str, bytes]:
     if not any(g.values for g in found if g.role == "pruned"):
         return {}
     with mpl.style.context(["default", _STYLE]):
-        figure = accuracy(found, title=title)
+        figure = accuracy(found, title=title, published=published)
         return {kind: _bytes(figure, kind) for kind in ("png", "svg")}
 
 
-def accuracy(found: Sequence[Group], *, title: str) -> Figure:
-    """The figure: a line per method through its means, with 95 % t-intervals; dense as a band."""
+def accuracy(found: Sequence[Group], *, title: str, published: Sequence[Published] = ()) -> Figure:
+    """The figure: a line per method through its means, with 95 % t-intervals; dense as a band.
+
+    Published top-1 accuracies are hollow markers in the colour of the method that they stand beside.
+    """
     from matplotlib.figure import Figure
 
-    axis, looks = scale(found), _looks(found)
+    beside = [p for p in published if p.metric in TOP1_METRICS and p.sparsity > 0]
+    axis, looks = scale(found, beside=[p.value for p in beside]), _looks(found)
     entries = _entries(axis, found, looks)
     width = _LEFT + _PLOT + 0.55 + 0.105 * max(12, *(len(label) for _, label, _ in entries))
     figure = Figure(figsize=(width, _HEIGHT))
@@ -81,10 +87,11 @@ def accuracy(found: Sequence[Group], *, title: str) -> Figure:
     _references(axes, axis, found)
     for place, method in enumerate(looks):
         _method(axes, axis, _of(found, method), looks[method], shift=_shift(axis, place, len(looks)))
+    _published(axes, axis, beside, looks)
     _end_labels(axes, axis, entries)
     axes.text(1.022, 1.012, _last(found), transform=axes.transAxes, fontsize=9.5, color=GREY)
     figure.text(_LEFT / width, 0.945, title, fontsize=14, fontweight="bold")
-    figure.text(_LEFT / width, 0.89, _subtitle(found), fontsize=9.5, color=GREY)
+    figure.text(_LEFT / width, 0.89, _subtitle(found, published=bool(beside)), fontsize=9.5, color=GREY)
     return figure
 
 
@@ -141,6 +148,14 @@ def _method(axes: Axes, axis: Scale, own: Sequence[Group], look: Look, *, shift:
         elif found and found.low is not None and found.high is not None:
             ends = axis.y(found.low), axis.y(found.high)
             axes.vlines(x, *ends, color=look.colour, linewidth=2.4, alpha=0.5, zorder=3)
+
+
+def _published(axes: Axes, axis: Scale, beside: Sequence[Published], looks: Mapping[str, Look]) -> None:
+    """Hollow markers: single published values, in the method's colour and shape."""
+    for value in beside:
+        look = replace(looks[value.method], hollow=True)
+        place = [axis.x(value.sparsity)], [axis.y(value.value)]
+        axes.plot(*place, look.marker, markersize=7, zorder=3, alpha=0.9, **look.marks())
 
 
 def _broken(axes: Axes, axis: Scale, x: float, group: Group, colour: str) -> None:
@@ -210,14 +225,15 @@ def _shift(axis: Scale, index: int, count: int) -> float:
     return min(0.009, 0.06 / count) * (axis.right - axis.left) * (index - (count - 1) / 2)
 
 
-def _subtitle(found: Sequence[Group]) -> str:
+def _subtitle(found: Sequence[Group], *, published: bool = False) -> str:
     n = sorted({len(g.values) for g in found if g.role == "pruned" and g.values})
     many = f"n = {text.ranged(map(float, n))} seed" + ("" if n == [1] else "s")
     bars = "single runs" if n == [1] else "bars: 95 % t-intervals of the mean"
     crosses = any(g.having(s) for g in found for s in BROKEN)
     budget = text.ranged(float(sum(g.epochs)) for g in found if g.role == "pruned" and g.epochs)
     trained = f"; {'UNEQUAL ' if '-' in budget else ''}total epochs {budget}"
-    return f"{many}; {bars}{trained}" + ("; crosses: collapsed or diverged seeds" if crosses else "")
+    more = "; crosses: collapsed or diverged seeds" if crosses else ""
+    return f"{many}; {bars}{trained}{more}" + ("; hollow: published values, n = 1" if published else "")
 
 
 def _dense(found: Sequence[Group]) -> Group | None:

@@ -64,10 +64,14 @@ class Scale:
         return self.bottom <= self.y(accuracy) <= self.top
 
 
-def scale(found: Sequence[Group]) -> Scale:
-    """The scale that shows every seed of these groups; intervals may reach a little beyond, not far."""
+def scale(found: Sequence[Group], *, beside: Sequence[float] = ()) -> Scale:
+    """The scale that shows every seed of these groups; intervals may reach a little beyond, not far.
+
+    `beside`: other accuracies in % that it is to show.
+    """
     shown = [g for g in found if g.role != "dense_extra"]
     values = [r.value for g in shown for r in g.runs if r.value is not None and r.status in ("done", *BROKEN)]
+    values += beside
     ends = [
         e for g in shown if g.summary and g.sound for e in (g.summary.low, g.summary.high) if e is not None
     ]

@@ -12,6 +12,7 @@ from prunery.report.stats import HIGHER, SAME, holm
 VERDICTS = (
     "Verdicts: paired t-tests by seed at 5 %, Holm's correction over all pairs of methods at a sparsity."
 )
+NAMED = (*BROKEN, "failed", "blocked")
 _OTHERS = {SAME: "Indistinguishable from it", HIGHER: "Lower"}
 
 
@@ -61,6 +62,17 @@ def _against_first(ranked: Sequence[Group]) -> dict[str | None, list[str]]:
     return verdicts
 
 
+def bad_runs(found: Sequence[Group]) -> list[str]:
+    """One line for each run that failed, diverged or collapsed: which one, its key, and why."""
+    return [
+        f"{run.status}: {_name(group)}, seed {run.seed} ({run.key}): "
+        f"{'; '.join(run.notes) or 'no reason noted'}"
+        for group in found
+        for run in group.runs
+        if run.status in NAMED
+    ]
+
+
 def _problems(found: Sequence[Group]) -> list[str]:
     """One sentence per kind of bad end, naming each group that has one."""
     sentences = []
@@ -72,7 +84,8 @@ def _problems(found: Sequence[Group]) -> list[str]:
 
 
 def _name(group: Group) -> str:
-    return f"{group.method} at {text.percent(group.sparsity)}" if group.role == "pruned" else group.method
+    at_sparsity = group.role in ("pruned", "sanity")
+    return f"{group.method} at {text.percent(group.sparsity)}" if at_sparsity else group.method
 
 
 def _leaving(found: Sequence[Group]) -> list[str]:

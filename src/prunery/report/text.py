@@ -49,10 +49,10 @@ def signed(value: float) -> str:
     return f"{value:+.{DECIMALS}f}".replace("-", "−")
 
 
-def interval(found: Summary) -> str:
+def interval(found: Summary, decimals: int = DECIMALS) -> str:
     """`97.62 ±0.11`: the mean and the half-width of its 95 % t-interval; the value alone for n = 1."""
-    mean = f"{found.mean:.{DECIMALS}f}"
-    return mean if found.half is None else f"{mean} ±{found.half:.{DECIMALS}f}"
+    mean = f"{found.mean:.{decimals}f}"
+    return mean if found.half is None else f"{mean} ±{found.half:.{decimals}f}"
 
 
 def ends(found: Summary) -> str:
@@ -86,7 +86,7 @@ def seeds(runs: Sequence[Run]) -> str:
     return f"seed{'s' if len(runs) > 1 else ''} {', '.join(str(r.seed) for r in runs)}"
 
 
-def cell(group: Group, *, usual_n: int | None, footnotes: Footnotes) -> str:
+def cell(group: Group, *, usual_n: int | None, footnotes: Footnotes, decimals: int = DECIMALS) -> str:
     """What a table says of one group: its interval, and by name whatever did not end as a number.
 
     `n` stands in the cell where it differs from `usual_n`, which the caption names.
@@ -96,7 +96,7 @@ def cell(group: Group, *, usual_n: int | None, footnotes: Footnotes) -> str:
         if runs := group.having(status):
             parts.append(f"{count(group, status)} {' '.join(_reasons(runs, footnotes))}".rstrip())
     if group.summary is not None:
-        parts.append(_value(group, usual_n))
+        parts.append(_value(group, usual_n, decimals))
     return "; ".join(parts) + _remarks(group, footnotes)
 
 
@@ -124,14 +124,14 @@ def emptied(note: str) -> bool:
     return "empt" in note
 
 
-def _value(group: Group, usual_n: int | None) -> str:
+def _value(group: Group, usual_n: int | None, decimals: int) -> str:
     found = group.summary
     assert found is not None
     if not group.sound:
         return (
-            f"{found.mean:.{DECIMALS}f} without {'them' if len(_broken(group)) > 1 else 'it'} (n={found.n})"
+            f"{found.mean:.{decimals}f} without {'them' if len(_broken(group)) > 1 else 'it'} (n={found.n})"
         )
-    return interval(found) + ("" if found.n == usual_n else f" (n={found.n})")
+    return interval(found, decimals) + ("" if found.n == usual_n else f" (n={found.n})")
 
 
 def _broken(group: Group) -> list[Run]:

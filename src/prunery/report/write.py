@@ -2,100 +2,148 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from prunery.errors import StoreError
-from prunery.lab import spec as specs
-from prunery.lab.plan import plan
 from prunery.lab.store import Store
-from prunery.report import plots, sentences, tables
+from prunery.report import beside, cautions, latex, plots, quote, sentences, sheets, tables
 from prunery.report.captions import task
-from prunery.report.compare import ABSENT, REFERENCES, Group, groups
-from prunery.report.frame import frame
+from prunery.report.compare import REFERENCES, groups
+from prunery.report.loaded import Loaded, load, names
+from prunery.report.metrics import recorded
+from prunery.report.texttable import TextTable
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 WIDTH = 100
+_PAGE = "prunery.report.page"
 
 
-def write(store: Store, out: str | Path, study: str | None = None) -> list[Path]:
-    """The paths of the files written: table.md, cells.csv, summary.csv, accuracy.png, accuracy.svg.
+def write(
+    store: Store, out: str | Path, study: str | None = None, *, texts: Sequence[str | Path] = ()
+) -> list[Path]:
+    """The paths of the files written: tables, CSV, plots, a page, and `texts` with numbers for their quotes.
 
-    Without `study`, all studies of the store; several go to a folder each. Each file is whole or not there.
-    The plot needs one pruned cell that is done.
+    table.md, table.tex, cells.csv, summary.csv, accuracy.png, accuracy.svg, report.html; texts are Markdown.
+    Without `study`, all studies of the store; several go to a folder each. Each file is whole or not there,
+    and nothing is written if a text asks for what is not there. The plot needs one pruned cell that is done.
     """
-    names = _names(store, study)
-    written = []
-    for name in names:
-        folder = Path(out) / name if len(names) > 1 else Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, content in _files(_frame(store, name)).items():
-            written.append(_replace(folder / file, content))
-    return written
+    return written([load(store, name) for name in names(store, study)], out, texts=texts)
+
+
+def written(studies: Sequence[Loaded], out: str | Path, *, texts: Sequence[str | Path] = ()) -> list[Path]:
+    """The paths of the files written for studies that were loaded."""
+    folder = Path(out)
+    contents: dict[Path, bytes] = {}
+    for study in studies:
+        own = folder / study.name if len(studies) > 1 else folder
+        contents |= {own / file: content for file, content in files(study).items()}
+    contents |= quote.copies(texts, folder, studies, taken=contents)
+    for path, content in contents.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+    return list(contents)
 
 
 def show(store: Store, study: str | None = None, console: Console | None = None) -> None:
     """Print each study's accuracy table, what its numbers are, and the answers in sentences."""
     from rich.console import Console
 
-    console = console or Console()
-    for name in _names(store, study):
-        cells = _frame(store, name)
-        found = groups(cells)
-        table = tables.accuracy(cells, found)
-        for piece in tables.terminal(table, width=min(console.width, WIDTH)):
-            console.print(piece)
-        for block in (table.footnotes, table.caption, sentences.answers(found)):
-            for line in block:
-                console.print(line, width=min(console.width, WIDTH), markup=False, highlight=False)
-            if block:
-                console.print()
+    print_shown([load(store, name) for name in names(store, study)], console or Console())
+
+
+def print_shown(studies: Sequence[Loaded], console: Console) -> None:
+    """Print what a terminal shows of studies that were loaded."""
+    width = min(console.width, WIDTH)
+    for study in studies:
+        for part in shown(study, width=width):
+            console.print(part, width=width, markup=False, highlight=False)
+
+
+def shown(study: Loaded, *, width: int) -> list[RenderableType]:
+    """What a terminal shows of a study: tables, and paragraphs with an empty line after each."""
+    pairs = beside.pairs(study.frame, study.published)
+    parts: list[RenderableType] = []
+    for table in (tables.accuracy(study.frame, study.groups), *beside.tables(pairs)):
+        parts += tables.terminal(table, width=width)
+        parts += _paragraphs(table.footnotes, table.caption)
+    warned = [f"Caution: {sentence}" for sentence in cautions.of(study.frame, study.groups)]
+    return parts + _paragraphs([*sentences.answers(study.groups), *beside.below(pairs)], warned)
 
 
 def complete(store: Store, study: str | None = None) -> bool:
     """Whether every cell of the study (of all studies) has a record."""
-    return not any(_frame(store, name)["status"].isin(ABSENT).any() for name in _names(store, study))
+    return all(load(store, name).complete for name in names(store, study))
 
 
-def _names(store: Store, study: str | None) -> list[str]:
-    """The studies to report; StoreError if there is none."""
-    names = [study] if study is not None else list(store.studies())
-    if not names:
-        raise StoreError(f"a report of {store.root}", "no study ran there yet", "run one: prunery run SPEC")
-    return names
-
-
-def _frame(store: Store, name: str) -> pd.DataFrame:
-    return frame(plan(specs.of(store.study(name), source=f"study {name} in {store.root}")), store)
-
-
-def _files(cells: pd.DataFrame) -> dict[str, bytes]:
-    found = groups(cells)
+def files(study: Loaded) -> dict[str, bytes]:
+    """The contents of a study's files by name."""
+    cells, found = study.frame, study.groups
     texts = {
-        "table.md": _markdown(cells, found),
-        "cells.csv": tables.csv_text(tables.cell_rows(cells)),
-        "summary.csv": tables.csv_text(tables.summary_rows(cells, found)),
+        "table.md": _markdown(study),
+        "table.tex": latex.document(_tables(study)),
+        "cells.csv": sheets.csv_text(sheets.cell_rows(cells)),
+        "summary.csv": sheets.csv_text(sheets.summary_rows(cells, found, study.published)),
     }
-    images = plots.images(found, title=f"{task(cells)}: accuracy after pruning")
-    return {name: text.encode() for name, text in texts.items()} | {
-        f"accuracy.{kind}": content for kind, content in images.items()
-    }
+    title = f"{task(cells)}: accuracy after pruning"
+    images = plots.images(found, title=title, published=study.published)
+    made = {name: text.encode() for name, text in texts.items()}
+    made |= {f"accuracy.{kind}": content for kind, content in images.items()}
+    return made | _page(study)
 
 
-def _markdown(cells: pd.DataFrame, found: list[Group]) -> str:
+def _tables(study: Loaded) -> list[TextTable]:
+    """All tables: accuracy, differences, published values, other metrics, costs."""
+    cells, found = study.frame, study.groups
     compared = [tables.differences(found, reference) for reference in REFERENCES]
-    shown = [tables.accuracy(cells, found), *(t for t in compared if t is not None), tables.costs(found)]
-    first, *others = [tables.markdown(table) for table in shown]
-    answers = "\n".join(f"- {sentence}" for sentence in sentences.answers(found))
-    return "\n".join([first[1:], f"## Answers\n\n{answers}\n", *others])
+    others = [tables.accuracy(cells, groups(cells, metric=m.column), metric=m) for m in recorded(cells)]
+    published = beside.tables(beside.pairs(cells, study.published))
+    made = [tables.accuracy(cells, found), *(t for t in compared if t is not None), *published, *others]
+    return [*made, tables.costs(found)]
+
+
+def _markdown(study: Loaded) -> str:
+    first, *others = [tables.markdown(table) for table in _tables(study)]
+    pairs = beside.pairs(study.frame, study.published)
+    answers = [*sentences.answers(study.groups), *beside.below(pairs)]
+    lists = {
+        "Answers": answers,
+        "Cautions": cautions.of(study.frame, study.groups),
+        "Runs that failed, diverged or collapsed": sentences.bad_runs(study.groups),
+    }
+    listed = [f"## {title}\n\n{_bullets(said)}\n" for title, said in lists.items() if said]
+    return "\n".join([first[1:], *listed, *others])
+
+
+def _bullets(said: Sequence[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in said)
+
+
+def _page(study: Loaded) -> dict[str, bytes]:
+    try:
+        page: Any = importlib.import_module(_PAGE)
+    except ModuleNotFoundError:
+        return {}
+    published: list[Mapping[str, Any]] = [asdict(p) for p in study.published]
+    fields = {"name": study.name, "spec": study.spec, "plan": study.plan, "store": study.store}
+    fields |= {"frame": study.frame, "groups": study.groups, "published": published}
+    try:
+        return {"report.html": page.html(page.Study(**fields))}
+    except FileNotFoundError:  # UNFINISHED PAGE
+        return {}
+
+
+def _paragraphs(*blocks: Sequence[str]) -> list[RenderableType]:
+    return [part for block in blocks if block for part in (*block, "")]
 
 
 def _replace(path: Path, content: bytes) -> Path:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content)
-    os.replace(beside, path)
+    beside_it = path.with_name(f".{path.name}.{os.getpid()}")
+    beside_it.write_bytes(content)
+    os.replace(beside_it, path)
     return path

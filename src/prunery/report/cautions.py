@@ -1,0 +1,119 @@
+"""What a reader must be warned of, as far as the records show it: one row of a table per rule of fairness.
+
+A row is a function from the frame and its groups to sentences; `rule` names the rule in docs/protocol.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prunery.report import published, text
+from prunery.report.compare import Group, arms, sparsities
+from prunery.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEW_POINTS = 5
+BELOW = 1.0  # points under a known reference
+RISING = 0.1  # points of train accuracy per epoch
+FALLING = 0.01  # of the train loss per epoch
+SEEN = 0.001  # nats per epoch: what a smaller fall could change does not show
+
+caution = Table("caution")
+
+
+def of(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """All sentences of warning, in the order of the table."""
+    return [sentence for name in caution for sentence in caution[name].function(frame, found)]
+
+
+@caution.add(rule="C14")
+def points(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Fewer operating points than a trade-off needs."""
+    n = len(sparsities(found))
+    if not 0 < n < FEW_POINTS:
+        return []
+    several = "one sparsity shows" if n == 1 else f"{n} sparsities show"
+    return [f"Only {several} no trade-off: {FEW_POINTS} or more, from harmless to extreme, would."]
+
+
+@caution.add(rule="C15")
+def general(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """A study has one network and one data set, and says nothing beyond them."""
+    first = frame.iloc[0]
+    return [f"One network ({first['model']}) on one data set ({first['data']}): nothing in general follows."]
+
+
+@caution.add(rule="C16")
+def baseline(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Dense below a known reference: gains over a weak baseline may be those of more training."""
+    dense = next((g for g in found if g.role == "dense" and g.summary), None)
+    known = published.reference(str(frame["model"].iloc[0]), str(frame["data"].iloc[0]))
+    if dense is None or dense.summary is None or known is None or dense.metric != "test_top1":
+        return []
+    value, source = known
+    short = value - dense.summary.mean
+    if short <= BELOW:
+        return []
+    return [
+        f"The dense baseline ({dense.summary.mean:.2f} %) is {short:.1f} points below a known one: "
+        f"{value:.2f} %, {source}."
+    ]
+
+
+@caution.add(rule="C19")
+def still_moving(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Training that had not come to rest when it ended."""
+    moving = [_name(g) for g in found if g.role in ("dense", "pruned") and _moves(g)]
+    if not moving:
+        return []
+    return [
+        f"Not trained to rest (over the last tenth of its epochs train accuracy still rose by more than "
+        f"{RISING:g} points an epoch, or train loss fell by more than {100 * FALLING:g} %): "
+        f"{text.listed(moving)}."
+    ]
+
+
+@caution.add(rule="C21")
+def devices(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Seconds of several devices: they stand in columns of their own and are not to be compared."""
+    if "device" not in frame.columns:
+        return []
+    names = [name for name in dict.fromkeys(frame["device"]) if name]
+    if len(names) < 2:
+        return []
+    return [f"Seconds were measured on {len(names)} kinds of device and are not comparable between them."]
+
+
+@caution.add(rule="C27")
+def floors(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Whether a floor kept every layer from being emptied, by method."""
+    by_floor: dict[float, list[str]] = {}
+    for method in arms(found, "pruned"):
+        floor = next(g for g in found if (g.method, g.role) == (method, "pruned")).first("floor")
+        if floor is not None:
+            by_floor.setdefault(float(floor), []).append(method)
+    if not by_floor:
+        return []
+    if set(by_floor) == {0.0}:
+        return ["No floor on the density of a layer: pruning may empty one."]
+    said = [
+        f"{f'at least {text.percent(floor)} of each layer kept' if floor else 'none'}: {text.listed(methods)}"
+        for floor, methods in sorted(by_floor.items())
+    ]
+    return [f"Floor on the density of a layer: {'; '.join(said)}."]
+
+
+def _moves(group: Group) -> bool:
+    """Whether a run of the group still moved by more than shows."""
+    rows = [run.row for run in group.runs if run.status == "done"]
+    rises = [row["train_rise"] for row in rows if row.get("train_rise") is not None]
+    falls = [(row["train_fall"], row.get("train_loss")) for row in rows if row.get("train_fall") is not None]
+    fell = any(fall > SEEN and loss and fall > FALLING * loss for fall, loss in falls)
+    return fell or any(rise > RISING for rise in rises)
+
+
+def _name(group: Group) -> str:
+    return f"{group.method} at {text.percent(group.sparsity)}" if group.role == "pruned" else group.method

@@ -1,0 +1,88 @@
+"""A report that follows a run: shown and written again whenever a cell's status changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunery.lab.store import Store
+from prunery.report.loaded import Loaded, load, names
+from prunery.report.write import WIDTH, shown, written
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SECONDS = 2.0  # between two looks
+Show = Callable[[Sequence[Loaded]], None]
+
+
+def follow(
+    store: Store,
+    out: str | Path,
+    study: str | None,
+    console: Console,
+    *,
+    texts: Sequence[str | Path] = (),
+    wait: Callable[[float], None] = time.sleep,
+) -> list[Loaded]:
+    """The studies as they were at the end, when no cell was missing any more or at Ctrl-C; files are written.
+
+    On a terminal the tables stay in place; elsewhere a line says what changed. `texts` are written at the
+    end, when what they quote is there.
+    """
+    studies: list[Loaded] = []
+    with _showing(console) as show:
+        try:
+            while not (studies and _over(store, studies)):
+                if studies:
+                    wait(SECONDS)
+                studies = _look(store, study, studies, out, show)
+        except KeyboardInterrupt:
+            pass
+    if studies and texts:
+        written(studies, out, texts=texts)
+    return studies
+
+
+def _look(
+    store: Store, study: str | None, before: Sequence[Loaded], out: str | Path, show: Show
+) -> list[Loaded]:
+    """The studies as they are now; shown and written if they changed."""
+    studies = [load(store, name) for name in names(store, study)]
+    if [s.statuses for s in studies] != [s.statuses for s in before]:
+        show(studies)
+        written(studies, out)
+    return studies
+
+
+def _over(store: Store, studies: Sequence[Loaded]) -> bool:
+    """Whether every cell is there or has failed, and nobody works on one that may yet succeed."""
+    if all(study.complete for study in studies):
+        return True
+    missing = any("missing" in study.statuses for study in studies)
+    return not missing and not store.running()
+
+
+@contextmanager
+def _showing(console: Console) -> Iterator[Show]:
+    if not console.is_terminal:
+        yield lambda studies: _line(studies, console)
+        return
+    from rich.console import Group
+    from rich.live import Live
+
+    width = min(console.width, WIDTH)
+    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+        yield lambda studies: live.update(
+            Group(*(part for study in studies for part in shown(study, width=width))), refresh=True
+        )
+
+
+def _line(studies: Sequence[Loaded], console: Console) -> None:
+    for study in studies:
+        counts = {s: study.statuses.count(s) for s in dict.fromkeys(study.statuses)}
+        said = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
+        console.print(f"{study.name}: {len(study.statuses)} cells, {said}", markup=False, highlight=False)
