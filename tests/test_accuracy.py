@@ -249,3 +249,12 @@ def test_a_network_without_a_path_collapses(digits):
     label = int(model[1].bias.argmax())
     assert found.correct1 == int((test.y == label).sum())
     assert collapse(found) == f"predicts class {label} for all {len(test)}"
+
+
+def test_groups_of_classes_by_hand():
+    rows = [[0, 9, 0, 0], [0, 9, 0, 0], [0, 0, 0, 9], [9, 0, 0, 0]]  # answers 1, 1, 3, 0
+    split = pixels([0, 1, 2, 3], 4)
+    found = evaluate(Fixed(rows), split, groups=(0, 0, 0, 1))  # 0, 1 and 2 together, 3 alone
+    assert (found.correct1, found.correct_group) == (1, 2)
+    assert found.group_chance == (9 + 1) / 16
+    assert evaluate(Fixed(rows), split).correct_group is None

@@ -38,6 +38,10 @@ def of_counts(counts: Mapping[str, Counts]) -> tuple[Number, ...]:
                     f"top{k}", value, "%", split, count=right, total=c.total, k=k, chance=chance
                 )
                 found.append(accuracy)
+        if c.correct_group is not None:
+            share, chance = 100 * c.correct_group / c.total, 100 * c.group_chance
+            counted: dict[str, Any] = {"count": c.correct_group, "total": c.total, "k": 1, "chance": chance}
+            found.append(Number("superclass_top1", share, "%", split, **counted))
         found.append(Number("loss", c.loss, "nats", split, total=c.total))
     return tuple(found)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,8 @@ class Counts:
     loss: float  # mean cross-entropy in nats; NaN or infinite where the model's outputs make it so
     predicted: tuple[int, ...]  # examples per predicted class
     nan: int = 0
+    correct_group: int | None = None  # whose predicted class is of the right class's group
+    group_chance: float = 0.0  # the part of right groups among uniform random answers
 
     @property
     def classes(self) -> int:
@@ -52,18 +56,22 @@ class Counts:
         return None if self.correct5 is None else 100 * self.correct5 / self.total
 
 
-def evaluate(model: nn.Module, split: Split, *, batch: int = 1000) -> Counts:
+def evaluate(
+    model: nn.Module, split: Split, *, batch: int = 1000, groups: Sequence[int] | None = None
+) -> Counts:
     """Counts of `model` in eval mode on the whole of `split`; the model is left as it was found.
 
     The rank of the right class among C outputs decides: right in top-k if fewer than k are before it, where
-    ties go to the lower class. Batches go to the model's device and precision; the loss is summed in float64.
+    ties go to the lower class. `groups`: the group of each class (its superclass). Batches go to the model's
+    device and precision; the loss is summed in float64.
 
     ModelError: outputs that are not (batch, classes). DataError: an empty split.
     """
     if not len(split):
         raise DataError(f"accuracy on the {split.name} split", "it is empty", "give it some examples")
     classes = split.classes
-    sums = torch.zeros(3, dtype=torch.float64)  # right at 1, right at 5, NaN; exact up to 2^53
+    group = torch.tensor(range(classes) if groups is None else groups)
+    sums = torch.zeros(4, dtype=torch.float64)  # right at 1, right at 5, NaN, right group; exact up to 2^53
     predicted = torch.zeros(classes, dtype=torch.int64)
     loss, total = torch.zeros((), dtype=torch.float64), 0
     with no_trace(model), torch.inference_mode():
@@ -71,12 +79,13 @@ def evaluate(model: nn.Module, split: Split, *, batch: int = 1000) -> Counts:
             x = placed(x, model)
             y = y.to(x.device)
             logits = _logits(model(x), len(y), classes)
-            found, histogram, nats = _count(logits, y)
+            found, histogram, nats = _count(logits, y, group.to(y.device))
             sums, predicted, loss = _plus(sums, found), _plus(predicted, histogram), _plus(loss, nats)
             total += len(y)
-    right1, right5, nan = (int(value) for value in sums.tolist())
+    right1, right5, nan, right_group = (int(value) for value in sums.tolist())
     five = right5 if classes >= _TOP5_FROM else None
-    return Counts(total, right1, five, float(loss) / total, tuple(predicted.tolist()), nan)
+    of_groups = (None, 0.0) if groups is None else (right_group, _group_chance(groups))
+    return Counts(total, right1, five, float(loss) / total, tuple(predicted.tolist()), nan, *of_groups)
 
 
 def collapse(counts: Counts) -> str | None:
@@ -95,6 +104,10 @@ def collapse(counts: Counts) -> str | None:
     if classes > 1 and abs(counts.loss / math.log(classes) - 1) <= _NEAR and _at_chance(counts):
         return f"loss {counts.loss:.4g} is ln {classes}, top-1 {counts.top1:.2f} % is chance"
     return None
+
+
+def _group_chance(groups: Sequence[int]) -> float:
+    return sum(size * size for size in Counter(groups).values()) / len(groups) ** 2
 
 
 def _of(part: int, total: int) -> str:
@@ -119,14 +132,16 @@ def _logits(output: Any, examples: int, classes: int) -> Tensor:
     )
 
 
-def _count(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """([right at 1, right at 5, NaN], examples per predicted class, summed loss) of one batch."""
+def _count(logits: Tensor, y: Tensor, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """([right at 1, right at 5, NaN, right group], examples per predicted class, summed loss) of a batch."""
     bad = logits.isnan().any(1)
     own = logits.gather(1, y[:, None])
     lower = torch.arange(logits.shape[1], device=y.device) < y[:, None]
     rank = ((logits > own) | ((logits == own) & lower)).sum(1)
-    found = torch.stack([((rank < k) & ~bad).sum() for k in (1, 5)] + [bad.sum()])
-    histogram = torch.bincount(logits.argmax(1)[~bad], minlength=logits.shape[1])
+    answers = logits.argmax(1)
+    in_group = ((group[answers] == group[y]) & ~bad).sum()
+    found = torch.stack([*(((rank < k) & ~bad).sum() for k in (1, 5)), bad.sum(), in_group])
+    histogram = torch.bincount(answers[~bad], minlength=logits.shape[1])
     return found, histogram, functional.cross_entropy(logits, y, reduction="none").double().sum()
 
 

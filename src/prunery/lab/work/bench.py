@@ -23,6 +23,7 @@ from prunery.data.images import ImageSet
 from prunery.data.sets import load
 from prunery.data.splits import Splits, split
 from prunery.data.subset import fewer, of_classes
+from prunery.data.superclasses import superclasses
 from prunery.lab.plan import Step
 from prunery.lab.store import Store
 from prunery.measure.cost import Cost, cost
@@ -64,6 +65,13 @@ class Bench:
     def classes(self) -> int:
         """The classes that the step's networks tell apart."""
         return int(self.args.get("classes") or self.images.classes)
+
+    @property
+    def superclasses(self) -> tuple[int, ...] | None:
+        """The superclass of each class, where the data set has any."""
+        count = self.args.get("classes")
+        found = self.images if count is None else of_classes(self.images, count, self.seed)
+        return superclasses(found.class_names)
 
     @property
     def splits(self) -> Splits:

@@ -214,7 +214,12 @@ def measure(bench: Bench) -> dict[str, Any]:
     model, masks = bench.parent()
     began = time.perf_counter()
     parts = {"train": bench.splits.train, "validation": bench.splits.validation, "test": bench.splits.test}
-    counts = {name: evaluate(model, part.to(bench.device)) for name, part in parts.items() if len(part)}
+    groups = bench.superclasses
+    counts = {
+        name: evaluate(model, part.to(bench.device), groups=groups)
+        for name, part in parts.items()
+        if len(part)
+    }
     seconds = time.perf_counter() - began
     # labels aside, a second look at the test images: answers are not kept
     timed = classify_seconds(model, bench.splits.test.to(bench.device), repeats=1)
