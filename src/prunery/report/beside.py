@@ -6,6 +6,7 @@ printed as top-1, stands beside ours under its own name. Published values are si
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -69,13 +70,14 @@ class Pair:
 
     @property
     def below(self) -> bool:
-        """Whether ours is below by more than our interval; with one seed, below at all."""
+        """Whether ours is below by more than our interval; with one seed or broken ones, below at all."""
+        found = self.group.summary
         if not self.kind.same:
             return False
-        found = self.group.summary
-        if found is None or not self.group.sound:
-            return any(self.group.having(status) for status in BROKEN)
-        return (found.mean if found.high is None else found.high) < self.published.value
+        if found is not None and self.group.sound:
+            return (found.mean if found.high is None else found.high) < self.published.value
+        values = [r.value for status in BROKEN for r in self.group.having(status) if r.value is not None]
+        return bool(values) and statistics.fmean(values) < self.published.value - 0.5 * self.group.step
 
 
 def pairs(frame: pd.DataFrame, published: Sequence[Published]) -> list[Pair]:
@@ -156,8 +158,8 @@ def _below(pair: Pair) -> str:
     else:
         ours = f"{text.interval(found)} {pair.kind.unit}"
         how = " (one seed: no interval)" if found.half is None else " by more than our interval"
-    differs = text.listed(list(_differs(pair)))
-    why = f"; the protocols differ: {differs}" if differs else ""
+    differs = "; ".join(_differs(pair))
+    why = f" (what differs: {differs})" if differs else ""
     theirs = f"the {published.value:.{pair.kind.decimals}f} {pair.kind.unit} of {published.report}"
     return f"Below the published value{how}: {name}, {ours} against {theirs}{why}."
 

@@ -35,7 +35,8 @@ def difference_caption(found: Sequence[Group], reference: str) -> tuple[str, ...
     if not family:
         return (f"{shown}. One seed gives no interval and no verdict.",)
     verdicts = (
-        f"Verdicts: paired t-test at 5 %, Holm's correction over the {family} comparisons of this table."
+        f"Verdicts: paired t-test at 5 %, Holm's correction over the {family} "
+        f"comparison{'' if family == 1 else 's'} of this table."
     )
     caution = (
         "Indistinguishable: these seeds show no difference after that correction; it may still be there."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunery.report import text
@@ -91,7 +91,8 @@ def accuracy(found: Sequence[Group], *, title: str, published: Sequence[Publishe
     _end_labels(axes, axis, entries)
     axes.text(1.022, 1.012, _last(found), transform=axes.transAxes, fontsize=9.5, color=GREY)
     figure.text(_LEFT / width, 0.945, title, fontsize=14, fontweight="bold")
-    figure.text(_LEFT / width, 0.89, _subtitle(found, published=bool(beside)), fontsize=9.5, color=GREY)
+    said = _subtitle(found, published=bool(beside))
+    figure.text(_LEFT / width, 0.868 if "\n" in said else 0.89, said, fontsize=9.5, color=GREY)
     return figure
 
 
@@ -151,11 +152,11 @@ def _method(axes: Axes, axis: Scale, own: Sequence[Group], look: Look, *, shift:
 
 
 def _published(axes: Axes, axis: Scale, beside: Sequence[Published], looks: Mapping[str, Look]) -> None:
-    """Hollow markers: single published values, in the method's colour and shape."""
+    """Hollow diamonds: single published values, in the method's colour."""
     for value in beside:
-        look = replace(looks[value.method], hollow=True)
+        look = Look(looks[value.method].colour, "d", hollow=True)
         place = [axis.x(value.sparsity)], [axis.y(value.value)]
-        axes.plot(*place, look.marker, markersize=7, zorder=3, alpha=0.9, **look.marks())
+        axes.plot(*place, look.marker, markersize=9, zorder=5, **look.marks())
 
 
 def _broken(axes: Axes, axis: Scale, x: float, group: Group, colour: str) -> None:
@@ -232,8 +233,9 @@ def _subtitle(found: Sequence[Group], *, published: bool = False) -> str:
     crosses = any(g.having(s) for g in found for s in BROKEN)
     budget = text.ranged(float(sum(g.epochs)) for g in found if g.role == "pruned" and g.epochs)
     trained = f"; {'UNEQUAL ' if '-' in budget else ''}total epochs {budget}"
-    more = "; crosses: collapsed or diverged seeds" if crosses else ""
-    return f"{many}; {bars}{trained}{more}" + ("; hollow: published values, n = 1" if published else "")
+    marks = ["crosses: collapsed or diverged seeds"] if crosses else []
+    marks += ["hollow diamonds: published values, n = 1"] if published else []
+    return "\n".join([f"{many}; {bars}{trained}", *(["; ".join(marks)] if marks else [])])
 
 
 def _dense(found: Sequence[Group]) -> Group | None:

@@ -44,7 +44,7 @@ class Protocol:
 
 def rows(study_name: str, frame: pd.DataFrame) -> list[Published]:
     """The published values that belong beside the groups of a study's frame, in the frame's order."""
-    known = [row for row in _table("published") if _named_after(study_name, row["report"])]
+    known = [r for r in _table("published") if r["value"] and _named_after(study_name, r["report"])]
     found = []
     for group in _groups(frame) if known else ():
         for row in known:
