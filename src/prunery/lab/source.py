@@ -11,11 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from prunery.errors import PruneryError, SpecError
+from prunery.errors import ChoiceError, PruneryError, SpecError
 from prunery.lab import yaml
 from prunery.table import Choice, Table, nearest
 
 _USUAL = {"granularity": "weight", "scope": "global", "recovery": "finetune"}  # where only options are set
+SCALES = ("smoke", "cpu", "full")
 STUDIES = "prunery.studies"  # named, not imported: studies stand above the lab
 
 
@@ -118,6 +119,12 @@ def _table() -> Table:
 
 def _study(source: str, scale: str | None) -> tuple[Any, str]:
     """What the study's function returns: a spec, or of a study in parts the one named or all of them."""
+    if scale not in (None, *SCALES):
+        raise ChoiceError(
+            f"scale {scale!r}",
+            f"there is none of that name{nearest(str(scale), SCALES)}",
+            f"choose one of: {', '.join(SCALES)}",
+        )
     name, _, part = source.removeprefix("study:").partition("/")
     found = _table().bind(Choice(name, {} if scale is None else {"scale": scale}))()
     if not isinstance(found, Mapping):
