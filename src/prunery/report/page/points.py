@@ -1,0 +1,98 @@
+"""The groups of a study as data: their means and intervals, what they cost, and their records."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from prunery.report import text
+from prunery.report.captions import named
+from prunery.report.compare import Against, Group, Run, groups
+from prunery.report.page.strict import significant
+from prunery.report.page.study import Study, label
+from prunery.report.tables import AT_SPARSITY
+
+METRICS = {"test_top1": "top-1", "test_top5": "top-5"}
+TIMES = ("seconds", "seconds_test")
+_COSTS = {
+    "training_macs": ("training MACs", "MACs"),
+    "epochs": ("training epochs", "epochs"),
+    "seconds": ("seconds of work", "s"),
+    "macs_effective": ("MACs per example that are left", "MACs"),
+    "params_effective": ("weights that are left", "weights"),
+    "seconds_test": ("latency: seconds to read the test split", "s"),
+}
+
+
+def metrics(study: Study) -> list[dict[str, Any]]:
+    """Each accuracy that was measured: its name and chance level in %, and one point per group."""
+    found = []
+    for column, name in METRICS.items():
+        if study.has(column):
+            chance = study.frame[column.replace("test_", "chance_")].dropna()
+            own = study.groups if column == "test_top1" else groups(study.frame, metric=column)
+            level = float(chance.iloc[0]) if len(chance) else None
+            found.append({"id": column, "name": name, "chance": level, "points": list(map(_point, own))})
+    return found
+
+
+def costs(study: Study) -> list[dict[str, Any]]:
+    """Each cost that was recorded: name, unit, and per group the mean over the cells that are done."""
+    found = []
+    for column, (name, unit) in _COSTS.items():
+        if column in TIMES and study.places() > 1:
+            continue  # seconds of different devices are not comparable
+        values = [_mean(group, column) for group in study.groups]
+        if any(value is not None and value > 0 for value in values):
+            found.append({"id": column, "name": name, "unit": unit, "values": values})
+    return found
+
+
+def entries(study: Study) -> list[dict[str, Any]]:
+    """The groups: what they are, their comparisons, and their runs with status, notes and keys."""
+    return [_entry(group) for group in study.groups]
+
+
+def _point(group: Group) -> dict[str, Any]:
+    found = group.summary
+    runs = [[r.seed, r.value, r.status] for r in group.runs if r.value is not None]
+    point: dict[str, Any] = {"runs": runs, "sound": group.sound}
+    if found is not None and group.sound:
+        point |= {"n": found.n, "mean": found.mean, "low": found.low, "high": found.high, "sd": found.sd}
+        point["text"] = text.interval(found)
+    elif found is not None:  # what a broken group has left is a selection: no interval
+        point |= {"n": found.n, "mean": found.mean, "text": f"{found.mean:.{text.DECIMALS}f}"}
+    return point
+
+
+def _mean(group: Group, column: str) -> float | None:
+    values = [r.row.get(column) for r in group.runs if r.status == "done"]
+    numbers = [float(v) for v in values if v is not None]
+    return significant(statistics.fmean(numbers), 6) if numbers else None
+
+
+def _entry(group: Group) -> dict[str, Any]:
+    return {
+        "method": group.method,
+        "role": group.role,
+        "sparsity": group.sparsity,
+        "at": text.percent(group.sparsity) if group.role in AT_SPARSITY else "",
+        "label": label(group),
+        "epochs": list(group.epochs or ()),
+        "against": [_against(a) for a in group.against.values()],
+        "runs": [_run(run) for run in group.runs],
+    }
+
+
+def _against(against: Against) -> list[Any]:
+    found = against.difference.summary
+    p = None if against.p_holm is None else significant(against.p_holm, 3)
+    return [named(against.reference), text.signed(found.mean), text.ends(found), p, against.verdict]
+
+
+def _run(run: Run) -> dict[str, Any]:
+    names: Sequence[str] = ("test_top1", "test_top5", "test_loss", "validation_top1", "epochs", "seconds")
+    numbers = {name: significant(run.row.get(name), 6) for name in names}
+    keys = {"key": run.key, "dense": run.dense_key, "extra": run.extra_key}
+    return {"seed": run.seed, "status": run.status, **numbers, "notes": list(run.notes), **keys}

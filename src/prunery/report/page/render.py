@@ -1,0 +1,149 @@
+"""The page's bytes: one file with its data, style and scripts inside; no date, no random name."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from prunery.report import cautions, sentences, text
+from prunery.report.beside import ACCURACIES, below
+from prunery.report.captions import task, unequal
+from prunery.report.compare import arms
+from prunery.report.page import points, records, shown, words
+from prunery.report.page.strict import embedded
+from prunery.report.page.study import Study, series
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+SCRIPTS = (
+    "core",
+    "scales",
+    "chart",
+    "accuracy",
+    "cost",
+    "curves",
+    "layers",
+    "ridges",
+    "tables",
+    "why",
+    "main",
+)
+
+
+def html(study: Study) -> bytes:
+    """The report of a study as one HTML file that asks for nothing else; the same bytes for the same records.
+
+    The frame must have a row for each cell of the plan, done or not.
+    """
+    from markupsafe import Markup
+
+    layers, histograms = records.of_measures(study)
+    data = {
+        "study": study.name,
+        "task": task(study.frame),
+        "series": series(study),
+        "metrics": points.metrics(study),
+        "costs": points.costs(study),
+        "groups": points.entries(study),
+        "published": _published(study),
+        "curves": records.curves(study),
+        "layers": layers,
+        "histograms": histograms,
+        "alphabet": records.ALPHABET,
+    }
+    page = _environment().get_template("page.html.j2")
+    scripts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+    style = "\n".join(_asset(name) for name in ("page.css", "parts.css"))
+    more = {"style": Markup(style), "scripts": Markup(scripts), "data": Markup(embedded(data))}
+    return page.render(**_parts(study, data), **more).encode()
+
+
+def _parts(study: Study, data: dict[str, Any]) -> dict[str, Any]:
+    """What the template shows, as texts and tables."""
+    return {
+        "study": study.name,
+        "task": task(study.frame),
+        "lead": words.lead(study),
+        "question": words.question(study),
+        "facts": words.facts(study),
+        "methods": words.methods(study),
+        "spec": words.spec_text(study),
+        "answers": [_split(s) for s in (*sentences.answers(study.groups), *below(study.pairs()))],
+        "cautions": cautions.of(study.frame, study.groups),
+        "sanity": bool(arms(study.groups, "sanity")),
+        "places": study.places(),
+        "accuracy": shown.accuracy(study),
+        "others": shown.others(study),
+        "differences": shown.differences(study),
+        "costs": shown.costs(study),
+        "unequal": unequal(study.groups),
+        "sizes": shown.sizes(study),
+        "retraining": shown.retraining(study),
+        "problems": shown.problems(study),
+        "published": shown.published(study),
+        "one_seed": _one_seed(study),
+        "latency": study.has("seconds_test"),
+        "has": _has(data),
+        "left_out": data["curves"]["left_out"],
+    }
+
+
+def _has(data: dict[str, Any]) -> dict[str, bool]:
+    """Which figures there is something to draw in."""
+    done = any(point.get("n") for metric in data["metrics"] for point in metric["points"])
+    pruned = any(group["role"] == "pruned" for group in data["groups"])
+    return {
+        "accuracy": done and pruned,
+        "cost": done and bool(data["costs"]),
+        "curves": any(step["loss"] for step in data["curves"]["steps"]),
+        "layers": bool(data["layers"]["names"]),
+        "histograms": bool(data["histograms"]),
+    }
+
+
+def _one_seed(study: Study) -> bool:
+    return all(len(group.runs) == 1 for group in study.groups)
+
+
+def _split(sentence: str) -> tuple[str, str]:
+    """A sentence as its subject, which is set in bold, and the rest: `At 90 %` and `, snip is ...`."""
+    for mark in (", ", ": "):
+        head, found, rest = sentence.partition(mark)
+        if found and len(head) <= 12:
+            return head, found + rest
+    return "", sentence
+
+
+def _published(study: Study) -> list[dict[str, Any]]:
+    """The published accuracies that the accuracy figure shows, each with our column beside it."""
+    rows = []
+    for pair in study.pairs():
+        found = pair.published
+        if found.metric in ACCURACIES and found.sparsity > 0:
+            known = {"method": found.method, "sparsity": found.sparsity, "metric": found.metric, "n": found.n}
+            told = {"value": found.value, "note": found.note, "report": found.report}
+            rows.append(known | told | {"column": pair.kind.column, "at": text.percent(found.sparsity)})
+    return rows
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("prunery.report.page") / "assets" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    made = Environment(
+        loader=FunctionLoader(_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["nobreak"] = words.unbroken
+    return made

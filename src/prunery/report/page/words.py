@@ -1,0 +1,115 @@
+"""The page's own sentences: the question that a study asks, how it was set up, and its spec as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from prunery.report import text
+from prunery.report.captions import task
+from prunery.report.compare import arms, sparsities
+from prunery.report.page.study import Study
+from prunery.report.tables import NOTHING
+from prunery.report.texttable import TextTable
+
+AXES = ("criterion", "granularity", "scope", "schedule", "recovery", "at")
+
+
+def question(study: Study) -> str:
+    """The study's question as a sentence."""
+    levels, methods = sparsities(study.groups), arms(study.groups, "pruned")
+    at = text.percent(levels[0]) if len(levels) == 1 else f"{len(levels)} sparsities"
+    if len(levels) > 1:
+        at += f" from {text.percent(levels[0])} to {text.percent(levels[-1])}"
+    if not methods:
+        return f"What does pruning leave of the accuracy of {task(study.frame)}?"
+    many = methods[0] if len(methods) == 1 else f"{len(methods)} methods"
+    return f"What does pruning by {many} leave of the accuracy of {task(study.frame)}, at {at}?"
+
+
+def lead(study: Study) -> str:
+    """The task, and how much of the study is done."""
+    done = int((study.frame["status"] == "done").sum())
+    return f"{task(study.frame)}. {done} of {len(study.frame)} cells are done."
+
+
+def unbroken(said: str) -> str:
+    """The text with spaces that do not break a line before `%` and `±` and within a number."""
+    return re.sub(r"(?<=\d) (?=[%±]|\d{3}\b)", "\u00a0", said)
+
+
+def facts(study: Study) -> list[tuple[str, str]]:
+    """How the study was set up, as pairs of a name and a text."""
+    first = study.frame.iloc[0]
+    seeds = ", ".join(str(s) for s in sorted({int(s) for s in study.frame["seed"]}))
+    found = [
+        ("model", str(first["model"])),
+        ("data", str(first["data"]) + _parts(study.task)),
+        ("training", settings(study.task.get("training"))),
+        ("methods", text.listed(arms(study.groups, "pruned"))),
+        ("sparsities", ", ".join(map(text.percent, sparsities(study.groups)))),
+        ("seeds", seeds),
+    ]
+    return [(name, said) for name, said in found if said]
+
+
+def methods(study: Study) -> TextTable:
+    """The methods as their choices."""
+    rows = []
+    for method in study.spec.get("methods", []):
+        name = str(method.get("name", method.get("criterion")))
+        own = [_choice(method.get(axis)) or _of_frame(study, name, axis) for axis in AXES]
+        floor = method.get("floor")
+        exclude = ", ".join(method.get("exclude") or []) or NOTHING
+        rows.append((name, *own, f"{floor:g}" if floor else NOTHING, exclude))
+    header = ("method", *AXES, "floor", "exclude")
+    caption = ("A method is a choice on each axis; at: which network is pruned.",)
+    return TextTable("The methods", header, tuple(rows), caption, (), fixed=len(header))
+
+
+def settings(training: Any) -> str:
+    """A training in words: `epochs 10, optimizer adam, ...`; what is none, zero or false is left out."""
+    if not isinstance(training, Mapping):
+        return ""
+    return ", ".join(f"{k.replace('_', ' ')} {_word(v)}" for k, v in training.items() if v not in _UNSAID)
+
+
+def spec_text(study: Study) -> str:
+    """The spec as YAML."""
+    import yaml
+
+    return str(yaml.safe_dump(dict(study.spec), sort_keys=False, allow_unicode=True, width=100))
+
+
+_UNSAID: tuple[Any, ...] = (None, 0, False, "none", [])
+
+
+def _parts(task: Mapping[str, Any]) -> str:
+    kept = task.get("validation")
+    if not kept:
+        return ", without validation images"
+    part = text.percent(kept) if isinstance(kept, float) else f"{kept} images"
+    return f", {part} of the training images set aside for validation"
+
+
+def _choice(value: Any) -> str:
+    """`finetune (epochs 2, learning rate 0.05)`."""
+    if not isinstance(value, Mapping):
+        return str(value or "")
+    options = {k: v for k, v in value.items() if k != "name"}
+    inner = options.pop("training", None)
+    said = ", ".join(filter(None, [settings(inner), *(f"{k} {_word(v)}" for k, v in options.items())]))
+    return f"{value['name']} ({said})" if said else str(value["name"])
+
+
+def _of_frame(study: Study, method: str, axis: str) -> str:
+    place = study.index(method, "pruned")
+    found = None if place is None else study.groups[place].first(axis)
+    return str(found) if found else NOTHING
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "/".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
