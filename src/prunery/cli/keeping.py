@@ -1,0 +1,23 @@
+"""The command that keeps records: `archive`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from prunery.cli.options import console
+
+
+def archive(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The store whose records are kept.")],
+    out: Annotated[str, typer.Option("-o", "--out", metavar="FILE", help="The file, NAME.jsonl.gz.")],
+) -> None:
+    """Write a store's records, without weights, to one small file that every report can be made from."""
+    from prunery.lab import archive as archives
+    from prunery.lab.store import Store
+
+    number = archives.write(Store(store, create=False), out)
+    console().print(
+        f"{number} records in {out}: prunery report {out} -o report", markup=False, highlight=False
+    )
