@@ -130,6 +130,7 @@ def test_an_emptied_layer_is_a_row_without_a_warning():
     (row,) = [r for r in sensitivity(model, images(), sparsities=[0.99]).rows if r.weights == 10]
     assert (row.kept, row.weights) == (0, 10)
     assert math.isfinite(row.loss)
+    assert row.note.startswith("predicts class")  # only the biases are left
 
 
 def test_snip_on_digits_is_scored_on_the_train_batch(digits):

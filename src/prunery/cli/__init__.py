@@ -1,4 +1,4 @@
-"""The command line: `prunery run`, `plan`, `status`, `why`, `report`, `demo`.
+"""The command line: `prunery run`, `plan`, `status`, `why`, `report`, `demo`, `sensitivity`.
 
 Nothing heavy is imported before a command needs it: help, plans and errors in a spec answer without torch.
 Exit status: 0 done, 1 something failed or is missing, 2 the input is wrong, 130 stopped by Ctrl-C.
@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from prunery.cli import looking, running
+from prunery.cli import looking, running, scanning
 from prunery.errors import PruneryError
 
 app = typer.Typer(
@@ -36,7 +36,15 @@ def _ending(command: Callable[..., int | None]) -> Callable[..., None]:
     return ended
 
 
-for _command in (running.demo, running.run, looking.plan, looking.status, looking.why, looking.report):
+for _command in (
+    running.demo,
+    running.run,
+    looking.plan,
+    looking.status,
+    looking.why,
+    looking.report,
+    scanning.sensitivity,
+):
     app.command()(_ending(_command))
 
 

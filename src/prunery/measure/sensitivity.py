@@ -17,7 +17,7 @@ from prunery.core.sparsity import Sparsity, parse
 from prunery.core.step import prune
 from prunery.core.units import Layer, prunable
 from prunery.errors import DataError, EmptyLayerWarning, SparsityError
-from prunery.measure.accuracy import evaluate
+from prunery.measure.accuracy import collapse, evaluate
 from prunery.measure.calls import no_trace, unwrapped
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Scanned:
     kept: int  # weights of the layer that are left
     weights: int  # all weights of the layer
     share: float  # of all prunable weights that are in this layer
+    note: str = ""  # what is wrong with a model that answers without having learnt; see accuracy.collapse
 
     @property
     def top1(self) -> float:
@@ -131,8 +132,9 @@ class _Scan:
     def measured(self, layer: str, sparsity: float | None, kept: int, weights: int) -> Scanned:
         """The row of the model as it is now."""
         counts = evaluate(self.model, self.split, batch=self.batch)
-        share = weights / self.weights
-        return Scanned(layer, sparsity, counts.correct1, counts.total, counts.loss, kept, weights, share)
+        found = counts.correct1, counts.total, counts.loss
+        share, note = weights / self.weights, collapse(counts) or ""
+        return Scanned(layer, sparsity, *found, kept, weights, share, note)
 
 
 def _live(layer: Layer) -> int:

@@ -1,0 +1,236 @@
+"""A sensitivity scan as files: CSV, Markdown and a heat map, layers down and sparsities across."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prunery.report import text
+from prunery.report.plots import FAINT, GREY, INK
+from prunery.report.texttable import TextTable, markdown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from prunery.measure.sensitivity import Scanned, Sensitivity
+
+COLUMNS = ("layer", "sparsity", "correct", "total", "top1", "loss", "kept", "weights", "share", "note")
+UNPRUNED, ABSENT, COLLAPSED = "unpruned", "-", "†"
+_SHADES = ("#F3F3F1", "#FBE0CC", "#F0A868", "#D55E00", "#7A3300")  # one hue: light to dark is more lost
+_STYLE = {
+    "svg.hashsalt": "prunery",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+}
+_CELL, _ROW, _SHARE = 0.78, 0.31, 1.0  # inches
+
+
+@dataclass(frozen=True)
+class About:
+    """What was scanned and how, in words."""
+
+    model: str
+    data: str
+    weights: str  # where they are from: a file, a step, "untrained"
+    criterion: str = "magnitude"
+    granularity: str = "weight"
+
+    @property
+    def title(self) -> str:
+        """One line over the table and the plot."""
+        return f"{self.model} on {self.data}: each layer pruned alone"
+
+
+def write(found: Sensitivity, about: About, out: str | Path) -> list[Path]:
+    """The paths of the files written to the folder `out`; each is whole or not there."""
+    contents = files(found, about)  # all are made before the first is written
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        beside = folder / f".{name}.{os.getpid()}"
+        beside.write_bytes(content)
+        os.replace(beside, folder / name)
+    return [folder / name for name in contents]
+
+
+def files(found: Sensitivity, about: About) -> dict[str, bytes]:
+    """sensitivity.csv, .md, .png and .svg; the same bytes for the same scan."""
+    texts = {"csv": csv_text(found), "md": _markdown(found, about)}
+    made = {kind: content.encode() for kind, content in texts.items()} | images(found, about)
+    return {f"sensitivity.{kind}": content for kind, content in made.items()}
+
+
+def csv_text(found: Sensitivity) -> str:
+    """A line per measurement, the model as it was given first."""
+    import csv
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in (found.unpruned, *found.rows):
+        values = [row.layer or UNPRUNED, text.plain(row.sparsity), row.correct, row.total]
+        values += [text.plain(row.top1), f"{row.loss:.9g}", row.kept, row.weights, text.plain(row.share, 9)]
+        writer.writerow([*values, row.note])
+    return out.getvalue()
+
+
+def table(found: Sensitivity, about: About, *, loss: bool = False) -> TextTable:
+    """Accuracy (or loss) by layer and sparsity, under that of the model as it was given."""
+    header = ("layer", "weights", "share", *map(text.percent, found.sparsities))
+    first = _line(UNPRUNED, found.unpruned, [found.unpruned] * len(found.sparsities), loss)
+    rows = [_line(name, own[0], _across(found, own), loss) for name, own in _layers(found).items()]
+    title = f"{about.title}, {'loss' if loss else 'accuracy'}"
+    return TextTable(title, header, (first, *rows), _caption(found, about, loss), _footnotes(found), fixed=3)
+
+
+def images(found: Sensitivity, about: About) -> dict[str, bytes]:
+    """The heat map as `{"png": bytes, "svg": bytes}`; empty where no layer has a row."""
+    import matplotlib as mpl
+    import matplotlib.style
+
+    if not found.rows:
+        return {}
+    with mpl.style.context(["default", _STYLE]):
+        figure = _figure(found, about)
+        return {kind: _bytes(figure, kind) for kind in ("png", "svg")}
+
+
+def _markdown(found: Sensitivity, about: About) -> str:
+    accuracy, loss = (markdown(table(found, about, loss=loss)) for loss in (False, True))
+    return f"{accuracy[1:]}\n{loss}"
+
+
+def _layers(found: Sensitivity) -> dict[str, list[Scanned]]:
+    return {name: [row for row in found.rows if row.layer == name] for name in found.layers}
+
+
+def _across(found: Sensitivity, own: list[Scanned]) -> list[Scanned | None]:
+    """The layer's row for each sparsity, None where it has none."""
+    by_sparsity = {row.sparsity: row for row in own}
+    return [by_sparsity.get(sparsity) for sparsity in found.sparsities]
+
+
+def _line(
+    name: str, any_row: Scanned, across: list[Scanned | None] | list[Scanned], loss: bool
+) -> tuple[str, ...]:
+    cells = (ABSENT if row is None else _cell(row, loss) for row in across)
+    return name, text.thousands(any_row.weights), f"{100 * any_row.share:.1f} %", *cells
+
+
+def _cell(row: Scanned, loss: bool) -> str:
+    value = f"{row.loss:.3f}" if loss else f"{row.top1:.{text.DECIMALS}f}"
+    return value + (COLLAPSED if row.note else "")
+
+
+def _caption(found: Sensitivity, about: About, loss: bool) -> tuple[str, ...]:
+    what = "Mean cross-entropy in nats" if loss else "Top-1 accuracy in %"
+    first = (
+        f"{what} on {text.thousands(found.unpruned.total)} validation images, weights: {about.weights}.",
+        f"One layer at a time is pruned by {about.criterion}, granularity {about.granularity}, "
+        "the others stay as they are, and nothing is retrained.",
+        "Share: of all prunable weights.",
+    )
+    return first if loss else (*first, _precision(found.unpruned.total))
+
+
+def _precision(images: int) -> str:
+    return f"The standard error of an accuracy is at most {50 / math.sqrt(images):.2f} points."
+
+
+def _footnotes(found: Sensitivity) -> tuple[str, ...]:
+    rows = (found.unpruned, *found.rows)
+    told = [f"{COLLAPSED} collapsed; sensitivity.csv says how"] if any(row.note for row in rows) else []
+    missing = any(row is None for own in _layers(found).values() for row in _across(found, own))
+    return (*told, *([f"{ABSENT} the layer was sparser before"] if missing else []))
+
+
+def _figure(found: Sensitivity, about: About) -> Figure:
+    from matplotlib.figure import Figure
+
+    layers = _layers(found)
+    left = 0.35 + 0.085 * max(12, *(len(_short(name)) for name in layers))
+    wide, high = _CELL * len(found.sparsities), _ROW * len(layers)
+    width, height = max(left + wide + _SHARE + 0.75, 6.6), high + 1.42
+    figure = Figure(figsize=(width, height))
+    bottom = 0.2 / height
+    axes = figure.add_axes((left / width, bottom, wide / width, high / height))
+    bars = figure.add_axes(((left + wide + 0.12) / width, bottom, _SHARE / width, high / height))
+    _cells(axes, found)
+    _shares(bars, list(layers.values()))
+    figure.text(0.12 / width, 1 - 0.34 / height, text.shortened(about.title, 60), fontsize=13, weight="bold")
+    for line, said in enumerate(_subtitle(found, about)):
+        figure.text(0.12 / width, 1 - (0.59 + 0.19 * line) / height, said, fontsize=8.8, color=GREY)
+    return figure
+
+
+def _subtitle(found: Sensitivity, about: About) -> tuple[str, str]:
+    first = f"{about.criterion}, granularity {about.granularity}; nothing retrained"
+    whole = found.unpruned
+    second = f"validation accuracy, % of {text.thousands(whole.total)} images; unpruned {whole.top1:.1f}"
+    return first, second + (f"; {COLLAPSED} collapsed" if any(row.note for row in found.rows) else "")
+
+
+def _cells(axes: Axes, found: Sensitivity) -> None:
+    """A cell per layer and sparsity: its accuracy as text, the points lost as its shade."""
+    from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+
+    layers = _layers(found)
+    lost = [[_lost(found, row) for row in _across(found, own)] for own in layers.values()]
+    shades = LinearSegmentedColormap.from_list("lost", _SHADES)
+    most = max(1.0, *(value for row in lost for value in row if not math.isnan(value)))
+    norm = PowerNorm(0.5, 0, most)  # a root, so that the first points lost are seen
+    axes.pcolormesh(lost, cmap=shades, norm=norm, edgecolors="white", linewidth=2)
+    for y, own in enumerate(layers.values()):
+        for x, row in enumerate(_across(found, own)):
+            said = ABSENT if row is None else f"{row.top1:.1f}{COLLAPSED if row.note else ''}"
+            dark = row is not None and norm(lost[y][x]) > 0.62
+            at = (x + 0.5, y + 0.5)
+            axes.text(*at, said, ha="center", va="center", fontsize=9, color="white" if dark else INK)
+    axes.set_xticks([x + 0.5 for x in range(len(found.sparsities))], map(text.percent, found.sparsities))
+    axes.set_yticks([y + 0.5 for y in range(len(layers))], map(_short, layers))
+    axes.xaxis.tick_top()
+    _bare(axes)
+
+
+def _lost(found: Sensitivity, row: Scanned | None) -> float:
+    """Points of accuracy lost; 0 where there is a gain, NaN where there is no row."""
+    return math.nan if row is None else max(0.0, found.unpruned.top1 - row.top1)
+
+
+def _shares(axes: Axes, layers: list[list[Scanned]]) -> None:
+    shares = [100 * own[0].share for own in layers]
+    at = [y + 0.5 for y in range(len(shares))]
+    axes.barh(at, shares, height=0.55, color=FAINT)
+    for y, share in zip(at, shares, strict=True):
+        axes.text(0.03 * max(shares), y, f"{share:.1f}", va="center", fontsize=8.5, color=GREY)
+    axes.set_ylim(0, len(shares))
+    axes.set_yticks([])
+    axes.set_xticks([0], ["share of weights, %"], ha="left")
+    axes.xaxis.tick_top()
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
+    axes.invert_yaxis()
+    axes.tick_params(length=0, labelsize=9, labelcolor=INK)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _short(name: str) -> str:
+    return text.shortened(name.removesuffix(".weight"))
+
+
+def _bytes(figure: Figure, kind: str) -> bytes:
+    """The file's bytes, without dates or the version of what wrote it."""
+    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[kind]
+    out = io.BytesIO()
+    figure.savefig(out, format=kind, dpi=160, metadata=metadata)
+    return out.getvalue()
