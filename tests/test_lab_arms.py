@@ -52,15 +52,15 @@ def test_sanity_arms_keep_as_much_and_other_weights(method, tmp_path):
     plan, store = done(tmp_path, methods=[method], sanity=list(ARMS))
     name = method["name"]
     original, _ = last_masks(plan, store, name)
-    shuffled_, about = last_masks(plan, store, f"{name}, {ARMS['shuffle']}")
-    inverted, also = last_masks(plan, store, f"{name}, {ARMS['invert']}")
-    reinit, _ = last_masks(plan, store, f"{name}, {ARMS['reinit']}")
+    shuffled_, about = last_masks(plan, store, f"{name} ({ARMS['shuffle']})")
+    inverted, also = last_masks(plan, store, f"{name} ({ARMS['invert']})")
+    reinit, _ = last_masks(plan, store, f"{name} ({ARMS['reinit']})")
     assert counts(shuffled_) == counts(original)
     assert about.number("agreement").value < 1
     assert inverted.kept == original.kept or method is FILTERS  # as many filters, of other sizes
     assert also.number("agreement").value < 1
     assert all(torch.equal(reinit[k], original[k]) for k in original)
-    arm = cell(plan, f"{name}, {ARMS['reinit']}")
+    arm = cell(plan, f"{name} ({ARMS['reinit']})")
     assert (arm.role, arm.of, arm.sparsity) == ("sanity", name, 0.8)
     assert arm.extra == cell(plan, name).extra
 

@@ -55,12 +55,12 @@ def test_full_is_the_scale_without_saying():
 def test_chains_land_on_their_targets_and_overshoot_where_published():
     spec = load("study:one-shot-vs-iterative")
     chains = {m.name: [m.levels(s) for s in spec.sparsities_of(m)] for m in spec.methods}
-    assert [len(levels) for levels in chains["magnitude, iterative"]] == [7, 14, 22]
-    assert [levels[-1] for levels in chains["magnitude, iterative"]] == [0.5, 0.75, 0.9]
-    over = [round(100 * levels[-1], 2) for levels in chains["random, iterative, overshooting"]]
+    assert [len(levels) for levels in chains["magnitude iterative"]] == [7, 14, 22]
+    assert [levels[-1] for levels in chains["magnitude iterative"]] == [0.5, 0.75, 0.9]
+    over = [round(100 * levels[-1], 2) for levels in chains["random iterative overshooting"]]
     assert over == [52.17, 77.12, 90.15]
     epochs = {m.name: spec.training_of(m).epochs for m in spec.methods}
-    assert epochs["magnitude, one-shot, 22 times the epochs"] == 22 * epochs["magnitude, iterative"]
+    assert epochs["magnitude one-shot 22× epochs"] == 22 * epochs["magnitude iterative"]
 
 
 def test_eighths_are_what_eight_filters_can_be():

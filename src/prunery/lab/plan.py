@@ -76,7 +76,7 @@ class _Building:
                 at: dict[str, Any] = {"sparsity": sparsity, "dense": dense, "extra": extra}
                 self._cell(method.name, "pruned", seed, path, before=before, **at)
                 for arm in _arms(self.spec, method):
-                    name = f"{method.name}, {ARMS[arm]}"
+                    name = f"{method.name} ({ARMS[arm]})"
                     other = self._path(method, sparsity, seed, (init, train), arm=arm, like=path)
                     self._cell(name, "sanity", seed, other, of=method.name, **at)
 

@@ -64,9 +64,9 @@ def compared(
         {"name": "magnitude", "criterion": "magnitude"},
         {"name": "snip", "criterion": "snip"},
         {"name": "grasp", "criterion": "grasp"},
-        {"name": "grasp, twice the epochs", "criterion": "grasp", "recovery": longer},
+        {"name": "grasp 2× epochs", "criterion": "grasp", "recovery": longer},
         {"name": "synflow", "criterion": "synflow"},
-        {"name": "synflow, one round", "criterion": "synflow", "schedule": "one_shot"},
+        {"name": "synflow 1 round", "criterion": "synflow", "schedule": "one_shot"},
     ]
     return of(
         {

@@ -55,7 +55,7 @@ def no_retraining(*, scale: Scale = "full") -> dict[str, Spec]:
 
 def _spec(part: str, scale: Scale, task: dict[str, Any], *, seeds: int, norms: bool = False) -> Spec:
     scopes = {"per layer": "layer", "global": "global"}
-    recoveries = {"": "none", ", batch norm estimated": "bn"} if norms else {"": "none"}
+    recoveries = {"": "none", " + BN estimated": "bn"} if norms else {"": "none"}
     methods = [
         {
             "name": word + more,

@@ -45,13 +45,13 @@ def _spec(
     methods = []
     for criterion in ("magnitude", "random"):
         methods += [
-            _method(f"{criterion}, one-shot", criterion, "one_shot", training, list(chains)),
-            _method(f"{criterion}, iterative", criterion, _TENTHS, training, list(chains)),
-            _method(f"{criterion}, iterative, overshooting", criterion, _TENTHS, training, _overshot(chains)),
+            _method(f"{criterion} one-shot", criterion, "one_shot", training, list(chains)),
+            _method(f"{criterion} iterative", criterion, _TENTHS, training, list(chains)),
+            _method(f"{criterion} iterative overshooting", criterion, _TENTHS, training, _overshot(chains)),
         ]
         for level, cuts in chains.items():
             longer = training | {"epochs": cuts * training["epochs"]}
-            name = f"{criterion}, one-shot, {cuts} times the epochs"
+            name = f"{criterion} one-shot {cuts}× epochs"
             methods.append(_method(name, criterion, "one_shot", longer, [level]))
     return of(
         {

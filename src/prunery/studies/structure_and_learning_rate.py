@@ -54,7 +54,7 @@ def _pair(word: str, units: Any, levels: list[str], rate: float, epochs: int) ->
     schedules = {"one-shot": "one_shot", "iterative": {"name": "iterative", "levels": levels}}
     return [
         {
-            "name": f"{word}, {kind}, lr {rate:g}",
+            "name": f"{word} {kind} lr {rate:g}",
             "criterion": "magnitude",
             "granularity": units,
             "scope": "layer",
