@@ -1,0 +1,1 @@
+"""Cheap checks on anyone's results table: the impossible, the contradictory, the unfair."""

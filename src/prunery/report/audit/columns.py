@@ -1,0 +1,183 @@
+"""Which column of a table identifies, which measures, and what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from prunery.report.audit import facts, levels, roles
+from prunery.report.audit.load import Raw
+from prunery.report.audit.numbers import Number, parse
+from prunery.report.audit.roles import Metric
+
+_METHODS = re.compile(
+    r"dense|baseline|unpruned|magnitude|random|snip|grasp|synflow|lamp|wanda|taylor|fisher|obd|obs|l1|l2|imp"
+    r"|lth|lottery|rigl|set|erk|gmp|granet|one_?shot|iterative|gradual|movement|fpgm|hrank|slim|hessian"
+    r"|uniform|global|layerwise|ours|edge_popup|sparsegpt|admm|str|prospr|force|ntk|deep_?r|rewind|ltr"
+)
+_BEFORE = ("base", "dense", "baseline", "original", "unpruned", "before")
+_SEED_VALUE = re.compile(r"(seed|run|trial|rep|repeat|fold)_?\d+")
+_MEAN = re.compile(r"mean|average|avg|value_mean|mean_value")
+TEXT_ROLES = ("dataset", "model", "method", "layer", "metric", "report", "table", "note")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A column of measured numbers; a header may name a method, a data set or a sparsity as well."""
+
+    column: str
+    metric: Metric | None  # None: a metric column says
+    method: str | None = None
+    named: str = ""  # text of the header that may name data or model
+    level: float | None = None
+    of_seeds: bool = False
+
+    @property
+    def family(self) -> str:
+        """The column, or what it shares with others whose headers name seeds, sparsities or methods."""
+        if self.of_seeds or self.method is not None:
+            return "seeds" if self.of_seeds else ""
+        return self.named if self.level is not None else self.column
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The role of each column, and the measured ones."""
+
+    roles: Mapping[str, str]
+    measured: tuple[Measured, ...]
+    scales: Mapping[str, levels.Scale]
+    unread: tuple[str, ...]
+
+
+def layout(raw: Raw) -> Layout:
+    """What each column of a loaded table is."""
+    cells = {c: [line[i] for _, line in raw.lines] for i, c in enumerate(raw.columns)}
+    numbers = {c: [n for t in texts if (n := parse(t, comma=raw.comma))] for c, texts in cells.items()}
+    found: dict[str, str] = {}
+    numeric = {c for c in raw.columns if _mostly(numbers[c], cells[c])}
+    measured = list(_sparsity_headers(raw, numeric))
+    found |= {m.column: "measured" for m in measured}
+    for column in raw.columns:
+        if column not in found:
+            found[column] = _role(column, column in numeric, cells[column])
+    _before_and_after(found)
+    measured += _measuring(raw, found, numbers)
+    for m in measured:
+        found[m.column] = "measured"
+    _settle(found, cells)
+    scales = {c: levels.scale(c, r, numbers[c]) for c, r in found.items() if r in levels.ROLES}
+    return Layout(found, tuple(measured), scales, tuple(c for c, r in found.items() if r == "unread"))
+
+
+def _before_and_after(found: dict[str, str]) -> None:
+    """`base` and `pruned` side by side are two accuracies, not a sparsity."""
+    if any(roles.plain(c) in _BEFORE and r == "open" for c, r in found.items()):
+        for column in [c for c in found if roles.plain(c) == "pruned"]:
+            found[column] = "open"
+
+
+def _mostly(numbers: Sequence[Number], texts: Sequence[str]) -> bool:
+    """Whether a column holds numbers, as far as its cells say anything."""
+    said = [
+        t
+        for t in texts
+        if t.strip().lower() not in ("", "-", "—", "n/a", "na", "nan", "none", "crash", "oom")
+    ]
+    return bool(numbers) and len(numbers) >= 0.8 * len(said)
+
+
+def _sparsity_headers(raw: Raw, numeric: set[str]) -> list[Measured]:
+    found = roles.levels([c for c in raw.columns if c in numeric])
+    texts = [text for _, text in found.values()]
+    measured = []
+    for column, (what, text) in found.items():
+        kind = roles.metric(what) or roles.metric(raw.name) or Metric(what, "accuracy")
+        level = levels.level(what, text, texts)
+        if level is not None:
+            measured.append(Measured(column, kind, level=level, named=what))
+    return measured
+
+
+def _role(column: str, numeric: bool, texts: Sequence[str]) -> str:
+    """The role of a column by its name, else by what it holds."""
+    role = roles.role(column) if any(texts) else "note"
+    if role == "seed" and roles.plain(column) == "seeds" and len(set(texts)) == 1:
+        return "count"
+    if role in TEXT_ROLES and role != "note":
+        return "label" if role == "metric" and numeric else role
+    if role is not None:
+        return (
+            role
+            if numeric or role in ("seed", "note", "layer_share", "count") or role in levels.ROLES
+            else "label"
+        )
+    if roles.is_setting(column):
+        return "label"
+    if numeric:
+        plain = roles.plain(column)
+        if _SEED_VALUE.fullmatch(plain) or _MEAN.fullmatch(plain):
+            return "mean" if _MEAN.fullmatch(plain) else "seed_value"
+        aside = roles.aside(column)
+        if aside is not None and not (aside == "bound" and roles.metric(column)):
+            return aside
+        return "open"
+    return "label"
+
+
+def _measuring(raw: Raw, found: dict[str, str], numbers: Mapping[str, list[Number]]) -> list[Measured]:
+    """The columns that measure, by metric column, by name, by a method's name, or for want of any other."""
+    named = [
+        Measured(c, m) for c in raw.columns if found[c] in ("open", "layer_share") and (m := roles.metric(c))
+    ]
+    value = [c for r in ("value", "mean", "open") for c in raw.columns if found[c] == r]
+    if "metric" in found.values() and value:
+        return [Measured(value[0], None)]
+    first = next((m.metric for m in named if m.metric and m.metric.kind == "accuracy"), None)
+    stand_in = first or roles.metric(raw.name) or Metric("value", "accuracy")
+    extra = [c for c in raw.columns if found[c] in ("value", "mean") and first is None]
+    named += [Measured(c, replace(stand_in, name=c)) for c in extra]
+    seeds = [Measured(c, stand_in, of_seeds=True) for c in raw.columns if found[c] == "seed_value"]
+    taken = {m.column for m in named}
+    left = [c for c in raw.columns if found[c] == "open" and c not in taken]
+    wide = _wide(raw, left, numbers, bare=not (named or seeds))
+    return named + seeds + wide
+
+
+def _wide(
+    raw: Raw, left: Sequence[str], numbers: Mapping[str, list[Number]], *, bare: bool
+) -> list[Measured]:
+    """Columns whose header is a method, or a data set or network, with the accuracies below it."""
+    found = []
+    for column in left:
+        plain = roles.plain(column)
+        is_method = re.match(rf"({_METHODS.pattern})(_|\d|$)", plain) is not None
+        is_place = facts.data_in(column) is not None or facts.network_in(column) is not None
+        kind = roles.metric(raw.name) or Metric(column, "accuracy" if _percent(numbers[column]) else "other")
+        if is_method or is_place or (bare and _percent(numbers[column])):
+            method = column if not is_place else None
+            found.append(Measured(column, replace(kind, name=column), method=method, named=column))
+    return found
+
+
+def _percent(numbers: Sequence[Number]) -> bool:
+    return all(0 <= n.value <= 100 for n in numbers)
+
+
+def _settle(found: dict[str, str], cells: Mapping[str, Sequence[str]]) -> None:
+    """Close what is still open: few different values are a setting, many are nothing that we know.
+
+    A text of its own in every line is a name of the line, no part of a configuration.
+    """
+    for column, role in list(found.items()):
+        texts = [t for t in cells[column] if t]
+        if role in ("open", "value", "mean", "seed_value", "layer_share"):
+            found[column] = "label" if 3 * len(set(texts)) <= len(texts) and role == "open" else "unread"
+        elif (
+            role == "label"
+            and len(texts) > 4
+            and len(set(texts)) == len(texts)
+            and "method" in found.values()
+        ):
+            found[column] = "note"

@@ -1,0 +1,171 @@
+"""Accuracy and cost as curves over sparsity: points that leave them, and what a point's neighbours say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from prunery.report.audit.findings import CHECKS, Finding, of, percent
+from prunery.report.audit.numbers import median
+from prunery.report.audit.sheet import Entry, Sheet, grouped
+
+_FLOOR = 1.0  # points below which no value is odd
+_NOISE = 8.0  # times the noise of the table's plateaus
+_SHARE = 0.15  # of what has been lost already: curves that fall are rough
+_USUAL_NOISE = 0.15  # points; where a table has too few plateaus to tell
+_COST = 0.12  # relative, for MACs
+
+
+@dataclass(frozen=True)
+class Point:
+    """All runs of one arm at one sparsity."""
+
+    order: float
+    entries: tuple[Entry, ...]
+
+    @property
+    def middle(self) -> float:
+        """The median of its values."""
+        return median([e.value for e in self.entries])
+
+
+def curves(sheet: Sheet, *kinds: str) -> Iterator[list[Point]]:
+    """Each arm's points by sparsity; a dense row of its own stands first in every arm of its place."""
+    entries = [e for e in sheet.of(*kinds) if e.order is not None]
+    dense = {g[0].place: g for g in grouped((e for e in entries if e.dense), lambda e: e.place)}
+    for arm in grouped((e for e in entries if not e.dense), lambda e: e.arm):
+        first = dense.get(arm[0].place, [])
+        own = [e for e in first if e.method == arm[0].method] or first
+        points = [Point(g[0].order or 0.0, tuple(g)) for g in grouped([*own, *arm], lambda e: e.order)]
+        yield sorted(points, key=lambda p: p.order)
+
+
+@CHECKS.add(says="a value that leaves the curve of its own method, up or down", weak=True)
+def off_the_curve(sheet: Sheet) -> Iterator[Finding]:
+    """Accuracy may fall with sparsity as it likes; one point far above or below both neighbours is odd."""
+    told: set[int] = set()
+    for group in grouped(curves(sheet, "accuracy"), lambda points: _scope(points[0].entries[0])):
+        top = max(p.middle for points in group for p in points)
+        noise, bumps = _noise(group), _bumps(group)
+        for points in group:
+            for place, point in enumerate(points):
+                rough = 3 * _elsewhere(bumps, points, place)
+                for entry in point.entries:
+                    spread = 4 * (entry.number.spread or 0)
+                    bad = _apart(points, place, entry, max(_FLOOR, _NOISE * noise, spread, rough), top)
+                    if bad and id(entry) not in told:
+                        told.add(id(entry))
+                        yield of("off_the_curve", [entry], f"{entry.printed} {bad}")
+
+
+def _scope(entry: Entry) -> tuple[object, ...]:
+    return (entry.row.report, entry.data_name, entry.model, entry.metric.k, entry.metric.split)
+
+
+def _noise(group: Sequence[Sequence[Point]]) -> float:
+    """How far points of plateaus stray from their neighbours' mean, as a standard deviation."""
+    away: list[float] = []
+    for points in group:
+        top = max(p.middle for p in points)
+        values = [p.middle for p in points if p.middle > top - 3]
+        away += [abs(b - (a + c) / 2) for a, b, c in zip(values, values[1:], values[2:], strict=False)]
+    return max(_USUAL_NOISE / 2, 1.2 * median(away)) if len(away) >= 4 else _USUAL_NOISE
+
+
+def _bumps(group: Sequence[Sequence[Point]]) -> list[tuple[int, int, float]]:
+    """(curve, place, how far a point lies outside of its neighbours), where it does."""
+    found = []
+    for points in group:
+        for i in range(1, len(points) - 1):
+            low, high = sorted((points[i - 1].middle, points[i + 1].middle))
+            out = max(low - points[i].middle, points[i].middle - high)
+            if out > 0:
+                found.append((id(points), i, out))
+    return found
+
+
+def _elsewhere(bumps: Sequence[tuple[int, int, float]], points: Sequence[Point], place: int) -> float:
+    """The upper quartile of what other points do: how rough these curves are without this one."""
+    sizes = sorted(out for curve, i, out in bumps if curve != id(points) or abs(i - place) > 1)
+    return sizes[(3 * len(sizes)) // 4] if len(sizes) >= 3 else 0.0
+
+
+def _apart(points: Sequence[Point], place: int, entry: Entry, allowed: float, top: float) -> str | None:
+    """How an entry stands apart from its neighbours, its own other runs standing in at the last one."""
+    beside = [points[i] for i in (place - 1, place + 1) if 0 <= i < len(points)]
+    last = place == len(points) - 1 and place > 0
+    values = [p.middle for p in beside]
+    others = [e.value for e in points[place].entries if e is not entry]
+    if last and len(others) >= 2:
+        values.append(median(others))
+    if place == 0 and len(points) > 2 and entry.dense:
+        values.append(points[2].middle)
+        allowed = max(2.0, 2 * allowed, 0.3 * (100 - entry.value))
+    if len(values) < 2 and not last:
+        return None
+    low, high = min(values), max(values)
+    below = entry.value < low and (not last or len(values) == 2)
+    if not below and (entry.value <= high or place == 0):
+        return None
+    bound = low if below else high
+    share = (3 if last else 1) * _SHARE * (top - min(bound, entry.value))
+    if abs(entry.value - bound) <= max(allowed, share):
+        return None
+    stands = ", ".join(f"{p.middle:g} at {_at(p)}" for p in beside)
+    return f"is {abs(entry.value - bound):.2f} {'below' if below else 'above'} its neighbours ({stands})"
+
+
+def _at(point: Point) -> str:
+    sparsity = point.entries[0].sparsity
+    return percent(sparsity) if sparsity is not None else f"{point.order:g}"
+
+
+@CHECKS.add(says="MACs that leave the curve of their own method", weak=True)
+def macs_off_the_curve(sheet: Sheet) -> Iterator[Finding]:
+    """MACs fall with sparsity; one far below or above both neighbours is odd."""
+    for points in curves(sheet, "macs", "macs_fraction"):
+        for before, point, after in zip(points, points[1:], points[2:], strict=False):
+            low, high = sorted((before.middle, after.middle))
+            for entry in point.entries:
+                if before.middle < after.middle * (1 - _COST) or low * (1 - _COST) <= entry.value <= high * (
+                    1 + _COST
+                ):
+                    continue
+                stands = ", ".join(f"{p.entries[0].printed} at {_at(p)}" for p in (before, after))
+                message = f"{entry.printed} does not lie between its neighbours ({stands})"
+                yield of("macs_off_the_curve", [entry], message)
+
+
+def misfit(sheet: Sheet, entry: Entry) -> float:
+    """How far an entry is from the nearest sparsities of its report, method and network; 0 where none is."""
+    near = [
+        e
+        for e in sheet.of(entry.kind)
+        if (e.row.report, e.data_name, e.model, e.layer)
+        == (entry.row.report, entry.data_name, entry.model, entry.layer)
+        and e.order is not None
+        and entry.order is not None
+        and e.order != entry.order
+        and (e.method == entry.method or e.dense or entry.dense)
+        and e.metric.k == entry.metric.k
+    ]
+    ranked = sorted(near, key=lambda e: abs((e.order or 0) - (entry.order or 0)))[:2]
+    return min((abs(e.value - entry.value) for e in ranked), default=0.0)
+
+
+@CHECKS.add(says="a sparsity that only one curve has, where all others share a grid")
+def off_the_grid(sheet: Sheet) -> Iterator[Finding]:
+    """Many curves over one grid, and one of them with one point beside it: a misprinted sparsity."""
+    every = [c for c in curves(sheet, *{e.kind for e in sheet.entries}) if len(c) >= 3]
+    for group in grouped(every, lambda c: (c[0].entries[0].row.report, c[0].entries[0].family)):
+        grids = [frozenset(p.order for p in points if p.order) for points in group]
+        common = max(set(grids), key=grids.count)
+        if len(grids) < 3 or grids.count(common) < 0.6 * len(grids):
+            continue
+        for points, grid in zip(group, grids, strict=True):
+            extra, missing = sorted(grid - common), sorted(common - grid)
+            if len(extra) == len(missing) == 1:
+                entries = [e for p in points if p.order == extra[0] for e in p.entries]
+                others = f"{grids.count(common)} other curves have {missing[0]:g}"
+                message = f"sparsity {extra[0]:g} stands where {others}"
+                yield of("off_the_grid", entries, message)

@@ -1,0 +1,280 @@
+"""Checks of numbers that follow from others of their row: means, intervals, differences, sparsities."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+from prunery.report.audit.findings import CHECKS, Finding, in_row, percent
+from prunery.report.audit.numbers import Number, agree, mean, sd
+from prunery.report.audit.roles import plain
+from prunery.report.audit.sheet import Entry, Row, Sheet, grouped
+
+_MOST = 0.6  # a relation that holds in so many rows is meant to hold in all
+_PRUNED = ("pruned", "after", "sparse", "final")
+_ASKED = 0.005  # sparsity asked for and reached differ by rounding, not by more
+_T = (
+    12.706,
+    4.303,
+    3.182,
+    2.776,
+    2.571,
+    2.447,
+    2.365,
+    2.306,
+    2.262,
+    2.228,
+    2.201,
+    2.179,
+    2.160,
+    2.145,
+    2.131,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Whether a relation holds in a row; `telling` where it could have failed."""
+
+    row: Row
+    ok: bool
+    telling: bool
+    message: str
+
+
+def exceptions(
+    check: str, columns: Sequence[str], cases: Sequence[Case], *, sure: bool = False, most: float = _MOST
+) -> Iterator[Finding]:
+    """The rows that break a relation which most rows keep (or which holds by its name: `sure`)."""
+    telling = [case for case in cases if case.telling]
+    kept = sum(case.ok for case in telling)
+    if sure or (kept >= 2 and kept >= most * len(telling)):
+        for case in cases:
+            if not case.ok:
+                yield in_row(check, case.row, columns, case.message)
+
+
+@CHECKS.add(says="a mean or standard deviation that the seeds of its row do not give")
+def seeds_against_mean(sheet: Sheet) -> Iterator[Finding]:
+    """Mean and SD (of the sample, or of the population) against the seeds' own columns."""
+    for check in (_mean_case, _sd_case):
+        found = [(c, case) for row in sheet.rows if (made := check(sheet, row)) for c, case in [made]]
+        columns = found[0][0] if found else []
+        yield from exceptions("seeds_against_mean", columns, [case for _, case in found])
+
+
+def _mean_case(sheet: Sheet, row: Row) -> tuple[list[str], Case] | None:
+    seeds, stated = _seeds(sheet, row)
+    if len(seeds) < 2 or stated is None:
+        return None
+    number = row.numbers[stated]
+    found = mean([n.value for n in seeds.values()])
+    ok = agree(found, number.value, number.step / 2 + max(n.step for n in seeds.values()) / 2)
+    message = f"{number.text} is stated as the mean, {_listed(seeds)} have the mean {found:.5g}"
+    return [stated, *seeds], Case(row, ok, True, message)
+
+
+def _sd_case(sheet: Sheet, row: Row) -> tuple[list[str], Case] | None:
+    seeds, stated = _seeds(sheet, row)
+    columns = [c for c in sheet.columns_of("spread") if re.search("sd|std", plain(c)) and c in row.numbers]
+    if len(seeds) < 2 or stated is None or len(columns) != 1:
+        return None
+    number, values = row.numbers[columns[0]], [n.value for n in seeds.values()]
+    slack = number.step / 2 + max(n.step for n in seeds.values()) * 0.75
+    ok = any(agree(sd(values, whole=whole), number.value, slack) for whole in (False, True))
+    message = f"{number.text} is stated as the SD, {_listed(seeds)} have the SD {sd(values):.4g}"
+    return [columns[0], *seeds], Case(row, ok, True, message)
+
+
+def _seeds(sheet: Sheet, row: Row) -> tuple[dict[str, Number], str | None]:
+    """The seeds' columns of a row, and the one column of the same metric that is none of them."""
+    mine = [e for e in sheet.by_line.get(row.line, []) if e.kind == "accuracy"]
+    others = [e.column for e in mine if not e.of_seeds and e.metric.split != "train"]
+    seeds = {e.column: row.numbers[e.column] for e in mine if e.of_seeds}
+    return seeds, others[0] if len(others) == 1 else None
+
+
+def _listed(numbers: dict[str, Number]) -> str:
+    return ", ".join(n.text for n in numbers.values())
+
+
+@CHECKS.add(says="ends of an interval that its mean and half-width do not give")
+def intervals(sheet: Sheet) -> Iterator[Finding]:
+    """low = mean - half-width, high = mean + half-width, half-width = t SD / sqrt(n)."""
+    yield from _midpoints(sheet)
+    centres = [c for c in sheet.columns_of("measured") if plain(c) in ("mean", "average", "avg")]
+    halves = [c for c in sheet.columns_of("spread") if re.search("half_width|ci95?$|pm", plain(c))]
+    if len(centres) != 1 or len(halves) != 1:
+        return
+    for end, sign in (("low", -1), ("lower", -1), ("high", 1), ("upper", 1)):
+        for column in (c for c in sheet.columns_of("bound") if plain(c) == end):
+            rows = [r for r in sheet.rows if {column, centres[0], halves[0]} <= set(r.numbers)]
+            cases = [
+                _end(r.numbers[centres[0]], r.numbers[halves[0]], r.numbers[column], sign, r) for r in rows
+            ]
+            yield from exceptions("intervals", [column, centres[0], halves[0]], cases)
+    yield from _half_widths(sheet, halves[0])
+
+
+def _midpoints(sheet: Sheet) -> Iterator[Finding]:
+    """x between x_low and x_high, for every x that has both."""
+    for column in sheet.columns:
+        ends = [f"{column}_low", f"{column}_high"]
+        rows = [r for r in sheet.rows if {column, *ends} <= set(r.numbers)]
+        cases = []
+        for row in rows:
+            (low, high), stated = (row.numbers[e] for e in ends), row.numbers[column]
+            found = (low.value + high.value) / 2
+            ok = agree(found, stated.value, (low.step + high.step + stated.step) / 2)
+            message = f"{stated.text} is no middle of {low.text} and {high.text}"
+            cases.append(Case(row, ok, low.value != high.value, message))
+        yield from exceptions("intervals", [column, *ends], cases)
+
+
+def _end(centre: Number, half: Number, end: Number, sign: int, row: Row) -> Case:
+    found = centre.value + sign * half.value
+    ok = agree(found, end.value, (centre.step + half.step + end.step) / 2 + 1e-6)
+    message = f"{end.text} is stated, {centre.text} {'+' if sign > 0 else '-'} {half.text} is {found:.6g}"
+    return Case(row, ok, half.value != 0, message)
+
+
+def _half_widths(sheet: Sheet, half: str) -> Iterator[Finding]:
+    deviations = [c for c in sheet.columns_of("spread") if plain(c) in ("sd", "std")]
+    if len(deviations) != 1 or "n" not in sheet.columns:
+        return
+    cases = []
+    for row in (r for r in sheet.rows if {half, deviations[0], "n"} <= set(r.numbers)):
+        n, stated, deviation = int(row.numbers["n"].value), row.numbers[half], row.numbers[deviations[0]]
+        if 2 <= n <= len(_T) + 1:
+            found = _T[n - 2] * deviation.value / math.sqrt(n)
+            ok = agree(found, stated.value, stated.step + 3 * deviation.step + 5e-4 * found)
+            message = f"{stated.text} is stated, SD {deviation.text} over n = {n} gives {found:.4g}"
+            cases.append(Case(row, ok, deviation.value != 0, message))
+    yield from exceptions("intervals", [half, deviations[0]], cases)
+
+
+@CHECKS.add(says="a difference that its columns, or its own dense network, do not give")
+def differences(sheet: Sheet) -> Iterator[Finding]:
+    """Columns named delta, drop, gain, to_...: against every pair of columns, whichever most rows fit."""
+    numeric = [c for c in sheet.columns if any(c in r.numbers for r in sheet.rows)]
+    known = ("measured", "open", "unread", "label")
+    sources = [c for c in numeric if sheet.roles[c] in known or plain(c) in _PRUNED]
+    for column in sheet.columns_of("delta"):
+        rows = [r for r in sheet.rows if column in r.numbers]
+        pairs = [(a, b) for a, b in permutations(sources, 2) if _promising(rows, column, a, b)]
+        made = [(a, b, [_difference(r, column, a, b) for r in rows]) for a, b in pairs]
+        made += [(a, "dense", _to_dense(sheet, rows, column, a)) for a in sheet.columns_of("measured")]
+        ranked = [(sum(c.ok and c.telling for c in cases if c), a, b, cases) for a, b, cases in made]
+        if ranked:
+            _, a, b, cases = max(ranked, key=lambda item: item[0])
+            held = [case for case in cases if case]
+            yield from exceptions("differences", [column, a, b], held, most=0.5)
+
+
+def _promising(rows: Sequence[Row], column: str, a: str, b: str) -> bool:
+    """Whether a pair gives the difference in one of the first rows: most pairs never do."""
+    cases = [_difference(row, column, a, b) for row in rows[:12]]
+    return any(case.ok and case.telling for case in cases if case)
+
+
+def _difference(row: Row, column: str, a: str, b: str) -> Case | None:
+    if a not in row.numbers or b not in row.numbers:
+        return None
+    return _less(row, row.numbers[column], row.numbers[a], row.numbers[b])
+
+
+def _less(row: Row, stated: Number, a: Number, b: Number) -> Case:
+    found = a.value - b.value
+    ok = agree(found, stated.value, (stated.step + a.step + b.step) / 2)
+    told = f"{stated.text} is stated, {a.text} - {b.text} is {round(found, 10):+.6g}"
+    return Case(row, ok, stated.value != 0, told)
+
+
+def _to_dense(sheet: Sheet, rows: Sequence[Row], column: str, a: str) -> list[Case | None]:
+    dense = {g[0].place: g for g in grouped((e for e in sheet.entries if e.dense), lambda e: e.place)}
+    mine = {id(e.row): e for e in sheet.entries if e.column == a}
+    cases = []
+    for row in rows:
+        entry = mine.get(id(row))
+        own = _own(dense.get(entry.place, []), entry) if entry else None
+        cases.append(_less(row, row.numbers[column], row.numbers[a], own) if own else None)
+    return cases
+
+
+def _own(dense: Sequence[Entry], entry: Entry) -> Number | None:
+    """The dense network's number for the seed of an entry: the first arm called dense."""
+    named = [e for e in dense if e.seed == entry.seed and e.method in ("dense", "none", "baseline")] or list(
+        dense
+    )
+    return named[0].row.numbers[named[0].column] if named else None
+
+
+@CHECKS.add(
+    says="two statements of one sparsity that differ, or a sparsity that was asked for and not reached"
+)
+def sparsity_statements(sheet: Sheet) -> Iterator[Finding]:
+    """Sparsity, density, exponent, ratio and kept / total of a row must say the same."""
+    columns = sheet.columns_of("sparsity", "density", "exponent", "ratio")
+    for i, first in enumerate(columns):
+        for second in columns[i + 1 :]:
+            rows = [r for r in sheet.rows if first in r.stated and second in r.stated]
+            cases = [_stated(sheet, row, first, second) for row in rows]
+            asked = any(re.search("request|target|asked", plain(c)) for c in (first, second))
+            yield from exceptions("sparsity_statements", [first, second], cases, sure=asked)
+    for kept in sheet.columns_of("kept"):
+        for total in sheet.columns_of("total"):
+            for column in columns:
+                rows = [r for r in sheet.rows if column in r.stated and {kept, total} <= set(r.numbers)]
+                cases = [_counted(row, column, row.numbers[kept], row.numbers[total]) for row in rows]
+                yield from exceptions("sparsity_statements", [column, kept, total], cases)
+
+    yield from _cost_shares(sheet)
+
+
+def _cost_shares(sheet: Sheet) -> Iterator[Finding]:
+    """Weights (and MACs, where every weight is used once) kept of all, against the stated sparsity."""
+    for kind in ("params", "macs"):
+        cases, columns = [], []
+        for row in sheet.rows:
+            mine = [e for e in sheet.by_line.get(row.line, []) if e.kind == kind and not e.layer]
+            kept, dense = ([e for e in mine if e.metric.variant == v] for v in ("", "dense"))
+            if len(kept) == len(dense) == 1 and kept[0].sparsity is not None and dense[0].value:
+                columns = [kept[0].column, dense[0].column]
+                found = 1 - kept[0].value / dense[0].value
+                message = f"{kept[0].printed} of {dense[0].printed} is sparsity {percent(found)}, "
+                message += f"{percent(kept[0].sparsity)} is stated"
+                cases.append(Case(row, agree(found, kept[0].sparsity, 0.002), found > 0, message))
+        yield from exceptions("sparsity_statements", columns, cases)
+
+
+def _stated(sheet: Sheet, row: Row, first: str, second: str) -> Case:
+    a, b = row.stated[first], row.stated[second]
+    slack = _ASKED if sheet.roles[first] == sheet.roles[second] else 0.0006 + 0.002 * (1 - max(a, b))
+    slack += sum(row.numbers[c].step * (0.01 if row.numbers[c].value > 1 else 1) for c in (first, second)) / 2
+    said = [f"{c} {row.numbers[c].text} is {percent(row.stated[c])}" for c in (first, second)]
+    return Case(row, agree(a, b, min(slack, 0.02)), a > 0 or b > 0, ", ".join(said))
+
+
+def _counted(row: Row, column: str, kept: Number, total: Number) -> Case:
+    found = 1 - kept.value / total.value if total.value else 0.0
+    message = f"{row.numbers[column].text} is stated, {kept.text} of {total.text} kept is {percent(found)}"
+    return Case(row, agree(found, row.stated[column], 0.002), True, message)
+
+
+@CHECKS.add(says="an accuracy that no number of right answers over its number of images gives")
+def whole_images(sheet: Sheet) -> Iterator[Finding]:
+    """Accuracy times images is a whole number, where one run is printed finely enough to tell."""
+    columns = sheet.columns_of("images")
+    for entry in sheet.of("accuracy"):
+        numbers = [entry.row.numbers[c] for c in columns if c in entry.row.numbers]
+        mean_of_runs = entry.number.spread is not None or "n" in entry.row.numbers
+        if len(numbers) != 1 or entry.metric.split not in ("test", "") or mean_of_runs:
+            continue
+        right = entry.value * numbers[0].value / 100
+        slack = entry.number.step / 2 * numbers[0].value / 100
+        if slack < 0.25 and abs(right - round(right)) > slack + 1e-3:
+            message = f"{entry.printed} of {numbers[0].text} images would be {right:.2f} right answers"
+            yield in_row("whole_images", entry.row, [entry.column], message)

@@ -1,0 +1,169 @@
+"""Checks of comparisons: at the same sparsity, and after the same amount of training."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from prunery.report.audit.findings import CHECKS, Finding, of, percent, several
+from prunery.report.audit.numbers import parse
+from prunery.report.audit.repeats import same_or_shorter
+from prunery.report.audit.roles import plain
+from prunery.report.audit.sheet import Entry, Sheet, grouped
+
+_CLOSE, _SAME = 0.05, 0.008  # sparsities that are compared as one; that are one
+_FEW = 8  # a comparison has so many sparsities at most; more are a curve
+_EQUAL = 1.1  # budgets within this ratio are equal
+_EPOCHS = re.compile(r"(?P<count>\d+(?:\s*[+x×*]\s*\d+)*)\s*(?:epochs?|ep)\b(?P<rest>.*)", re.IGNORECASE)
+_EACH = re.compile(
+    r"\b(a|per|each|every)\s+(round|step|cut|iteration|level|cycle)\b|/\s*(round|step|cut)", re.I
+)
+_OF_REMAINING = re.compile(r"(\d+(?:\.\d+)?)\s*%\s*of\s*(?:what\s+)?remain")
+_ROUNDS = re.compile(r"(\d+)\s*(?:rounds?|cuts?|cycles?|iterations?)|(?:rounds|cuts)\s*=\s*(\d+)")
+
+
+@CHECKS.add(says="methods compared at sparsities that differ: 52.17 % beside 50 %")
+def unmatched_sparsities(sheet: Sheet) -> Iterator[Finding]:
+    """Within a table, and where a table repeats at a round sparsity what another one has at its own."""
+    compared = [e for e in sheet.of("accuracy") if not e.dense and e.sparsity is not None]
+    for group in grouped(compared, lambda e: (*e.place, e.seed)):
+        arms = list(grouped(group, lambda e: (e.method, _schedule(e))))
+        for i, first in enumerate(arms):
+            for second in arms[i + 1 :]:
+                yield from _beside(first, second)
+    for group in grouped(compared, lambda e: (e.row.report, *e.place[2:], e.method)):
+        yield from _relabelled(group)
+
+
+def _schedule(entry: Entry) -> str:
+    return " ".join(
+        t for c, t in sorted(entry.labels.items()) if plain(c) in ("schedule", "recovery", "scope")
+    )
+
+
+def _beside(first: Sequence[Entry], second: Sequence[Entry]) -> Iterator[Finding]:
+    """Two short grids of the same length that agree nowhere and are close everywhere."""
+    ours, theirs = (sorted({e.sparsity or 0.0 for e in arm}) for arm in (first, second))
+    if len(ours) != len(theirs) or not 1 < len(ours) <= _FEW:
+        return
+    gaps = [abs(a - b) for a, b in zip(ours, theirs, strict=True)]
+    if all(gap <= _CLOSE for gap in gaps) and sum(gap > _SAME for gap in gaps) > len(gaps) / 2:
+        a, b = (" / ".join(percent(s) for s in grid) for grid in (ours, theirs))
+        message = f"{_arm(first[0])} at {a} is compared with {_arm(second[0])} at {b}"
+        yield of("unmatched_sparsities", [*first, *second], message)
+
+
+def _arm(entry: Entry) -> str:
+    texts = [t for c, t in entry.labels.items() if plain(c) == "schedule" and t]
+    return " ".join([entry.method, *texts]).strip() or f"line {entry.line}"
+
+
+def _relabelled(group: Sequence[Entry]) -> Iterator[Finding]:
+    """Values that a summary table states at another sparsity than the table that they come from."""
+    tables = {t[0].row.table: t for t in grouped(group, lambda e: e.row.table)}
+    for name, summary in tables.items():
+        found = [
+            (e, other) for e in summary for other in _origin(e, [t for n, t in tables.items() if n != name])
+        ]
+        for entry, other in found if len(found) >= 2 else []:
+            message = (
+                f"{entry.printed} is stated at {percent(entry.sparsity or 0)}, but table {other.row.table} "
+                f"has it at {percent(other.sparsity or 0)} (line {other.line}): compared at unmatched sparsities"
+            )
+            yield of("unmatched_sparsities", [entry], message)
+
+
+def _origin(entry: Entry, others: Sequence[Sequence[Entry]]) -> list[Entry]:
+    """The last point of another table's curve that has the entry's value at a sparsity close by."""
+    sparsity = entry.sparsity or 0.0
+    for table in others:
+        arm = [e for e in table if same_or_shorter(_schedule(e), _schedule(entry)) or _less(entry, e)]
+        if not arm or any(e.sparsity == sparsity for e in arm):
+            continue
+        last = max(arm, key=lambda e: e.sparsity or 0.0)
+        if last.printed == entry.printed and 1e-9 < abs((last.sparsity or 0.0) - sparsity) <= _CLOSE:
+            return [last]
+    return []
+
+
+def _less(entry: Entry, other: Entry) -> bool:
+    return all(same_or_shorter(t, other.labels.get(c, "")) for c, t in entry.labels.items())
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Epochs of training, and how they are said."""
+
+    epochs: float
+    said: str
+
+
+@CHECKS.add(says="methods compared after different amounts of training")
+def unequal_budgets(sheet: Sheet) -> Iterator[Finding]:
+    """One finding for each table and network, at the sparsity where the budgets differ most."""
+    compared = [
+        e for e in sheet.of("accuracy") if not e.dense and e.order is not None and e.metric.split != "train"
+    ]
+    for group in grouped(compared, lambda e: e.place):
+        worst: tuple[float, list[tuple[Entry, Budget]]] = (_EQUAL, [])
+        lines: list[Entry] = []
+        for level in grouped(group, lambda e: e.order):
+            arms = {
+                (e.method, _schedule(e)): (e, b) for e in level if (b := budget(sheet, e)) and b.epochs > 0
+            }
+            ranked = sorted(arms.values(), key=lambda pair: pair[1].epochs)
+            ratio = ranked[-1][1].epochs / ranked[0][1].epochs if ranked else 1.0
+            lines += [e for e, _ in ranked] if ratio > _EQUAL else []
+            worst = max(worst, (ratio, ranked), key=lambda pair: pair[0])
+        if worst[1]:
+            said = several(f"{_arm(e)} {b.said}" for e, b in worst[1])
+            at = percent(worst[1][0][0].sparsity or 0.0)
+            message = f"compared after unequal training: at {at}, {said} (ratio {worst[0]:.3g})"
+            yield of("unequal_budgets", lines, message)
+
+
+def budget(sheet: Sheet, entry: Entry) -> Budget | None:
+    """The epochs that went into an entry, from columns or from words like `finetune 90 epochs a round`."""
+    columns = {
+        plain(c): n.value for c, t in entry.row.budget.items() if (n := parse(t)) and "epoch" in plain(c)
+    }
+    if columns:
+        total = next((columns[c] for c in ("epochs", "total_epochs") if c in columns), sum(columns.values()))
+        return Budget(total, f"{total:g} epochs")
+    found = next((m for t in entry.labels.values() if (m := _EPOCHS.search(t))), None)
+    if found is None:
+        return None
+    each = _count(found["count"])
+    if not _EACH.search(found["rest"]):
+        return Budget(each, f"{found['count']} epochs")
+    rounds = _rounds(sheet, entry)
+    return Budget(each * rounds, f"{rounds} x {each:g} = {each * rounds:g} epochs") if rounds else None
+
+
+def _count(text: str) -> float:
+    parts = re.split(r"\s*\+\s*", text)
+    return float(sum(math.prod(float(n) for n in re.split(r"\s*[x×*]\s*", part)) for part in parts))
+
+
+def _rounds(sheet: Sheet, entry: Entry) -> int | None:
+    """Cuts until the sparsity is reached, from a column, the entry's labels, or fuller ones of its report."""
+    columns = [
+        n.value for c, t in entry.row.budget.items() if sheet.roles.get(c) == "rounds" and (n := parse(t))
+    ]
+    if columns:
+        return int(columns[0])
+    alike = [
+        e
+        for e in sheet.entries
+        if e.row.report == entry.row.report and e.method == entry.method and _less(entry, e)
+    ]
+    for text in (t for e in [entry, *alike] for t in e.labels.values()):
+        if (share := _OF_REMAINING.search(text)) and entry.sparsity is not None and entry.sparsity < 1:
+            return math.ceil(
+                round(math.log(1 - entry.sparsity) / math.log(1 - float(share[1]) / 100), 2) - 0.02
+            )
+        if said := _ROUNDS.search(text):
+            return int(said[1] or said[2])
+    return None

@@ -1,0 +1,252 @@
+"""What a claim means for the numbers of a table: one function for each kind of claim."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+from prunery.report.audit.findings import percent, several
+from prunery.report.audit.numbers import Number, mean, parse
+from prunery.report.audit.prose import Sentence
+from prunery.report.audit.sheet import Entry, grouped
+from prunery.table import Table
+
+JUDGES = Table("claim")  # (sentence, arms) -> what is wrong, or None where the sentence claims no such thing
+_BETTER = (
+    r"beats?|outperform\w*|better than|surpass\w*|exceeds?|superior to|more accurate than|ahead of"
+    r"|higher (?:\w+ )?than"
+)
+_WORSE = (
+    r"worse than|loses? to|inferior to|underperform\w*|lower (?:\w+ )?than|less accurate than|falls? behind"
+)
+_COMPARE = re.compile(rf"\b(?:(?P<better>{_BETTER})|(?P<worse>{_WORSE}))", re.IGNORECASE)
+_BEST = re.compile(
+    r"\b(?:highest|best|most accurate|lowest|worst|least accurate)\b(?! (?:sparsit|compress|pruning))", re.I
+)
+_LOW = re.compile(r"lowest|worst|least", re.IGNORECASE)
+_OTHERS = re.compile(r"(all|every|each|any) (?:of the )?(?:other|method|criteri)|the others|the rest", re.I)
+_NOT = re.compile(r"\b(never|not|no longer|cannot|nowhere|fails? to|does ?n[o']t|rarely)\b", re.IGNORECASE)
+_MONOTONE = re.compile(
+    r"monoton|steadily|(?:with|as) (?:the )?(?:increasing|growing|higher|rising|more)? ?sparsity", re.I
+)
+_FALLS = re.compile(r"fall|drop|decreas|declin|degrad|lower|loses", re.IGNORECASE)
+_RISES = re.compile(r"ris|increases|improv|grows", re.IGNORECASE)
+_LIMIT = re.compile(
+    r"(?P<down>(?:falls?|drops?|goes|fell|dropped|stays?|remains?|are|is|lies?) (?:always )?(?:below|under)"
+    r"|at most)"
+    r"|(?P<up>above|over|at least|exceeds?|more than|stays? at)",
+    re.IGNORECASE,
+)
+_EVERY = re.compile(r"\b(all|every|each|never|always|consistently|no method)\b", re.IGNORECASE)
+_SIGNIFICANT = re.compile(r"\bsignifican(t|tly|ce)\b|statistically", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The mean of one method at one sparsity in one place of the table."""
+
+    entries: tuple[Entry, ...]
+    names: tuple[str, ...]
+
+    @property
+    def value(self) -> float:
+        """Its mean, in %."""
+        return mean([e.value for e in self.entries])
+
+    @property
+    def order(self) -> float:
+        """Its sparsity, or what sorts like it."""
+        return self.entries[0].order or 0.0
+
+    def __str__(self) -> str:
+        first = self.entries[0]
+        at = f" at {percent(first.sparsity)}" if first.sparsity else ""
+        text = first.printed if len(self.entries) == 1 else f"{self.value:.2f}"
+        return f"{' '.join(self.names) or 'dense'}{at} {text} ({_place(first)})"
+
+
+def _place(entry: Entry) -> str:
+    texts = [entry.data_name, entry.model, f"table {entry.row.table}" if entry.row.table else ""]
+    return ", ".join([*(t for t in texts if t), f"line {entry.line}"])
+
+
+def _called(arms: Iterable[Arm], name: str) -> list[Arm]:
+    return [a for a in arms if name in a.names or (name == "dense" and not a.names)]
+
+
+@JUDGES.add()
+def compared(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
+    """A beats B: wherever the table has both at one sparsity, in one place."""
+    match = _COMPARE.search(sentence.text)
+    if match is None:
+        return None
+    before = [name for at, name in sentence.methods if at < match.start()]
+    after = [name for at, name in sentence.methods if at >= match.end()]
+    if len(set(before)) != 1 or (not after and not _OTHERS.search(sentence.text[match.end() :])):
+        return None
+    sign = -1 if match["worse"] else 1
+    negated = _NOT.search(sentence.text[: match.start()]) is not None
+    pairs = list(_pairs(arms, before[0], set(after)))
+    if not pairs:
+        return [
+            f"unsupported: the table has no pair of {before[0]} and {several(after) or 'others'} to compare"
+        ]
+    wrong = [(a, b) for a, b in pairs if (sign * (a.value - b.value) > 0) == negated]
+    said = [f"{len(wrong)} of {len(pairs)} comparisons say otherwise: {_versus(wrong)}"] if wrong else []
+    return said + (_gaps(sentence, pairs) if len(sentence.gaps) == 1 and not wrong else [])
+
+
+def _pairs(arms: list[Arm], name: str, others: set[str]) -> Iterator[tuple[Arm, Arm]]:
+    """(arm of that name, arm of another) at one sparsity and place; the dense network stands at every one."""
+    for group in grouped(arms, lambda a: a.entries[0].place):
+        for a in _called(group, name):
+            for b in group:
+                same = b.order == a.order or not b.names or not a.names
+                chosen = any(b in _called(group, o) for o in others) if others else bool(b.names)
+                if b is not a and same and chosen and set(a.names) != set(b.names):
+                    yield a, b
+
+
+def _versus(pairs: Sequence[tuple[Arm, Arm]]) -> str:
+    return several(f"{a} against {b}" for a, b in pairs[:2]) + (" ..." if len(pairs) > 2 else "")
+
+
+def _gaps(sentence: Sentence, pairs: Sequence[tuple[Arm, Arm]]) -> list[str]:
+    stated = parse(sentence.gaps[0])
+    assert stated is not None
+    close = [abs(abs(a.value - b.value) - stated.value) <= stated.step / 2 + 0.006 for a, b in pairs]
+    if any(close):
+        return []
+    return [
+        f"{stated.text} points are stated, the table has "
+        + several(f"{abs(a.value - b.value):.2f}" for a, b in pairs)
+    ]
+
+
+@JUDGES.add()
+def best(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
+    """The one method named beside highest or lowest, against all others at each sparsity and place."""
+    match = _BEST.search(sentence.text)
+    subject = [name for _, name in sentence.methods if name != "dense"]
+    if match is None or len(set(subject)) != 1:
+        return None
+    sign = -1 if _LOW.search(match[0]) else 1
+    own = [
+        (a, group)
+        for group in grouped(arms, lambda a: (a.entries[0].place, a.order))
+        for a in _called(group, subject[0])
+    ]
+    own = [(a, group) for a, group in own if len(group) > 1 and a.names]
+    if not own:
+        return [f"unsupported: the table has nothing of {subject[0]} beside other methods there"]
+    if re.search(r"\b(?:its|overall|single)\b", sentence.text):
+        return None
+    tops = [(a, max((b for b in group if b.names), key=lambda b: sign * b.value)) for a, group in own]
+    negated = _NOT.search(sentence.text) is not None
+    wrong = [(a, b) for a, b in tops if (sign * (b.value - a.value) > 1e-9) != negated]
+    return [f"not so in {len(wrong)} of {len(tops)} places: {_versus(wrong)}"] if wrong else []
+
+
+@JUDGES.add()
+def limited(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
+    """Never below X, all above X: every value of the methods named, or of all."""
+    match = _LIMIT.search(sentence.text)
+    if match is None or len(sentence.values) != 1 or not _EVERY.search(sentence.text):
+        return None
+    below = (match["down"] is not None) != (_NOT.search(sentence.text) is not None)
+    limit = float(sentence.values[0])
+    chosen = [a for n in sentence.names() for a in _called(arms, n)] or [a for a in arms if a.names]
+    if not chosen:
+        return [f"unsupported: the table has nothing of {several(sentence.names())} there"]
+    wrong = [a for a in chosen if (a.value > limit if below else a.value < limit)]
+    return (
+        [f"{len(wrong)} of {len(chosen)} values say otherwise: {several(map(str, wrong[:2]))}"]
+        if wrong
+        else []
+    )
+
+
+@JUDGES.add()
+def monotone(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
+    """Curves that fall (or rise) from each sparsity to the next."""
+    sure = re.search(r"monoton|steadily", sentence.text, re.IGNORECASE) or _EVERY.search(sentence.text)
+    if not sure or not _MONOTONE.search(sentence.text) or sentence.values:
+        return None
+    sign = -1 if _RISES.search(sentence.text) and not _FALLS.search(sentence.text) else 1
+    chosen = [a for n in sentence.names() for a in _called(arms, n)] or [a for a in arms if a.names]
+    steps = []
+    for curve in grouped(chosen, lambda a: a.entries[0].arm):
+        ranked = sorted(curve, key=lambda a: a.order)
+        steps += list(pairwise(ranked))
+    if not steps:
+        return ["unsupported: the table has no curve over sparsity there"]
+    wrong = [(a, b) for a, b in steps if sign * (b.value - a.value) > 1e-9]
+    negated = _NOT.search(sentence.text) is not None
+    if negated:
+        return [] if wrong else ["it is monotone in the table"]
+    return [f"{len(wrong)} of {len(steps)} steps go the other way: {_versus(wrong)}"] if wrong else []
+
+
+@JUDGES.add()
+def significant(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
+    """Significance needs several runs a cell."""
+    if not _SIGNIFICANT.search(sentence.text) or not sentence.methods:
+        return None
+    rows = [e for a in arms for e in a.entries]
+    known = any(e.number.spread is not None or e.seed is not None or "n" in e.row.numbers for e in rows)
+    repeated = known or any(len(a.entries) > 1 for a in arms)
+    return [] if repeated else ["unsupported: the table has one run a cell, which shows no significance"]
+
+
+@JUDGES.add()
+def quoted(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
+    """Numbers quoted for a method and a sparsity: the table must have each."""
+    names = sentence.names()
+    pairs = _matched(sentence, names, arms)
+    if pairs is None:
+        return None
+    wrong = []
+    for value, candidates, about in pairs:
+        stated = parse(value)
+        assert stated is not None
+        if not candidates:
+            wrong.append(f"unsupported: the table has nothing for {about}")
+        elif not any(_prints(a, stated) for a in candidates):
+            wrong.append(f"{value} is quoted for {about}, the table has {several(map(str, candidates))}")
+    return wrong
+
+
+def _prints(arm: Arm, stated: Number) -> bool:
+    values = [arm.value, *(e.value for e in arm.entries)]
+    return any(abs(value - stated.value) <= stated.step / 2 + 1e-6 for value in values)
+
+
+Quote = tuple[str, list[Arm], str]
+
+
+def _matched(sentence: Sentence, names: list[str], arms: list[Arm]) -> list[Quote] | None:
+    """(number, the arms that it may be of, what it is said of), by the order of the sentence."""
+    values, levels = sentence.values, sentence.sparsities
+    if not values or not names or (_LIMIT.search(sentence.text) and _EVERY.search(sentence.text)):
+        return None
+    of = partial(_called, arms)
+    at = f" at {several(percent(s) for s in levels)}" if levels else ""
+    if len(names) == 1 and len(levels) == len(values) > 1:
+        return [
+            (v, _at(of(names[0]), s), f"{names[0]} at {percent(s)}")
+            for v, s in zip(values, levels, strict=True)
+        ]
+    if len(names) == 1 and (len(levels) == 1 or names == ["dense"] or len(values) == 1):
+        return [(v, of(names[0]), f"{names[0]}{at}") for v in values]
+    if len(names) == len(values) and len(levels) <= 1:
+        return [(v, of(n), f"{n}{at}") for v, n in zip(values, names, strict=True)]
+    return None
+
+
+def _at(arms: Iterable[Arm], sparsity: float) -> list[Arm]:
+    return [
+        a for a in arms if a.entries[0].sparsity is not None and abs(a.entries[0].sparsity - sparsity) < 0.006
+    ]

@@ -1,0 +1,198 @@
+"""A text's sentences, and what each says of methods, sparsities and numbers of a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from prunery.report.audit import facts
+from prunery.report.audit.roles import plain
+from prunery.report.audit.sheet import DENSE, Entry, Sheet
+
+_END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)(?<!al\.)(?<!ig\.)(?<!ab\.)\s+(?=[A-Z0-9*`(\"])")
+_NUMBER = r"\d+(?:\.\d+)?"
+_CHAIN = rf"{_NUMBER}\s*%?(?:\s*(?:,|/|and|or|, and)\s*{_NUMBER}\s*%?)*"
+_SPARSITY = re.compile(
+    rf"(?P<a>{_CHAIN})\s*(?:of (?:the |all |its )?(?:weights|parameters)|(?:of )?sparsit\w+"
+    r"|sparse|pruned|removed)"
+    rf"|sparsit\w+(?: levels?)?\s*(?:of|=|:)?\s*(?P<b>{_CHAIN})"
+    rf"|\b(?:at|for|beyond|until|to)\s+(?P<c>{_CHAIN})",
+    re.IGNORECASE,
+)
+_DENSE_WORDS = re.compile(
+    r"\b(dense|unpruned|without pruning|no pruning|baseline|(?:original|full) (?:network|model))\b",
+    re.IGNORECASE,
+)
+_NOT_VALUES = re.compile(
+    rf"{_NUMBER}\s*(?:x\b|×|-?fold|epochs?|rounds?|seeds?|runs?|seconds?|s\b|ms\b|minutes?|hours?|images?|classes"
+    rf"|layers?|MACs|FLOPs|[MGk]\b|million|parameters|weights)|\b(?:n\s*=\s*|top-?)\d+|±\s*{_NUMBER}\s*%?"
+    rf"|(?:table|figure|section|seed)\s+[\dIVX]+[\w.]*",
+    re.IGNORECASE,
+)
+_GAP = re.compile(rf"({_NUMBER})\s*(?:percentage points|points|pp\b|percent points)", re.IGNORECASE)
+_VALUE = re.compile(rf"(?<![\w.])({_NUMBER})(\s*%)?(?![\w.]*\w)")
+_TABLE = re.compile(r"\btable\s+([\w.]*\w)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence, where it begins, and what it names."""
+
+    line: int
+    text: str
+    methods: tuple[tuple[int, str], ...] = ()  # (position, name), `dense` for the dense network
+    sparsities: tuple[float, ...] = ()
+    values: tuple[str, ...] = ()  # accuracies as printed
+    gaps: tuple[str, ...] = ()  # differences in points
+    data: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    table: str = ""
+
+    def names(self) -> list[str]:
+        """The methods named, each once, in order."""
+        return list(dict.fromkeys(name for _, name in self.methods))
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The names that a table's sentences may use."""
+
+    methods: dict[str, re.Pattern[str]] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)  # known name -> pattern
+    networks: tuple[str, ...] = ()
+    sparsities: tuple[float, ...] = ()
+    tables: tuple[str, ...] = ()
+
+
+def vocabulary(sheet: Sheet) -> Vocabulary:
+    """What a sentence about this table can name."""
+    entries = sheet.of("accuracy")
+    named = dict.fromkeys(name for e in entries for name in names_of(e))
+    data = {e.data.name: e.data.pattern for e in entries if e.data}
+    networks = dict.fromkeys(e.network for e in entries if e.network)
+    sparsities = tuple(sorted({e.sparsity for e in entries if e.sparsity is not None}))
+    tables = dict.fromkeys(e.row.table for e in entries if e.row.table)
+    return Vocabulary({n: _pattern(n) for n in named}, data, tuple(networks), sparsities, tuple(tables))
+
+
+def names_of(entry: Entry) -> list[str]:
+    """What may be called a method of an entry: its method, and its schedule without numbers."""
+    schedules = [t for c, t in entry.labels.items() if plain(c) in ("schedule", "scope")]
+    words = [re.split(r"\s+\d", text)[0] for text in schedules]
+    names = [entry.method, *words]
+    return [n for n in names if len(n) > 2 and n.lower() not in (*DENSE, "global", "layer", "local")]
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    words = [re.escape(w) for w in re.split(r"[\s_\-,+]+", name) if w]
+    text = r"[\s_,+\-]*".join(words)
+    text = re.sub(r"(\d+)$", r"(?:[\\s_-]*\1)?", text)
+    return re.compile(rf"(?<![A-Za-z]){text}(?![A-Za-z])", re.IGNORECASE)
+
+
+def sentences(text: str, words: Vocabulary) -> Iterator[Sentence]:
+    """The sentences of a Markdown text, without headings, tables, code and comments."""
+    for line, paragraph, starts in _paragraphs(text):
+        position = 0
+        for piece in _END.split(paragraph):
+            position = paragraph.index(piece, position)
+            begins = max(i for i, start in enumerate(starts) if start <= position)
+            yield _understood(line + begins, piece.strip(), words)
+            position += len(piece)
+
+
+def _paragraphs(text: str) -> Iterator[tuple[int, str, list[int]]]:
+    """(first line, its lines as one, where each line begins)."""
+    held: list[str] = []
+    first, code = 1, False
+    for number, line in enumerate([*text.splitlines(), ""], 1):
+        bare = line.strip()
+        code = code != bare.startswith("```")
+        breaks = code or not bare or re.match(r"#|\||```|<!--|[-=]{3,}$", bare) is not None
+        item = re.match(r"([-*+]|\d+[.)])\s+", bare)
+        if held and (breaks or item):
+            yield first, " ".join(held), _starts(held)
+            held = []
+        if not breaks:
+            first = first if held else number
+            held.append(re.sub(r"^([-*+]|\d+[.)])\s+|[*`]", "", bare))
+
+
+def _starts(lines: Sequence[str]) -> list[int]:
+    return [sum(len(line) + 1 for line in lines[:i]) for i in range(len(lines))]
+
+
+def _understood(line: int, text: str, words: Vocabulary) -> Sentence:
+    methods = _methods(text, words)
+    data, networks, rest = _places(text, words)
+    for _, name in methods:
+        rest = words.methods[name].sub(" ", rest) if name in words.methods else rest
+    gaps = tuple(_GAP.findall(rest))
+    rest = _NOT_VALUES.sub(" ", _GAP.sub(" ", rest))
+    sparsities, rest = _sparsities(rest, words)
+    values = tuple(n for n, sign in _VALUE.findall(rest) if (sign or "." in n) and 0 <= float(n) <= 100)
+    table = next((t for t in _TABLE.findall(text) if t in words.tables), "")
+    return Sentence(line, text, methods, sparsities, values, gaps, data, networks, table)
+
+
+def _methods(text: str, words: Vocabulary) -> tuple[tuple[int, str], ...]:
+    """(position, method), the longest name first where several fit."""
+    found = [(m.start(), "dense") for m in _DENSE_WORDS.finditer(text)]
+    taken: list[tuple[int, int]] = []
+    for name in sorted(words.methods, key=len, reverse=True):
+        for match in words.methods[name].finditer(text):
+            if not any(a < match.end() and match.start() < b for a, b in taken):
+                taken.append(match.span())
+                found.append((match.start(), name))
+    return tuple(sorted(found))
+
+
+def _places(text: str, words: Vocabulary) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """(data sets, networks, the text without their names)."""
+    names = re.findall(
+        r"[A-Za-z]+[-\s]?[A-Za-z]*[-\s]?\d+(?:[-\s]\d+)*(?:[-\s]BN)?|\bF?MNIST\b|[A-Za-z]+", text
+    )
+    data, networks, rest = [], [], text
+    for name in names:
+        known, network = (
+            facts.data_in(name),
+            facts.network_in(name) if re.search(r"\d|fc|mlp", name.lower()) else None,
+        )
+        data += [known.name] if known and known.name in words.data else []
+        networks += [network] if network and network in words.networks else []
+        if (known or network) and re.search(r"\d", name):
+            rest = rest.replace(name, " ")
+    return tuple(dict.fromkeys(data)), tuple(dict.fromkeys(networks)), rest
+
+
+def _sparsities(text: str, words: Vocabulary) -> tuple[tuple[float, ...], str]:
+    """The sparsities that a text states, and the text without them.
+
+    `at 90 %` is a sparsity only if the table has it; `90 % sparsity` is one in any case.
+    """
+    found: list[float] = []
+    rest = text
+    for match in _SPARSITY.finditer(text):
+        chain = match["a"] or match["b"] or match["c"]
+        levels = [_level(n, "%" in chain) for n in re.findall(_NUMBER, chain)]
+        sure = match["c"] is None
+        if all(0 <= s < 1 and (sure or nearest(s, words) is not None) for s in levels):
+            found += levels
+            rest = rest.replace(match[0], " ", 1)
+    return tuple(dict.fromkeys(found)), rest
+
+
+def _level(number: str, percent: bool) -> float:
+    value = float(number)
+    return value / 100 if percent or value >= 1 else value
+
+
+def nearest(sparsity: float, words: Vocabulary) -> float | None:
+    """The table's sparsity that a text means, if one is near enough."""
+    close = min(words.sparsities, key=lambda s: abs(s - sparsity), default=None)
+    return (
+        close
+        if close is not None and abs(close - sparsity) <= 0.006 * (1 if sparsity < 0.98 else 0.2)
+        else None
+    )

@@ -1,0 +1,205 @@
+"""Checks of numbers that stand in several places: repeats, slips of the pen, copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from prunery.report.audit.curves import Point, curves, misfit
+from prunery.report.audit.findings import CHECKS, Finding, of, percent, several
+from prunery.report.audit.numbers import agree, mean, sd, slip
+from prunery.report.audit.sheet import Entry, Sheet, grouped
+from prunery.report.audit.values import chance_level
+
+_SLIP = 0.4  # points; smaller differences of one digit are usual between runs
+_STUCK = 4  # so many neighbouring points of a curve are not equal by accident
+_BLANK = ("", "-", "—", "n/a")
+
+
+@CHECKS.add(
+    says="the same configuration several times with different values, within a table or between tables"
+)
+def twice(sheet: Sheet) -> Iterator[Finding]:
+    """Such values are repeats to be pooled, or one of them is a misprint."""
+    for group in _same_configuration(sheet):
+        texts = list(dict.fromkeys(e.printed for e in group))
+        values = [e.value for e in group]
+        step = max(e.number.step for e in group)
+        if max(values) - min(values) <= step * 1.001 / 2:
+            continue
+        tables = list(dict.fromkeys(e.row.table for e in group))
+        where = f"in tables {several(tables)}" if len(tables) > 1 else "in one table"
+        said = f"the same configuration {where}: {several(texts)}"
+        if (why := _slipped(sheet, group)) is not None:
+            yield of("twice", group, f"{said}; {why}")
+            continue
+        spread = f"n = {len(values)}, mean {mean(values):.4g} ± {sd(values):.2g} (SD)"
+        yield of("twice", group, f"{said}; pooled: {spread}, apart by {max(values) - min(values):.4g}")
+
+
+def _same_configuration(sheet: Sheet) -> Iterator[list[Entry]]:
+    entries = [e for e in sheet.entries if e.kind != "time" and (e.order is not None or e.dense)]
+    for group in grouped(entries, _configuration):
+        for cluster in _clusters(group):
+            if len(cluster) > 1 and not _designed(sheet, cluster):
+                yield cluster
+
+
+def _configuration(entry: Entry) -> object:
+    place = (entry.row.report, *entry.place[2:])
+    budget = tuple(sorted(entry.row.budget.items()))
+    return place, entry.method, entry.order, entry.seed, budget
+
+
+def _clusters(group: Sequence[Entry]) -> list[list[Entry]]:
+    """The entries whose labels do not contradict each other."""
+    clusters: list[list[Entry]] = []
+    for entry in group:
+        home = next((c for c in clusters if all(_compatible(entry, other) for other in c)), None)
+        if home is None:
+            clusters.append([entry])
+        else:
+            home.append(entry)
+    return clusters
+
+
+def _compatible(a: Entry, b: Entry) -> bool:
+    return all(same_or_shorter(a.labels.get(c, ""), b.labels.get(c, "")) for c in {*a.labels, *b.labels})
+
+
+def same_or_shorter(a: str, b: str) -> bool:
+    """Whether two labels may mean the same: equal, or one says less in the same words."""
+    if a in _BLANK or b in _BLANK:
+        return a in _BLANK and b in _BLANK
+    short, long = sorted((a.replace(",", " ").split(), b.replace(",", " ").split()), key=len)
+    return long[: len(short)] == short
+
+
+def _designed(sheet: Sheet, cluster: Sequence[Entry]) -> bool:
+    """Whether a table repeats nearly every configuration as often: runs without a seed column."""
+    if len({e.row.table for e in cluster}) > 1:
+        return False
+    alike = [
+        e for e in sheet.entries if e.family == cluster[0].family and e.row.table == cluster[0].row.table
+    ]
+    sizes = [len(g) for g in grouped(alike, lambda e: (_configuration(e), e.arm))]
+    return sum(s > 1 for s in sizes) >= 0.6 * len(sizes)
+
+
+def _slipped(sheet: Sheet, group: Sequence[Entry]) -> str | None:
+    """Which of two printed values is probably a slip of the pen for the other, and why."""
+    texts = list(dict.fromkeys(e.printed for e in group))
+    if len(texts) != 2 or (how := slip(*texts)) is None:
+        return None
+    a, b = (next(e for e in group if e.printed == text) for text in texts)
+    if abs(a.value - b.value) < _SLIP:
+        return None
+    wrong, right = (a, b) if misfit(sheet, a) > misfit(sheet, b) else (b, a)
+    where = f" of table {right.row.table}" if right.row.table else f" of line {right.line}"
+    return f"{how}: {wrong.printed} (line {wrong.line}) is probably a misprint of the {right.printed}{where}"
+
+
+@CHECKS.add(says="what every row of one network repeats, but one: dense accuracy, dense costs, chance")
+def all_but_one(sheet: Sheet) -> Iterator[Finding]:
+    """A constant of a network that one row states differently."""
+    constants = [e for e in sheet.of("macs", "params") if e.metric.variant == "dense" and not e.layer]
+    for group in grouped(constants, lambda e: (e.row.report, e.data_name, e.model, e.column)):
+        yield from _odd_one(group, 0.0)
+    dense = [e for e in sheet.of("accuracy") if e.order == 0 and e.seed is None]
+    for group in grouped(dense, lambda e: e.place):
+        yield from _odd_one(group, 1.0 if len(group) == 3 else 0.3)
+    for entry in sheet.of("accuracy"):
+        level, implied = entry.known_chance, entry.data.chance(entry.metric.k or 1) if entry.data else None
+        if level is not None and implied is not None and not agree(level, implied, 0.01 * implied):
+            yield of(
+                "all_but_one", [entry], f"chance is stated as {level:g} %, {implied:g} % for its data set"
+            )
+
+
+def _odd_one(group: Sequence[Entry], least: float) -> Iterator[Finding]:
+    values = [e.value for e in group]
+    common = max(set(values), key=values.count)
+    odd = [e for e in group if abs(e.value - common) > least]
+    if len(group) >= 3 and values.count(common) == len(group) - 1 and len(odd) == 1:
+        message = (
+            f"{odd[0].printed}, where the {len(group) - 1} other rows of the dense network say {common:g}"
+        )
+        yield of("all_but_one", odd, message)
+
+
+@CHECKS.add(says="one number for every layer and method, where each has its own")
+def one_for_all(sheet: Sheet) -> Iterator[Finding]:
+    """What each layer keeps differs by layer and by method, except where every layer is cut alike."""
+    for group in grouped(
+        sheet.of("layer_share"), lambda e: (e.row.report, e.row.table, e.sparsity, e.family)
+    ):
+        methods = {e.method for e in group}
+        uniform = any(
+            "layer" in t.lower() or "uniform" in t.lower() for e in group for t in e.labels.values()
+        )
+        if len(group) < 3 or len(methods) < 2 or len({e.value for e in group}) > 1 or uniform:
+            continue
+        message = (
+            f"{group[0].printed} for each layer of {len(methods)} methods: methods differ in what they leave"
+        )
+        sparsity = group[0].sparsity
+        if sparsity is not None:
+            share = min((100 * sparsity, 100 - 100 * sparsity), key=lambda s: abs(s - group[0].value))
+            near = abs(share - group[0].value) < 0.5
+            message += (
+                f" a layer; this is the share of the whole network ({share:.4g} %)" if near else " a layer"
+            )
+        yield of("one_for_all", group, message)
+
+
+@CHECKS.add(says="an accuracy that stays the same to the last digit over several sparsities")
+def stuck(sheet: Sheet) -> Iterator[Finding]:
+    """A collapse that is not at 100/C (classes of unequal size), or one number copied down."""
+    for points in curves(sheet, "accuracy"):
+        for run in _runs([p for p in points if len(p.entries) == 1]):
+            entries = [p.entries[0] for p in run]
+            if len(run) >= _STUCK and _telling(entries[0]):
+                at = f"{percent(entries[0].sparsity or 0)} to {percent(entries[-1].sparsity or 0)}"
+                message = (
+                    f"{entries[0].printed} at {len(run)} sparsities in a row ({at}): collapsed, or copied"
+                )
+                yield of("stuck", entries, message)
+
+
+def _runs(points: Sequence[Point]) -> Iterator[list[Point]]:
+    run: list[Point] = []
+    for point in points:
+        if run and point.entries[0].value != run[-1].entries[0].value:
+            yield run
+            run = []
+        run.append(point)
+    yield run
+
+
+def _telling(entry: Entry) -> bool:
+    """Whether chance does not explain the value already, and its digits would differ between two runs."""
+    level = chance_level(entry)
+    known = level is not None and agree(entry.value, level, 0.06)
+    shares = [share for _, share in entry.data.shares()] if entry.data else []
+    fine = entry.number.step < 0.05
+    return fine and entry.value < 99.5 and not known and not any(agree(entry.value, s, 0.02) for s in shares)
+
+
+@CHECKS.add(says="two accuracies of one method that another table of the report exchanges")
+def exchanged(sheet: Sheet) -> Iterator[Finding]:
+    """Two configurations whose values stand the other way round in another table."""
+    for group in grouped(sheet.of("accuracy"), lambda e: (e.row.report, *e.place[2:], e.seed)):
+        by_table = list(grouped(group, lambda e: e.row.table))
+        for first, second in combinations(by_table, 2):
+            yield from _exchanges(first, second)
+
+
+def _exchanges(first: Sequence[Entry], second: Sequence[Entry]) -> Iterator[Finding]:
+    there = {(e.method, e.order): e for e in second}
+    pairs = [(e, there[e.method, e.order]) for e in first if (e.method, e.order) in there]
+    moved = [(a, b) for a, b in pairs if a.value != b.value]
+    for (a, b), (c, d) in combinations(moved, 2):
+        if a.value == d.value and b.value == c.value:
+            yield of(
+                "exchanged", [b, d], f"{b.printed} and {d.printed} stand the other way round in another table"
+            )
