@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from prunery.cli import looking, running, scanning
+from prunery.cli import auditing, looking, running, scanning
 from prunery.errors import PruneryError
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ for _command in (
     looking.why,
     looking.report,
     scanning.sensitivity,
+    auditing.audit,
 ):
     app.command()(_ending(_command))
 
