@@ -71,7 +71,7 @@ def _parts(study: Study, data: dict[str, Any]) -> dict[str, Any]:
         "methods": words.methods(study),
         "spec": words.spec_text(study),
         "answers": [_split(s) for s in (*sentences.answers(study.groups), *below(study.pairs()))],
-        "cautions": cautions.of(study.frame, study.groups),
+        "caveats": _caveats(study),
         "sanity": bool(arms(study.groups, "sanity")),
         "places": study.places(),
         "accuracy": shown.accuracy(study),
@@ -88,6 +88,17 @@ def _parts(study: Study, data: dict[str, Any]) -> dict[str, Any]:
         "has": _has(data),
         "left_out": data["curves"]["left_out"],
     }
+
+
+def _caveats(study: Study) -> list[tuple[str, str]]:
+    """What a reader must know, each said once: cautions, what the tables' numbers are, how verdicts were."""
+    found = [("", sentence) for sentence in cautions.of(study.frame, study.groups)]
+    found += [("", sentence) for sentence in shown.accuracy(study).table.caption]
+    for table in (each.table for each in shown.differences(study)):
+        said = {sentence for _, told in found for sentence in told.split("\n")}
+        new = [sentence for sentence in table.caption[1:] or table.caption if sentence not in said]
+        found += [(table.title, "\n".join(new))] if new else []
+    return found + [("", sentence) for sentence in shown.costs(study).table.caption]
 
 
 def _has(data: dict[str, Any]) -> dict[str, bool]:

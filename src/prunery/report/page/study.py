@@ -55,7 +55,7 @@ class Study:
 
     def pairs(self) -> list[Pair]:
         """The published values with our groups beside them."""
-        return pairs(self.frame, [Published(**{"report": "", **row}) for row in self.published])
+        return pairs(self.frame, [Published(**{"report": "without a name", **row}) for row in self.published])
 
     def places(self) -> int:
         """How many devices and numbers of threads the seconds of the done cells come from; 1 if not told."""
