@@ -112,6 +112,7 @@ def report(
     opened, shown = Store(root, create=False), console()
     if watch:
         studies = follow.follow(opened, out, study, shown, texts=texts or ())
+        _print(shown, f"written: {out}")
     else:
         studies = [loaded.load(opened, name) for name in loaded.names(opened, study)]
         written = write.written(studies, out, texts=texts or ())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunery.lab.store import Store
-from prunery.report import beside, cautions, latex, plots, quote, sentences, sheets, tables
+from prunery.report import beside, cautions, latex, page, plots, quote, sentences, sheets, tables
 from prunery.report.captions import task
 from prunery.report.compare import REFERENCES, groups
 from prunery.report.loaded import Loaded, load, names
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 WIDTH = 100
-_PAGE = "prunery.report.page"
 
 
 def write(
@@ -125,17 +123,11 @@ def _bullets(said: Sequence[str]) -> str:
 
 
 def _page(study: Loaded) -> dict[str, bytes]:
-    try:
-        page: Any = importlib.import_module(_PAGE)
-    except ModuleNotFoundError:
-        return {}
     published: list[Mapping[str, Any]] = [asdict(p) for p in study.published]
-    fields = {"name": study.name, "spec": study.spec, "plan": study.plan, "store": study.store}
-    fields |= {"frame": study.frame, "groups": study.groups, "published": published}
-    try:
-        return {"report.html": page.html(page.Study(**fields))}
-    except FileNotFoundError:  # UNFINISHED PAGE
-        return {}
+    made = page.Study(
+        study.name, study.spec, study.plan, study.store, study.frame, study.groups, published=published
+    )
+    return {"report.html": page.html(made)}
 
 
 def _paragraphs(*blocks: Sequence[str]) -> list[RenderableType]:

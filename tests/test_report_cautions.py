@@ -1,0 +1,192 @@
+"""What a reader is warned of: each rule on records that break it and on records that do not."""
+
+from dataclasses import replace
+
+import pytest
+
+import report_case as case
+from prunery.errors import StoreError
+from prunery.lab.record import Record
+from prunery.report import bounds, cautions, published
+from prunery.report.compare import groups
+from prunery.report.costs import costs
+from prunery.report.facts import with_facts
+from prunery.report.frame import frame
+
+FIVE = (0.5, 0.8, 0.9, 0.95, 0.98)
+
+
+def built(plan, store):
+    cells = with_facts(frame(plan, store), plan, store)
+    return cells, groups(cells)
+
+
+def said(rule, plan, store):
+    """The sentences of the rows that hold a rule."""
+    cells, found = built(plan, store)
+    rows = [cautions.caution[name] for name in cautions.caution]
+    return [s for row in rows if row.facts["rule"] == rule for s in row.function(cells, found)]
+
+
+def right(cell):
+    return 9800 + cell.seed
+
+
+def changed(store, change):
+    """The store with `change(record)` in place of each record."""
+    return case.Kept([change(record) for record in store.records.values()])
+
+
+def test_c14_fewer_than_five_operating_points():
+    plan = case.study(sparsities=FIVE)
+    assert said("C14", plan, case.store(plan, right)) == []
+    few = case.study(sparsities=FIVE[:4])
+    assert "4 sparsities show no trade-off" in said("C14", few, case.store(few, right))[0]
+
+
+def test_c15_one_network_and_one_data_set():
+    plan = case.study()
+    assert said("C15", plan, case.store(plan, right)) == [
+        "One network (lenet300) on one data set (mnist): nothing in general follows."
+    ]
+
+
+def test_c16_a_weak_dense_baseline():
+    plan = case.study()
+    assert published.reference("lenet300", "mnist") == (98.36, "Han et al. 2015 (table 1)")
+    assert said("C16", plan, case.store(plan, lambda c: 9740)) == []  # 0.96 points below
+    (sentence,) = said("C16", plan, case.store(plan, lambda c: 9700))
+    assert sentence == (
+        "The dense baseline (97.00 %) is 1.4 points below a known one: 98.36 %, Han et al. 2015 (table 1)."
+    )
+    assert published.reference("lenet300", "my.own:data") is None
+
+
+def epochs(losses, corrects):
+    rows = [
+        {"train_loss": loss, "train_correct": correct, "train_total": 10_000}
+        for loss, correct in zip(losses, corrects, strict=True)
+    ]
+    return {"epochs": rows}
+
+
+@pytest.mark.parametrize(
+    ("losses", "corrects", "moves"),
+    [
+        ([0.5] * 9 + [0.5], [9000] * 10, False),
+        ([0.5] * 9 + [0.4945], [9000] * 10, True),  # 0.0055 of 0.1 (the measured loss): over 1 %
+        ([0.5] * 9 + [0.4995], [9000] * 10, False),  # 0.0005 nats do not show
+        ([0.5] * 9 + [0.5], [9000] * 9 + [9011], True),  # 0.11 points in one epoch
+        ([0.5] * 9 + [0.5], [9000] * 9 + [9009], False),
+        ([0.5], [9000], False),  # one epoch says nothing
+    ],
+)
+def test_c19_training_that_had_not_come_to_rest(losses, corrects, moves):
+    plan = case.study(["magnitude"], sparsities=[0.9])
+    tables = epochs(losses, corrects)
+    store = changed(
+        case.store(plan, right), lambda r: replace(r, tables=tables) if r.kind == "recover" else r
+    )
+    sentences = said("C19", plan, store)
+    assert bool(sentences) == moves
+    if moves:
+        assert sentences[0].endswith(": magnitude at 90 %.")  # dense has no such record
+
+
+def test_c21_seconds_of_different_devices_never_share_a_column():
+    plan = case.study(["magnitude", "snip"], sparsities=[0.9])
+
+    def on(record):
+        fast = record.kind == "recover" and record.args["seed"] == 0
+        return replace(record, environment={"device_name": "fast" if fast else "slow"})
+
+    store = changed(case.store(plan, right), on)
+    assert said("C21", plan, store)
+    table = costs(built(plan, store)[1])
+    assert table.header[-2:] == ("seconds (1)", "seconds (2)")
+    assert table.caption[-1].endswith("stand apart: (1) slow, 1 thread; (2) slow, fast, 1 thread.")
+    row = next(r for r in table.rows if r[0] == "magnitude")
+    # seeds 1 and 2 on one device alone, seed 0 on both: 0.5 + 10.5 + 0.5 + 10.5 seconds each
+    assert row[-2:] == ("22", "22")
+    assert next(r for r in table.rows if r[0] == "dense")[-1] == "-"
+
+
+def test_c21_one_device_is_named_with_its_threads():
+    plan = case.study(["magnitude"], sparsities=[0.9])
+    store = changed(case.store(plan, right), lambda r: replace(r, environment={"device_name": "slow"}))
+    assert said("C21", plan, store) == []
+    assert costs(built(plan, store)[1]).caption[-1] == "Seconds: slow, 1 thread."
+    unknown = costs(built(plan, case.store(plan, right))[1])
+    assert unknown.caption[-1] == "Seconds: device not recorded, 1 thread."
+
+
+def test_c27_floors_are_told_by_method():
+    bare = case.study(["magnitude"])
+    assert said("C27", bare, case.store(bare, right)) == [
+        "No floor on the density of a layer: pruning may empty one."
+    ]
+    some = case.study(["snip", {"criterion": "magnitude", "floor": 0.02}], sparsities=[0.9])
+    assert said("C27", some, case.store(some, right)) == [
+        "Floor on the density of a layer: none: snip; at least 2 % of each layer kept: magnitude."
+    ]
+
+
+def test_an_empty_store_is_warned_of_nothing_that_it_does_not_show():
+    plan = case.study(sparsities=FIVE)
+    assert all(said(rule, plan, case.Kept()) == [] for rule in ("C14", "C16", "C19", "C21"))
+
+
+# -- C20: MACs that cannot be -------------------------------------------------------------------------------
+
+# 100 weights with 10 MACs each, 50 with 1 each
+LAYERS = [
+    {"name": "conv", "params_dense": 100, "macs_dense": 1000},
+    {"name": "fc", "params_dense": 50, "macs_dense": 50},
+]
+
+
+@pytest.mark.parametrize(
+    ("kept", "low", "high"),
+    [(0, 0, 0), (30, 30, 300), (50, 50, 500), (60, 150, 600), (120, 750, 1020), (150, 1050, 1050)],
+)
+def test_c20_bounds_by_hand(kept, low, high):
+    assert bounds.between(LAYERS, kept) == (low, high)
+
+
+def record(macs, *, kept=60, effective=None, layers=LAYERS):
+    plan = case.study(["magnitude"], sparsities=[0.9], seeds=1)
+    cell = case.cell_of(plan, "magnitude", 0.9)
+    store = case.store(plan, right)
+    values = {
+        "params_kept": kept,
+        "macs_kept": macs,
+        "macs_effective": macs if effective is None else effective,
+    }
+    found = store.records[cell.key]
+    numbers = tuple(replace(n, value=values.get(n.name, n.value)) for n in found.numbers)
+    return plan, store, replace(found, numbers=numbers, tables={"layers": layers})
+
+
+@pytest.mark.parametrize("macs", [150, 400, 600])
+def test_c20_possible_macs_pass(macs):
+    assert bounds.wrong(record(macs)[2]) is None
+
+
+@pytest.mark.parametrize(("macs", "effective"), [(149, None), (601, None), (60, None), (400, 401)])
+def test_c20_impossible_macs_are_refused_with_the_cell(macs, effective):
+    plan, store, altered = record(macs, effective=effective)
+    assert bounds.wrong(altered) is not None
+    store.records[altered.key] = altered
+    with pytest.raises(StoreError, match=r"the MACs of magnitude at sparsity 0\.9, seed 0"):
+        bounds.check(plan, store)
+
+
+def test_c20_rows_that_are_used_unequally_often_only_bound_by_all():
+    uneven = [LAYERS[0] | {"macs_dense": 1001}, LAYERS[1]]
+    assert bounds.between(uneven, 60) == (0, 1051)
+    assert bounds.wrong(record(60, layers=uneven)[2]) is None
+
+
+def test_c20_a_record_without_layers_is_not_judged():
+    assert bounds.wrong(Record("k", "measure", {}, (), ())) is None
+    assert bounds.wrong(record(1, layers=[])[2]) is None
