@@ -43,9 +43,20 @@ class Question:
 
 
 def gather(kind: str, question: Question) -> dict[str, Tensor]:
-    """Evidence of one kind: per layer name a tensor shaped like the weight."""
-    with forked(question.seed, question.where()), torch.inference_mode(False), torch.enable_grad():
-        return _GATHER[kind](question)
+    """Evidence of one kind: per layer name a tensor shaped like the weight.
+
+    Whatever the model, its inputs or the loss raise comes as an EvidenceError that says so.
+    """
+    try:
+        with forked(question.seed, question.where()), torch.inference_mode(False), torch.enable_grad():
+            return _GATHER[kind](question)
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".rstrip(": .")
+        raise EvidenceError(
+            "evidence for the criterion",
+            f"running the model on what was given raises {said}",
+            "check example, batches (tensors, labels as class indices) and loss (a scalar)",
+        ) from error
 
 
 def _weight(q: Question) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunery.core.arguments import device_of
 from prunery.core.criteria import Evidence
 from prunery.core.evidence import Question, gather
 from prunery.core.masks import Masks, one_thread
@@ -51,11 +52,11 @@ def prune(
     weights. Gradient criteria are scored in the mode (train or eval) that the model is in.
     Raises a PruneryError before the model is touched; warns (EmptyLayerWarning) of layers left empty.
     """
+    where = device_of(model, masks=masks, exclude=exclude, options=options, seed=seed, device=device)
     method = bind(criterion, options, granularity, scope, schedule, rounds, floor, budget)
     layers = prunable(model, exclude)
     before = (masks or Masks({})).to(layers[0].parameter.device)
     before.check(model)
-    where = None if device is None else torch.device(device)
     asked = method.criterion.options
     question = Question(model, layers, before, example, batches, loss, where, seed, asked, exclude)
     units = method.granularity(question)
