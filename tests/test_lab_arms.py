@@ -4,15 +4,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lab_kit import ONE_EPOCH, do, planned
+from lab_kit import ONE_EPOCH, do, planned, spec
 from prunery.core.masks import Masks
 from prunery.core.step import prune
 from prunery.data.sets import load
 from prunery.data.splits import split
 from prunery.data.subset import fewer, of_classes
-from prunery.errors import DataError, MasksError
+from prunery.errors import ChoiceError, DataError, MasksError
 from prunery.lab.plan import ARMS
+from prunery.lab.plan import plan as plan_of
 from prunery.lab.store import Store
+from prunery.lab.work import preflight
 from prunery.lab.work.arms import agreement, shuffled
 
 MAGNITUDE = {"name": "m", "criterion": "magnitude"}
@@ -178,3 +180,21 @@ def test_measured_networks_tell_their_weights_and_time(tmp_path):
     assert [r["layer"] for r in rows] == [r["name"] for r in found.tables["layers"]]
     assert [sum(r["counts"]) for r in rows] == [r["params_kept"] for r in found.tables["layers"]]
     assert found.cost["seconds_test"] > 0
+
+
+def test_accuracy_under_corruption(tmp_path):
+    kinds = ["gaussian_noise", "contrast"]
+    plan, store = done(tmp_path, methods=[MAGNITUDE], corruptions=kinds)
+    found = store.record(cell(plan, "m").key)
+    rows = found.tables["corruptions"]
+    assert [(r["corruption"], r["severity"]) for r in rows] == [(k, s) for k in kinds for s in (1, 3, 5)]
+    number = found.number("corrupted_top1", "test")
+    assert (number.count, number.total) == (sum(r["correct"] for r in rows), 6 * 355)
+    assert number.value < found.number("top1", "test").value
+    assert "corruptions" not in store.record(cell(plan, "dense").path[1]).tables
+
+
+def test_a_corruption_that_is_not_there_is_said_before_anything_runs(tmp_path):
+    asked = spec(corruptions=["fogg"])
+    with pytest.raises(ChoiceError, match="fogg"):
+        preflight.check(asked, plan_of(asked), Store(tmp_path))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from prunery.core.masks import LayerMask
     from prunery.measure.accuracy import Counts
     from prunery.measure.cost import Cost
+    from prunery.measure.robust import Robustness
     from prunery.measure.size import Size
 
 _AMOUNTS = ("dense", "kept", "effective")
@@ -59,6 +60,12 @@ def of_size(size: Size) -> tuple[Number, ...]:
     return tuple(
         Number(f"bytes_{kind}", getattr(size, kind), "bytes") for kind in ("dense", "zipped", "sparse")
     )
+
+
+def of_robustness(found: Robustness, classes: int) -> tuple[Number, ...]:
+    """The mean top-1 accuracy over corrupted test images."""
+    counted: dict[str, Any] = {"count": found.correct, "total": found.total, "k": 1}
+    return (Number("corrupted_top1", found.mean, "%", "test", **counted, chance=100 / classes),)
 
 
 def layer_rows(cost: Cost) -> list[dict[str, Any]]:

@@ -106,10 +106,11 @@ def _achieved(own: Sequence[Record | None]) -> dict[str, float | None]:
 def _accuracies(measured: Record | None) -> dict[str, float | None]:
     row = {}
     for split in SPLITS:
-        for name in ("top1", "top5", "loss"):
+        for name in ("top1", "top5", "superclass_top1", "loss"):
             row[f"{split}_{name}"] = _value(measured, name, split)
     top1, top5 = (_number(measured, name, "test") for name in ("top1", "top5"))
     row |= {"chance_top1": top1.chance if top1 else None, "chance_top5": top5.chance if top5 else None}
+    row |= {"test_corrupted_top1": _value(measured, "corrupted_top1", "test")}
     return row | {"test_images": top1.total if top1 else None}
 
 

@@ -22,6 +22,7 @@ from prunery.core.scope import scope as scopes
 from prunery.core.units import granularity as granularities
 from prunery.core.units import prunable
 from prunery.data.batches import balanced
+from prunery.data.corruptions import corruption
 from prunery.data.images import ImageSet
 from prunery.data.sets import load
 from prunery.errors import ModelError, PruneryError, SparsityError, StoreError
@@ -40,6 +41,8 @@ def check(spec: Spec, plan: Plan, store: Store, *, data_dir: str | None = None) 
     """
     if data_dir is not None:
         load(spec.task.data, data_dir=data_dir)
+    for name in spec.corruptions:
+        corruption[name]  # a name that is not there raises
     found = images(spec.task.data)
     _check_same_data(found, plan, store)
     task = spec.task

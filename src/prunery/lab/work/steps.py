@@ -30,6 +30,7 @@ from prunery.measure.accuracy import collapse, evaluate
 from prunery.measure.clock import classify_seconds
 from prunery.measure.cost import training_macs
 from prunery.measure.histogram import histograms
+from prunery.measure.robust import Robustness, robustness
 from prunery.measure.size import size
 from prunery.seeds import number
 from prunery.train.loop import fit
@@ -224,22 +225,32 @@ def measure(bench: Bench) -> dict[str, Any]:
     # labels aside, a second look at the test images: answers are not kept
     timed = classify_seconds(model, bench.splits.test.to(bench.device), repeats=1)
     found = bench.cost(model, masks)
+    hard = corrupted(bench, model)
     trouble = collapse(counts["test"])
     return {
         "numbers": (
             *numbers.of_counts(counts),
             *numbers.of_cost(found),
             *numbers.of_size(size(model, masks)),
+            *(numbers.of_robustness(hard, bench.classes) if hard else ()),
         ),
         "tables": {
             "layers": numbers.layer_rows(found),
             "histograms": [asdict(found) for found in histograms(model, masks)],
             "predicted": numbers.predicted_rows(counts),
+            **({"corruptions": [asdict(row) for row in hard.rows]} if hard else {}),
             "cost_notes": [{"note": note} for note in found.notes],
         },
         "notes": (f"test: {trouble}",) if trouble else (),
         "cost": {"seconds": seconds, "seconds_test": timed.median},
     }
+
+
+def corrupted(bench: Bench, model: nn.Module) -> Robustness | None:
+    """Counts on the test images under each corruption that the study asks for; None if it asks for none."""
+    kinds = bench.args.get("corruptions")
+    test = bench.splits.test.to(bench.device)
+    return robustness(model, test, kinds=kinds, seed=bench.seed) if kinds else None
 
 
 KINDS: dict[str, Callable[[Bench], dict[str, Any]]] = {
