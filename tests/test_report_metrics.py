@@ -50,3 +50,9 @@ def test_what_was_not_recorded_has_no_table(cells):
 def test_only_shares_of_images_come_in_steps(cells):
     steps = {m.column: groups(cells, metric=m.column)[0].step for m in (TOP1, TOP5, LOSS)}
     assert steps == {"test_top1": 0.01, "test_top5": 0.01, "test_loss": 0.0}
+
+
+def test_guessing_among_four_classes_costs_ln_4_and_not_ln_25():
+    assert LOSS.chance({"chance_top1": 25.0}) == pytest.approx(math.log(4))
+    assert TOP1.chance({"chance_top1": 25.0, "chance_top5": 100.0}) == 25.0
+    assert LOSS.chance({"chance_top1": None}) is None
