@@ -17,7 +17,10 @@ _METHODS = re.compile(
     r"|uniform|global|layerwise|ours|edge_popup|sparsegpt|admm|str|prospr|force|ntk|deep_?r|rewind|ltr"
 )
 _BEFORE = ("base", "dense", "baseline", "original", "unpruned", "before")
-_SEED_VALUE = re.compile(r"(seed|run|trial|rep|repeat|fold)_?\d+")
+_SEED_VALUE = re.compile(r"((acc|accuracy|top_?1|test|value)_)*(seed|run|trial|rep|repeat|fold)_?\d+")
+_ACCURACY_WORDS = re.compile(
+    r"_?(test_?)?(acc|accuracy|top_?1)_?(mean|percent)?$|^(test_?)?(acc|accuracy|top_?1)_"
+)
 _MEAN = re.compile(r"mean|average|avg|value_mean|mean_value")
 TEXT_ROLES = ("dataset", "model", "method", "layer", "metric", "report", "table", "note")
 
@@ -67,6 +70,7 @@ def layout(raw: Raw) -> Layout:
     for m in measured:
         found[m.column] = "measured"
     _settle(found, cells)
+    _first_text_is_method(found, cells, numeric, measured)
     scales = {c: levels.scale(c, r, numbers[c]) for c, r in found.items() if r in levels.ROLES}
     return Layout(found, tuple(measured), scales, tuple(c for c, r in found.items() if r == "unread"))
 
@@ -128,9 +132,8 @@ def _role(column: str, numeric: bool, texts: Sequence[str]) -> str:
 
 def _measuring(raw: Raw, found: dict[str, str], numbers: Mapping[str, list[Number]]) -> list[Measured]:
     """The columns that measure, by metric column, by name, by a method's name, or for want of any other."""
-    named = [
-        Measured(c, m) for c in raw.columns if found[c] in ("open", "layer_share") and (m := roles.metric(c))
-    ]
+    known = [c for c in raw.columns if found[c] in ("open", "layer_share")]
+    named = [Measured(c, m, method=_method_in(c, m)) for c in known if (m := roles.metric(c))]
     value = [c for r in ("value", "mean", "open") for c in raw.columns if found[c] == r]
     if "metric" in found.values() and value:
         return [Measured(value[0], None)]
@@ -143,6 +146,13 @@ def _measuring(raw: Raw, found: dict[str, str], numbers: Mapping[str, list[Numbe
     left = [c for c in raw.columns if found[c] == "open" and c not in taken]
     wide = _wide(raw, left, numbers, bare=not (named or seeds))
     return named + seeds + wide
+
+
+def _method_in(column: str, metric: Metric) -> str | None:
+    """The method that a header names beside the accuracy: `magnitude_acc`."""
+    rest = _ACCURACY_WORDS.sub("", roles.plain(column))
+    named = metric.kind == "accuracy" and rest and not metric.variant
+    return rest if named and re.fullmatch(rf"({_METHODS.pattern})(_?\w+)?", rest) else None
 
 
 def _wide(
@@ -163,6 +173,23 @@ def _wide(
 
 def _percent(numbers: Sequence[Number]) -> bool:
     return all(0 <= n.value <= 100 for n in numbers)
+
+
+def _first_text_is_method(
+    found: dict[str, str],
+    cells: Mapping[str, Sequence[str]],
+    numeric: set[str],
+    measured: Sequence[Measured],
+) -> None:
+    """Where no column or header is called a method, the first text that names no data or network is one."""
+    if "method" in found.values() or any(m.method for m in measured):
+        return
+    for column, role in found.items():
+        texts = [t for t in cells[column] if t]
+        place = any(facts.data_in(t) or facts.network_in(t) for t in texts)
+        if role == "label" and column not in numeric and texts and not place:
+            found[column] = "method"
+            return
 
 
 def _settle(found: dict[str, str], cells: Mapping[str, Sequence[str]]) -> None:

@@ -41,7 +41,8 @@ def _net(entry: Entry) -> nets.Net | None:
 
 
 def _structured(entry: Entry) -> bool:
-    return any(_STRUCTURED.search(t) and "unstruct" not in t.lower() for t in entry.labels.values())
+    texts = [*entry.labels.values(), *entry.row.stated]
+    return any(_STRUCTURED.search(t) and "unstruct" not in t.lower() for t in texts)
 
 
 def _scale(group: Sequence[Entry], known: nets.Net) -> float:

@@ -68,10 +68,9 @@ def _relabelled(group: Sequence[Entry]) -> Iterator[Finding]:
             (e, other) for e in summary for other in _origin(e, [t for n, t in tables.items() if n != name])
         ]
         for entry, other in found if len(found) >= 2 else []:
-            message = (
-                f"{entry.printed} is stated at {percent(entry.sparsity or 0)}, but table {other.row.table} "
-                f"has it at {percent(other.sparsity or 0)} (line {other.line}): compared at unmatched sparsities"
-            )
+            there = f"table {other.row.table} has it at {percent(other.sparsity or 0)} (line {other.line})"
+            message = f"{entry.printed} is stated at {percent(entry.sparsity or 0)}, but {there}: "
+            message += "compared at unmatched sparsities"
             yield of("unmatched_sparsities", [entry], message)
 
 

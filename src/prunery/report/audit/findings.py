@@ -53,7 +53,9 @@ def listed_lines(lines: Sequence[int]) -> str:
 def of(check: str, entries: Sequence[Entry], message: str) -> Finding:
     """A finding about these entries, placed by what they share."""
     columns = dict.fromkeys(e.column for e in entries)
-    return Finding(check, tuple(e.line for e in entries), ", ".join(columns), shared(entries), message)
+    return Finding(
+        check, tuple(dict.fromkeys(e.line for e in entries)), ", ".join(columns), shared(entries), message
+    )
 
 
 def in_row(check: str, row: Row, columns: Sequence[str], message: str) -> Finding:

@@ -17,7 +17,8 @@ _SPARSITY = re.compile(
     rf"(?P<a>{_CHAIN})\s*(?:of (?:the |all |its )?(?:weights|parameters)|(?:of )?sparsit\w+"
     r"|sparse|pruned|removed)"
     rf"|sparsit\w+(?: levels?)?\s*(?:of|=|:)?\s*(?P<b>{_CHAIN})"
-    rf"|\b(?:at|for|beyond|until|to)\s+(?P<c>{_CHAIN})",
+    rf"|\b(?:at|for|beyond|until|to)\s+(?P<c>{_CHAIN})"
+    r"(?P<sure>\s*(?:sparsit\w+|sparse|pruned|of the weights))?",
     re.IGNORECASE,
 )
 _DENSE_WORDS = re.compile(
@@ -176,7 +177,7 @@ def _sparsities(text: str, words: Vocabulary) -> tuple[tuple[float, ...], str]:
     for match in _SPARSITY.finditer(text):
         chain = match["a"] or match["b"] or match["c"]
         levels = [_level(n, "%" in chain) for n in re.findall(_NUMBER, chain)]
-        sure = match["c"] is None
+        sure = match["c"] is None or match["sure"] is not None
         if all(0 <= s < 1 and (sure or nearest(s, words) is not None) for s in levels):
             found += levels
             rest = rest.replace(match[0], " ", 1)

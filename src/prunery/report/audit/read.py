@@ -17,11 +17,11 @@ from prunery.report.audit.sheet import DENSE, Entry, Row, Sheet
 
 _TOTAL = re.compile(r"(sub)?total|sum|overall|all layers|mean|average|avg", re.IGNORECASE)
 _LAYER = re.compile(r"(?P<model>[^:]+):(?P<layer>[\w.]+)")
-_SPREAD_WORDS = r"mean|avg|average|sd|std|stdev|stddev|test|n\d*|pct|percent"
+_SPREAD_WORDS = r"acc|accuracy|mean|avg|average|sd|std|stdev|stddev|test|n\d*|pct|percent"
 
 
 def read(path: Path) -> tuple[Sheet, tuple[tuple[int, int], ...]]:
-    """The table in a file, and (line, cells) of lines that do not fit it; DataError where nothing is measured."""
+    """The table in a file, and (line, cells) of lines that do not fit; DataError if nothing is measured."""
     raw = load(path)
     found = layout(raw)
     rows = tuple(_row(raw, found, line, cells) for line, cells in raw.lines)
@@ -113,6 +113,8 @@ def _entry(
     labels = dict(row.labels) if measured.method is None else {**row.labels, "method": measured.method}
     labels = {c: _split_layer(t, "")[0] if found.roles.get(c) == "model" else t for c, t in labels.items()}
     sparsity, order = _sparsity(row, found, measured, method)
+    if metric.kind == "accuracy" and metric.variant == "dense":
+        method, sparsity, order = "dense", 0.0, 0.0
     return Entry(
         row,
         measured.column,
@@ -195,4 +197,8 @@ def _is_fraction(entries: Sequence[Entry], name: str) -> bool:
     """Whether the accuracies of that name are printed between 0 and 1."""
     numbers: list[Number] = [e.number for e in entries if e.metric.name == name]
     inside = sum(0 < n.value < 1 for n in numbers)
-    return inside > 0.6 * len(numbers) and not any(n.unit == "%" for n in numbers)
+    if any(n.unit == "%" for n in numbers):
+        return False
+    if any(e.metric.error for e in entries if e.metric.name == name):  # 0.8 may well be an error in %
+        return inside == len(numbers) and any(n.step < 0.005 for n in numbers)
+    return inside > 0.6 * len(numbers)

@@ -105,7 +105,7 @@ def all_but_one(sheet: Sheet) -> Iterator[Finding]:
     constants = [e for e in sheet.of("macs", "params") if e.metric.variant == "dense" and not e.layer]
     for group in grouped(constants, lambda e: (e.row.report, e.data_name, e.model, e.column)):
         yield from _odd_one(group, 0.0)
-    dense = [e for e in sheet.of("accuracy") if e.order == 0 and e.seed is None]
+    dense = [e for e in sheet.of("accuracy") if e.order == 0 and e.seed is None and not e.metric.variant]
     for group in grouped(dense, lambda e: e.place):
         yield from _odd_one(group, 1.0 if len(group) == 3 else 0.3)
     for entry in sheet.of("accuracy"):

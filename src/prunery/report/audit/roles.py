@@ -28,6 +28,7 @@ _NAMES: tuple[tuple[str, str], ...] = (
     ),
     ("layer_share", r".*layer.*(compress|densit|sparsit|kept|prun).*|.*(compress|densit|sparsit).*layer.*"),
     ("sparsity", r"(\w+_)?sparsit(y|ies)(_\w+)?|pruned(_(pct|percent|fraction|weights|ratio))?|amount"),
+    ("sparsity", r"(filters?|channels?|weights?|params?)_(pruned|removed)(_\w+)?"),
     (
         "sparsity",
         r"prun(ing|e)_(ratio|rate|amount|level|fraction|percent(age)?)|percent_pruned|removed(_\w+)?",
@@ -52,7 +53,8 @@ _SETTINGS = re.compile(
 )
 _SPREAD = re.compile(r"(^|_)(sd|std|stdev|stddev|se|sem|ci|ci95|half_width|interval|pm|variance|var)(_|$)")
 _BOUND = re.compile(r"(^|_)(low|high|lower|upper|min|max|best|worst|p|p_value|holm|median|iqr)(_|$)")
-_DELTA = re.compile(r"(^|_)(delta|diff|difference|drop|gain|change|improvement|loss_of|vs|to)(_|$)|^Δ")
+_BEFORE = re.compile(r"(^|_)(dense|base|baseline|original|unpruned|before)(_|$)")
+_DELTA = re.compile(r"(^|_)(delta|diff|difference|drop|gain|change|improvement|loss_of|vs|to)(_|$)|^[Δδ]")
 _DERIVED = re.compile(r"reduc|saving|saved|speed_?up|efficien|acceler")
 _ACCURACY = re.compile(r"(^|_)(acc|accuracy|accuracies|top_?1|top_?5|top_?3)(_|$|\d)")
 _ERROR = re.compile(r"(^|_)(err|error|error_rate|misclassification)(_|$)")
@@ -109,7 +111,8 @@ def metric(name: str) -> Metric | None:
     if "layer" in text and _LAYER_SHARE.search(text):
         return Metric(name, "layer_share")
     if _ACCURACY.search(text):
-        return Metric(name, "accuracy", _k(text), _split(text))
+        before = "dense" if _BEFORE.search(text) else ""
+        return Metric(name, "accuracy", _k(text), _split(text), variant=before)
     if _ERROR.search(text):
         return Metric(name, "accuracy", _k(text), _split(text), error=True)
     if _MACS.search(text):

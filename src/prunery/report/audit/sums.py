@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from prunery.report.audit.derived import Case, exceptions
 from prunery.report.audit.findings import CHECKS, Finding, in_row, of
-from prunery.report.audit.numbers import agree, mended
+from prunery.report.audit.numbers import Number, agree, mended
 from prunery.report.audit.roles import plain
 from prunery.report.audit.sheet import Entry, Row, Sheet, grouped
 
@@ -44,7 +44,11 @@ def _gap(row: Row, parts: Sequence[Row], column: str, mean: bool) -> tuple[bool,
     numbers = [part.numbers[column] for part in parts if column in part.numbers]
     stated = row.numbers[column]
     found = math.fsum(n.value for n in numbers) / (len(numbers) or 1 if mean else 1)
-    slack = stated.step / 2 + max((n.step for n in numbers), default=0.0) / 2 * (1 if mean else len(numbers))
+    slack = (
+        (stated.step + max((n.step for n in numbers), default=0.0)) / 2
+        if mean
+        else _rounding(stated, *numbers)
+    )
     return agree(found, stated.value, slack), found, abs(found - stated.value) / max(abs(found), 1e-12)
 
 
@@ -60,11 +64,16 @@ def total_columns(sheet: Sheet) -> Iterator[Finding]:
         for row in (r for r in sheet.rows if total in r.numbers and all(p in r.numbers for p in parts)):
             numbers = [row.numbers[p] for p in parts]
             found, stated = math.fsum(n.value for n in numbers), row.numbers[total]
-            ok = agree(found, stated.value, stated.step / 2 + sum(n.step for n in numbers) / 2)
+            ok = agree(found, stated.value, _rounding(stated, *numbers))
             said = " + ".join(n.text for n in numbers)
             telling = sum(n.value != 0 for n in numbers) > 1
             cases.append(Case(row, ok, telling, f"{stated.text} is stated, {said} is {found:.10g}"))
         yield from exceptions("total_columns", [total, *parts], cases)
+
+
+def _rounding(*numbers: Number) -> float:
+    """How much rounding may move a sum; whole numbers are counts, which nobody rounded."""
+    return 0.0 if all(n.step == 1 for n in numbers) else sum(n.step for n in numbers) / 2
 
 
 def _parts(total: str, numeric: Sequence[str], sheet: Sheet) -> list[str]:

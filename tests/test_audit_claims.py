@@ -1,0 +1,82 @@
+"""Sentences against a table: wrong, unsupported, borne out, and not understood."""
+
+from __future__ import annotations
+
+import pytest
+
+from audit_kit import audited
+
+TABLE = """dataset,model,method,sparsity,top1
+    cifar10,vgg16,dense,0,93.50
+    cifar10,vgg16,SNIP,0.5,93.00
+    cifar10,vgg16,SNIP,0.9,92.26
+    cifar10,vgg16,SNIP,0.98,91.08
+    cifar10,vgg16,SynFlow,0.5,93.20
+    cifar10,vgg16,SynFlow,0.9,92.10
+    cifar10,vgg16,SynFlow,0.98,91.90
+    cifar10,vgg16,magnitude_at_init,0.5,92.80
+    cifar10,vgg16,magnitude_at_init,0.9,91.90
+    cifar10,vgg16,magnitude_at_init,0.98,92.00"""
+TRUE = [
+    "SynFlow reaches the highest accuracy at 50 % sparsity.",
+    "SNIP is the best at 90 %.",
+    "At 90% sparsity, SNIP beats SynFlow.",
+    "SNIP is worse than SynFlow at 98 %.",
+    "SNIP outperforms SynFlow by 0.16 points at 90 %.",
+    "SynFlow never beats the dense network.",
+    "SynFlow consistently stays above 91.5 %.",
+    "SNIP falls monotonically with sparsity.",
+    "SNIP reaches 92.26 % at 90 % sparsity on CIFAR-10 with VGG-16.",
+    "SNIP reaches 93.0, 92.3 and 91.1 % at 50, 90 and 98 % sparsity.",
+    "SNIP and SynFlow reach 92.26 % and 92.10 % at a sparsity of 0.9.",
+    "The dense network has an accuracy of 93.5 %.",
+    "Magnitude at init is not monotone with increasing sparsity.",
+    "Magnitude at init is the lowest at 90 %.",
+]
+WRONG = [
+    ("SynFlow is the best method at every sparsity.", "2 of 3 places"),
+    ("SNIP has the highest accuracy at 98 % sparsity.", "not so in 1 of 1"),
+    ("SynFlow outperforms SNIP at all sparsities.", "1 of 3 comparisons"),
+    ("SNIP never beats SynFlow.", "1 of 3 comparisons"),
+    ("SNIP outperforms SynFlow by 1.2 points at 90 %.", "the table has 0.16"),
+    ("All methods stay above 92 % at 90 % sparsity.", "1 of 3 values"),
+    ("SNIP never falls below 92 %.", "1 of 3 values"),
+    ("The accuracy of magnitude at init decreases monotonically with sparsity.", "1 of 2 steps"),
+    ("SNIP reaches 92.62 % at 90 % sparsity.", "the table has SNIP at 90 % 92.26 (cifar10, vgg16, line 4)"),
+    ("SNIP reaches 91.5 % at 95 % sparsity.", "unsupported: the table has nothing at sparsity 95 %"),
+    ("SNIP is significantly better than SynFlow at 90 %.", "one run a cell"),
+]
+UNCHECKED = ["Pruning is always robust.", "GraSP beats everything.", "The best choice depends on the task."]
+
+
+@pytest.mark.parametrize("text", TRUE)
+def test_true_claim_is_borne_out(tmp_path, text):
+    done = audited(tmp_path, TABLE, claims=text)
+    assert [str(f) for f in done.findings] == []
+    assert done.unchecked == ()
+
+
+@pytest.mark.parametrize(("text", "why"), WRONG)
+def test_wrong_claim_is_a_finding(tmp_path, text, why):
+    (found,) = audited(tmp_path, TABLE, claims=f"# Results\n\nWe prune. \n{text}").findings
+    assert why in found.message
+    assert (found.file, found.lines, found.where) == ("claims", (4,), f'"{text}"')
+
+
+@pytest.mark.parametrize("text", UNCHECKED)
+def test_claim_not_understood_is_no_finding(tmp_path, text):
+    done = audited(tmp_path, TABLE, claims=text)
+    assert done.findings == ()
+    assert [(u.line, u.text) for u in done.unchecked] == [(1, text)]
+
+
+def test_what_is_no_prose_is_not_read(tmp_path):
+    text = "# SNIP is best at 98 %\n\n| SNIP is best at 98 % |\n\n```\nSNIP is best at 98 %.\n```\nThanks.\n"
+    done = audited(tmp_path, TABLE, claims=text)
+    assert (done.findings, done.unchecked) == ((), ())
+
+
+def test_sentences_in_lists_and_over_several_lines(tmp_path):
+    text = "Hello there.\n- SNIP is the\n  best at 98 % sparsity.\n- SNIP is the lowest at 98 %, e.g. here.\n"
+    (found,) = audited(tmp_path, TABLE, claims=text).findings
+    assert found.lines == (2,)
