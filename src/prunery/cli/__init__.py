@@ -1,4 +1,4 @@
-"""The command line: `prunery run`, `plan`, `status`, `why`, `report`, `demo`, `sensitivity`.
+"""The command line: `prunery demo`, `run`, `plan`, `status`, `why`, `report`, `archive`, `audit`, `sensitivity`.
 
 Nothing heavy is imported before a command needs it: help, plans and errors in a spec answer without torch.
 Exit status: 0 done, 1 something failed or is missing, 2 the input is wrong, 130 stopped by Ctrl-C.
@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from prunery.cli import auditing, looking, running, scanning
+from prunery.cli import auditing, keeping, looking, running, scanning
 from prunery.errors import PruneryError
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ for _command in (
     looking.report,
     scanning.sensitivity,
     auditing.audit,
+    keeping.archive,
 ):
     app.command()(_ending(_command))
 

@@ -80,8 +80,9 @@ def execute(spec: Spec, store_dir: str, *, workers: int | None, data_dir: str | 
     from prunery.lab.spec import plain
     from prunery.lab.store import Store
 
-    planned, store, many = plan(spec), Store(store_dir), workers or cores()
-    todo = [step for key, step in planned.steps.items() if not store.has(key)]
+    planned, many = plan(spec), workers or cores()
+    known = Store(store_dir, create=False) if Store.is_at(store_dir) else None
+    todo = [step for key, step in planned.steps.items() if known is None or not known.has(key)]
     if todo:
         from prunery.lab.work import preflight
 
@@ -89,9 +90,10 @@ def execute(spec: Spec, store_dir: str, *, workers: int | None, data_dir: str | 
         begins = f"study {spec.name}: {len(todo)} of {len(planned.steps)} steps to do"
         out.print(f"{begins}, {epochs} epochs, {many} workers", markup=False, highlight=False)
 
-        preflight.check(spec, planned, store, data_dir=data_dir)
+        preflight.check(spec, planned, known, data_dir=data_dir)
         if data_dir is not None:
             os.environ["PRUNERY_DATA"] = str(Path(data_dir).resolve())  # for the workers
+    store = known or Store(store_dir)  # made once nothing speaks against the study
     store.save_study(spec.name, plain(spec))
     outcome = local.run(planned, store, workers=many, progress=Shown(out))
     _tell(outcome, planned, store, out)

@@ -70,6 +70,11 @@ class Store:
             self._make(create)
         self._check(mark)
 
+    @staticmethod
+    def is_at(root: str | Path) -> bool:
+        """Whether something at `root` is, or says that it is, a store."""
+        return (Path(root) / _MARK).exists() or Path(root).is_file()
+
     # -- steps -----------------------------------------------------------------------------------------
 
     def has(self, key: str) -> bool:

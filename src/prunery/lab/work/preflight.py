@@ -34,9 +34,10 @@ from prunery.lab.work.bench import images, splits
 from prunery.models.build import build
 
 
-def check(spec: Spec, plan: Plan, store: Store, *, data_dir: str | None = None) -> None:
+def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None = None) -> None:
     """Nothing if the study can run; else the PruneryError of the first thing that cannot be.
 
+    store: where it goes on, or None where it begins.
     data_dir: a local mirror that must hold the data set; its decoded copy is what the workers then read.
     """
     if data_dir is not None:
@@ -44,7 +45,8 @@ def check(spec: Spec, plan: Plan, store: Store, *, data_dir: str | None = None) 
     for name in spec.corruptions:
         corruption[name]  # a name that is not there raises
     found = images(spec.task.data)
-    _check_same_data(found, plan, store)
+    if store is not None:
+        _check_same_data(found, plan, store)
     task = spec.task
     train = splits(task.data, task.validation, spec.seeds[0], task.classes, task.images).train
     model = _built(task.model, found, task.classes or found.classes)
