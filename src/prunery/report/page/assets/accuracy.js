@@ -10,16 +10,13 @@ function pointText(group, point, name) {
   return [group.label, `${name}: ${point.text} %`, `${interval(point)}, n = ${point.n}`, ...(more ? [more] : [])];
 }
 
-// The accuracies that the axis must show: every seed, and intervals that reach a little beyond, not far.
-function accuracyValues(metric, looks, rows) {
+// The axis that shows every seed and every published value, and where it can the ends of the intervals.
+function scaleFor(metric, looks, rows, log) {
   const points = looks.flatMap((look) => groupsOf(look.name).map((g) => metric.points[g.place]));
   if (dense >= 0) points.push(metric.points[dense]);
-  const seeds = points.flatMap((p) => p.runs.map((run) => run[1])).concat(rows.map((row) => row.value));
-  if (!seeds.length) return [0, 100];
-  const reach = .25 * (Math.max(...seeds) - Math.min(...seeds)) + .05;
+  const values = points.flatMap((p) => p.runs.map((run) => run[1])).concat(rows.map((row) => row.value));
   const ends = points.filter((p) => p.sound && !missing(p.low)).flatMap((p) => [p.low, p.high]);
-  const bound = (v) => Math.min(Math.max(v, Math.min(...seeds) - reach), Math.min(Math.max(...seeds) + reach, 100));
-  return [...seeds, ...ends.map(bound)];
+  return accuracyScale(values.length ? values : [0, 100], log, ends);
 }
 
 function drawAccuracy(plot, width, state) {
@@ -27,7 +24,7 @@ function drawAccuracy(plot, width, state) {
   const looks = visible();
   const rows = DATA.published.filter((row) => row.column === metric.id && !hidden.has(row.method));
   const x = sparsityScale([...levels.map(([s]) => s), ...rows.map((row) => row.sparsity).filter((s) => s > 0)], state.across === "log");
-  const y = accuracyScale(accuracyValues(metric, looks, rows), state.up === "log");
+  const y = scaleFor(metric, looks, rows, state.up === "log");
   const wide = width > 620;
   const names = Math.max(5, ...looks.map((l) => l.name.length));
   const margin = { left: 44, right: wide ? Math.min(210, 34 + 7.2 * names) : 10, top: 30, bottom: 62 };

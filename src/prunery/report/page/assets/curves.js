@@ -50,9 +50,12 @@ function logScaleUp(values) {
 function drawPhases(area, x, y, name, found) {
   for (const f of found) {
     const layer = svg("g", { "data-of": f.group.method, "aria-hidden": "true" });
+    let before = null;
     for (const phase of f.phases) {
       const at = phase[name].map((v, i) => [x.at(phase.start + i + 1) * area.width, missing(v) || (name === "loss" && v <= 0) ? null : area.height - y.at(v) * area.height]);
       const known = at.filter(([, up]) => up !== null);
+      if (before && known.length) layer.append(path([before, known[0]], { style: `stroke:${colour(f.look)}`, "stroke-width": 1, "stroke-dasharray": "1 3" }));
+      before = known[known.length - 1] || before;
       if (known.length > 1) layer.append(path(known, { style: `stroke:${colour(f.look)}`, "stroke-width": 1.8, "stroke-dasharray": DASHES[f.look.line], "stroke-linejoin": "round" }));
       for (const [a, b] of known.length < 13 ? known : []) layer.append(svg("circle", { cx: a, cy: b, r: 2.2, style: `fill:${colour(f.look)}` }));
     }
@@ -66,7 +69,7 @@ function drawCuts(area, x, found) {
     const lift = stacked.get(cut.epoch) || 0;
     stacked.set(cut.epoch, lift + 1);
     const at = x.at(cut.epoch) * area.width;
-    if (!lift) area.g.append(svg("line", { x1: at, x2: at, y1: 0, y2: area.height, style: "stroke:var(--soft)", "stroke-dasharray": "2 4", "aria-hidden": "true" }));
+    if (!lift) area.g.append(svg("line", { x1: at, x2: at, y1: 0, y2: area.height, style: "stroke:var(--soft)", "stroke-dasharray": "2 4", opacity: .55, "aria-hidden": "true" }));
     area.g.append(svg("path", { d: "M0,0L5,8H-5z", transform: `translate(${at},${area.height - 9 - 10 * Math.min(lift, 12)})`, style: `fill:${colour(f.look)}`, "data-of": f.group.method, class: "cut" },
       svg("title", {}, `${f.group.method}: cut to ${trimmed(100 * cut.sparsity, 4)} % after ${cut.epoch} epochs`)));
   }

@@ -44,20 +44,27 @@ function sparsityScale(values, log) {
 }
 
 // Accuracy in %: the log axis is one of the error, so that 98.3 and 97.9 are as easy to tell as 60 and 20.
-function accuracyScale(values, log) {
-  const top = 100 * (1 - 5e-5);
+// All values are shown; `ends` of intervals may reach a little beyond them on the axis, not far.
+function accuracyScale(values, log, ends = []) {
+  const errors = values.map((v) => 100 - v).filter((error) => error > 0);
+  const top = 100 - Math.min(50, ...errors) / 2; // where no error was made: half the smallest one
   const forward = log ? (v) => -Math.log10(1 - Math.min(Math.max(v, -2), top) / 100) : (v) => v;
   const back = log ? (y) => 100 * (1 - 10 ** -y) : (y) => y;
-  const [a, b] = [forward(Math.min(...values)), forward(Math.max(...values))];
+  const [first, last] = [Math.min(...values.map(forward)), Math.max(...values.map(forward))];
+  const reach = Math.max(.25 * (last - first), log ? .02 : .5);
+  const shown = [first, last, ...ends.map((end) => Math.min(Math.max(forward(end), first - reach), last + reach))];
+  const [a, b] = [Math.min(...shown), Math.max(...shown)];
   const pad = .06 * Math.max(b - a, log ? .02 : .5);
-  const [low, high] = [back(Math.max(a - pad, log ? -.005 : -1)), back(b + pad)];
-  const ticks = (at, room) => {
-    const even = steps(Math.max(0, low), Math.min(100, high), room / 55);
+  const [low, high] = [Math.max(a - pad, log ? -.005 : -1), b + pad];
+  const at = (value) => (forward(value) - low) / (high - low);
+  const ticks = (room) => {
+    const even = steps(Math.max(0, back(low)), Math.min(100, back(high)), room / 55);
     if (!log) return even;
-    const round = apart(ERRORS, at, 30 / room);
-    return round.length >= 4 ? round : apart(even, at, 26 / room);
+    const below = (values) => values.filter((v) => v <= top);
+    const round = apart(below(ERRORS), at, 30 / room);
+    return round.length >= 4 ? round : apart(below(even), at, 26 / room);
   };
-  return scaleOf(forward, low, high, ticks, (v) => trimmed(v, 2));
+  return { at, low: back(low), high: back(high), ticks, text: (v) => trimmed(v, 2) };
 }
 function logScale(values, text) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
