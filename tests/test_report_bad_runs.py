@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 import report_case as case
 from prunery.cli import app
+from prunery.lab import archive
 from prunery.lab import spec as specs
 from prunery.lab.plan import plan as plan_of
 from prunery.lab.store import Store
@@ -130,3 +131,13 @@ def test_a_study_is_named_with_its_store(tmp_path):
     assert first == second
     unknown = CliRunner().invoke(app, ["report", "study:tyo", "--store", str(store.root), "-o", "x"])
     assert "did you mean 'toy'?" in str(unknown.exception)
+
+
+def test_an_archive_gives_the_same_report_and_the_same_status(bad, tmp_path):
+    store, _, _ = bad
+    archive.write(store, tmp_path / "kept.jsonl.gz")
+    done = CliRunner().invoke(app, ["report", str(tmp_path / "kept.jsonl.gz"), "-o", str(tmp_path / "a")])
+    assert done.exit_code == 1
+    assert done.stderr == reported(store, tmp_path / "b").stderr
+    first, second = ({p.name: p.read_bytes() for p in (tmp_path / x).iterdir()} for x in "ab")
+    assert first == second

@@ -91,7 +91,8 @@ def why(
 
 def report(
     source: Annotated[
-        str, typer.Argument(metavar="STORE|study:NAME", help="A store, or a study that ran in --store.")
+        str,
+        typer.Argument(metavar="STORE|study:NAME", help="A store, an archive of one, or a study in --store."),
     ],
     out: Annotated[str, typer.Option("-o", "--out", metavar="DIR", help="Where the files go.")],
     store: StoreOption = STORE,
@@ -105,11 +106,11 @@ def report(
     watch: Annotated[bool, typer.Option("--watch", help="Follow a run until it is complete.")] = False,
 ) -> int:
     """Show and write the tables and the plot of a store's studies, or of one study."""
-    from prunery.lab.store import Store
+    from prunery.lab import archive
     from prunery.report import follow, loaded, write
 
     root, study = _named(source, store, study)
-    opened, shown = Store(root, create=False), console()
+    opened, shown = archive.opened(root), console()
     if watch:
         studies = follow.follow(opened, out, study, shown, texts=texts or ())
         _print(shown, f"written: {out}")

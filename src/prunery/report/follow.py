@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunery.lab.store import Store
-from prunery.report.loaded import Loaded, load, names
+from prunery.report.loaded import Loaded, Source, load, names
 from prunery.report.write import WIDTH, shown, written
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ Show = Callable[[Sequence[Loaded]], None]
 
 
 def follow(
-    store: Store,
+    store: Source,
     out: str | Path,
     study: str | None,
     console: Console,
@@ -48,7 +47,7 @@ def follow(
 
 
 def _look(
-    store: Store, study: str | None, before: Sequence[Loaded], out: str | Path, show: Show
+    store: Source, study: str | None, before: Sequence[Loaded], out: str | Path, show: Show
 ) -> list[Loaded]:
     """The studies as they are now; shown and written if they changed."""
     studies = [load(store, name) for name in names(store, study)]
@@ -58,7 +57,7 @@ def _look(
     return studies
 
 
-def _over(store: Store, studies: Sequence[Loaded]) -> bool:
+def _over(store: Source, studies: Sequence[Loaded]) -> bool:
     """Whether every cell is there or has failed, and nobody works on one that may yet succeed."""
     if all(study.complete for study in studies):
         return True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunery.errors import StoreError
 from prunery.lab import spec as specs
+from prunery.lab.archive import Archive
 from prunery.lab.plan import Plan, plan
 from prunery.lab.store import Store
 from prunery.report import bounds, published
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
     from prunery.lab.store import Failure
 
 
+Source = Store | Archive
+
+
 class Kept:
     """A store's records as they are at this moment: each is read once, and never changes under a report."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Source) -> None:
         self._store = store
         self._found: dict[str, Record | None] = {}
         self._failures: dict[str, Failure | None] = {}
@@ -81,7 +85,7 @@ class Loaded:
         return not set(ABSENT) & set(self.statuses)
 
 
-def load(store: Store, name: str) -> Loaded:
+def load(store: Source, name: str) -> Loaded:
     """The study of that name; StoreError if there is none, or if a cell's MACs cannot be."""
     spec = store.study(name)
     made, kept = plan(specs.of(spec, source=f"study {name} in {store.root}")), Kept(store)
@@ -89,7 +93,7 @@ def load(store: Store, name: str) -> Loaded:
     return Loaded(name, spec, made, kept, with_facts(frame(made, kept), made, kept))
 
 
-def names(store: Store, study: str | None = None) -> list[str]:
+def names(store: Source, study: str | None = None) -> list[str]:
     """The studies to report: the one asked for, or all; StoreError if there is none."""
     found = [study] if study is not None else list(store.studies())
     if not found:
