@@ -168,6 +168,14 @@ def test_a_table_cell_opens_its_records(tab):
     assert not panel.is_visible()
 
 
+def test_every_cell_stands_in_a_table_with_its_key(tab):
+    data = json.loads(tab.locator("#data").text_content())
+    keys = [run["key"] for group in data["groups"] for run in group["runs"]]
+    assert column(tab, "cells", 4) == keys
+    tab.locator("#table-cells button.why").last.press("Enter")
+    assert keys[-1] in tab.locator("#why").inner_text()
+
+
 def test_one_tab_stop_for_each_figure(tab):
     for name in ("accuracy", "cost", "macs", "weights"):
         assert tab.locator(f'#fig-{name} .pt[tabindex="0"]').count() == 1, name

@@ -93,13 +93,13 @@ function tableOf(id, header, rows, links = null, caption = "") {
 }
 function allCells() {
   const named = DATA.metrics.map((m) => m.name);
-  const header = ["method", "sparsity", "seed", "status", ...named.map((n) => `${n}, %`), "loss, nats", "validation, %", "epochs", "seconds", "key"];
+  const header = ["method", "sparsity", "seed", "key", "status", ...named.map((n) => `${n}, %`), "loss, nats", "validation, %", "epochs", "seconds"];
   const rows = [];
   const links = [];
   DATA.groups.forEach((group, place) => group.runs.forEach((run) => {
     const values = [...DATA.metrics.map((m) => run[m.id]), run.test_loss, run.validation_top1, run.epochs, run.seconds];
-    rows.push([group.method, group.at || "-", String(run.seed), run.status, ...values.map((v, i) => (missing(v) ? "-" : i < named.length || i === named.length + 1 ? fixed(v) : String(v))), run.key]);
-    links.push([...Array(header.length - 1).fill(null), place]);
+    rows.push([group.method, group.at || "-", String(run.seed), run.key, run.status, ...values.map((v, i) => (missing(v) ? "-" : i < named.length || i === named.length + 1 ? fixed(v) : String(v)))]);
+    links.push(header.map((name) => (name === "key" ? place : null)));
   }));
   const box = one("#all-cells");
   const scroll = el("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Every cell" }, tableOf("cells", header, rows, links, "Accuracies and loss are on the test split, but for validation: top-1 on the validation split."));
