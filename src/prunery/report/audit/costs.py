@@ -26,6 +26,7 @@ def macs_bounds(sheet: Sheet) -> Iterator[Finding]:
     entries = [e for e in sheet.of("macs", "macs_fraction") if not e.layer and e.metric.variant != "dense"]
     for group in grouped(entries, lambda e: (e.network, e.data, e.metric.name, e.family, e.model)):
         known = _net(group[0])
+        known = known if known and _is_that_form(sheet, group[0], known) else None
         factor = _scale(group, known) if known else 1.0
         for entry in group:
             if known and entry.sparsity is not None and not _structured(entry):
@@ -34,10 +35,32 @@ def macs_bounds(sheet: Sheet) -> Iterator[Finding]:
 
 def _net(entry: Entry) -> nets.Net | None:
     if entry.network == "fully connected":
-        return nets.lenet300() if "lenet300" in re.sub(r"[-_\s]", "", entry.model.lower()) else None
+        square = entry.data is not None and "MNIST" in entry.data.name  # other images, other first layer
+        named = "lenet300" in re.sub(r"[-_\s]", "", entry.model.lower())
+        return nets.lenet300() if square and named else None
     if entry.data is None or entry.network is None or not entry.data.name.startswith(("CIFAR", "SVHN")):
         return None
     return nets.net(entry.network, classes=entry.data.classes, side=32)
+
+
+def _place(entry: Entry) -> tuple[str, ...]:
+    return (entry.row.report, entry.data_name, entry.model)
+
+
+def _is_that_form(sheet: Sheet, entry: Entry, known: nets.Net) -> bool:
+    """Whether the dense costs that the table states, if any, are those of the network as it is known here."""
+    for other in sheet.of("macs", "params"):
+        if (
+            _place(other) == _place(entry)
+            and not other.layer
+            and (other.metric.variant == "dense" or other.order == 0)
+        ):
+            expected = known.macs if other.kind == "macs" else known.weights
+            ratio = other.value * (_scale([other], known) if other.kind == "macs" else 1) / expected
+            twice = other.metric.flops and abs(ratio / 2 - 1) < 0.1
+            if abs(ratio - 1) > 0.1 and not twice:
+                return False
+    return True
 
 
 def _structured(entry: Entry) -> bool:

@@ -166,12 +166,19 @@ def differences(sheet: Sheet) -> Iterator[Finding]:
         rows = [r for r in sheet.rows if column in r.numbers]
         pairs = [(a, b) for a, b in permutations(sources, 2) if _promising(rows, column, a, b)]
         made = [(a, b, [_difference(r, column, a, b) for r in rows]) for a, b in pairs]
-        made += [(a, "dense", _to_dense(sheet, rows, column, a)) for a in sheet.columns_of("measured")]
+        to_dense = sheet.columns_of("measured") if not _to_another(column) else []
+        made += [(a, "dense", _to_dense(sheet, rows, column, a)) for a in to_dense]
         ranked = [(sum(c.ok and c.telling for c in cases if c), a, b, cases) for a, b, cases in made]
         if ranked:
             _, a, b, cases = max(ranked, key=lambda item: item[0])
             held = [case for case in cases if case]
             yield from exceptions("differences", [column, a, b], held, most=0.5)
+
+
+def _to_another(column: str) -> bool:
+    """Whether a column's name says that something else than the dense network is subtracted."""
+    found = re.search(r"(?:^|_)(?:to|vs)_(\w+)$", plain(column))
+    return found is not None and found[1] not in ("dense", "baseline", "base", "original")
 
 
 def _promising(rows: Sequence[Row], column: str, a: str, b: str) -> bool:
@@ -206,9 +213,9 @@ def _to_dense(sheet: Sheet, rows: Sequence[Row], column: str, a: str) -> list[Ca
 
 def _own(dense: Sequence[Entry], entry: Entry) -> Number | None:
     """The dense network's number for the seed of an entry: the first arm called dense."""
-    named = [e for e in dense if e.seed == entry.seed and e.method in ("dense", "none", "baseline")] or list(
-        dense
-    )
+    paired = [e for e in dense if e.row.cells.get("n") == entry.row.cells.get("n")]  # over as many runs
+    named = [e for e in paired if e.seed == entry.seed and e.method in ("dense", "none", "baseline")]
+    named = named or paired
     return named[0].row.numbers[named[0].column] if named else None
 
 

@@ -102,19 +102,17 @@ class Budget:
 @CHECKS.add(says="methods compared after different amounts of training")
 def unequal_budgets(sheet: Sheet) -> Iterator[Finding]:
     """One finding for each table and network, at the sparsity where the budgets differ most."""
-    compared = [
-        e for e in sheet.of("accuracy") if not e.dense and e.order is not None and e.metric.split != "train"
-    ]
-    for group in grouped(compared, lambda e: e.place):
-        worst: tuple[float, list[tuple[Entry, Budget]]] = (_EQUAL, [])
+    scored = [e for e in sheet.of("accuracy") if not e.dense and e.order is not None]
+    compared = [e for e in scored if e.metric.split != "train"]
+    for group in grouped(compared, lambda e: (e.row.report, e.row.table, e.data_name, e.model)):
         lines: list[Entry] = []
+        worst: tuple[float, list[tuple[Entry, Budget]]] = (_EQUAL, [])
         for level in grouped(group, lambda e: e.order):
-            arms = {
-                (e.method, _schedule(e)): (e, b) for e in level if (b := budget(sheet, e)) and b.epochs > 0
-            }
+            budgets = [(e, b) for e in level if (b := budget(sheet, e)) and b.epochs > 0]
+            arms = {(e.method, _schedule(e)): (e, b) for e, b in budgets}
             ranked = sorted(arms.values(), key=lambda pair: pair[1].epochs)
             ratio = ranked[-1][1].epochs / ranked[0][1].epochs if ranked else 1.0
-            lines += [e for e, _ in ranked] if ratio > _EQUAL else []
+            lines += [e for e, _ in budgets] if ratio > _EQUAL else []
             worst = max(worst, (ratio, ranked), key=lambda pair: pair[0])
         if worst[1]:
             said = several(f"{_arm(e)} {b.said}" for e, b in worst[1])

@@ -40,6 +40,11 @@ _LIMIT = re.compile(
     r"|(?P<up>above|over|at least|exceeds?|more than|stays? at)",
     re.IGNORECASE,
 )
+_QUOTES = re.compile(
+    r"\b(?:reach|achiev|obtain|attain|scor|gets?|got|has|have|had|gives?|yields?|keeps?|retains?|accurac|top-?\d|to|at"
+    r"|is|was|are|were|with)\w*\b[^.;]{0,40}?\d|\(\d",
+    re.IGNORECASE,
+)
 _EVERY = re.compile(r"\b(all|every|each|never|always|consistently|no method)\b", re.IGNORECASE)
 _SIGNIFICANT = re.compile(r"\bsignifican(t|tly|ce)\b|statistically", re.IGNORECASE)
 
@@ -230,7 +235,12 @@ Quote = tuple[str, list[Arm], str]
 def _matched(sentence: Sentence, names: list[str], arms: list[Arm]) -> list[Quote] | None:
     """(number, the arms that it may be of, what it is said of), by the order of the sentence."""
     values, levels = sentence.values, sentence.sparsities
-    if not values or not names or (_LIMIT.search(sentence.text) and _EVERY.search(sentence.text)):
+    if (
+        not values
+        or not names
+        or not _QUOTES.search(sentence.text)
+        or (_LIMIT.search(sentence.text) and _EVERY.search(sentence.text))
+    ):
         return None
     of = partial(_called, arms)
     at = f" at {several(percent(s) for s in levels)}" if levels else ""

@@ -28,6 +28,10 @@ _DENSE_WORDS = re.compile(
 _NOT_VALUES = re.compile(
     rf"{_NUMBER}\s*(?:x\b|×|-?fold|epochs?|rounds?|seeds?|runs?|seconds?|s\b|ms\b|minutes?|hours?|images?|classes"
     rf"|layers?|MACs|FLOPs|[MGk]\b|million|parameters|weights)|\b(?:n\s*=\s*|top-?)\d+|±\s*{_NUMBER}\s*%?"
+    rf"|(?:by|within|los\w+|gain\w*|(?:drop|reduction|increase) of)\s+(?:only |about |at most )?{_NUMBER}\s*%"
+    rf"|{_NUMBER}\s*%\s*(?:t-|confidence|interval|level|of the (?:time|data|images|errors|training|test)"
+    r"|reduction|drop|loss|gain|improvement|fewer|less|more|smaller|faster|lower|higher)"
+    rf"|(?:tests?|level|chance|error bars?)\s+(?:at|of|is|level)\s+{_NUMBER}\s*%"
     rf"|(?:table|figure|section|seed)\s+[\dIVX]+[\w.]*",
     re.IGNORECASE,
 )

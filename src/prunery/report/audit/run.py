@@ -47,4 +47,7 @@ def _strongest(found: Sequence[Finding]) -> list[Finding]:
     """Without what a weak check says of a cell that another check already explains."""
     weak = {name for name in CHECKS if CHECKS[name].facts.get("weak")}
     told = {(f.lines, f.column) for f in found if f.check not in weak}
-    return [f for f in found if f.check not in weak or (f.lines, f.column) not in told]
+    collapsed = {f.lines for f in found if f.check == "chance"}
+    return [
+        f for f in found if f.check not in weak or not ((f.lines, f.column) in told or f.lines in collapsed)
+    ]

@@ -22,6 +22,7 @@ def chance(sheet: Sheet) -> Iterator[Finding]:
     swapped = {id(e) for group in _swapped(sheet) for e in group}
     for row in grouped(_accuracies(sheet), _same_cells):
         found = [(e, why) for e in row if id(e) not in swapped and (why := _chance(e))]
+        found = [(e, why) for e, why in found if not _alone_at_top5(e, row)]
         if found:
             entries = [e for e, _ in found]
             said = several(f"{e.column} {e.printed}" if len(row) > 1 else e.printed for e in entries)
@@ -30,6 +31,13 @@ def chance(sheet: Sheet) -> Iterator[Finding]:
 
 def _accuracies(sheet: Sheet) -> list[Entry]:
     return sheet.of("accuracy")
+
+
+def _alone_at_top5(entry: Entry, row: Sequence[Entry]) -> bool:
+    """Whether a top-5 accuracy is at a chance level so high that only top-1 beside it tells."""
+    first = [e for e in row if (e.metric.k or 1) == 1]
+    high = (entry.metric.k or 1) > 1 and (chance_level(entry) or 0) >= 10
+    return high and not any(_chance(e) for e in first)
 
 
 def _same_cells(entry: Entry) -> object:
