@@ -190,3 +190,23 @@ def test_c20_rows_that_are_used_unequally_often_only_bound_by_all():
 def test_c20_a_record_without_layers_is_not_judged():
     assert bounds.wrong(Record("k", "measure", {}, (), ())) is None
     assert bounds.wrong(record(1, layers=[])[2]) is None
+
+
+@pytest.mark.parametrize("name", ["cnn8", "lenet5", "vgg11_bn", "resnet20"])
+@pytest.mark.parametrize("share", [0.02, 0.5])
+def test_c20_real_networks_lie_within_their_bounds(name, share):
+    import torch
+
+    from prunery.lab.numbers import layer_rows, of_cost
+    from prunery.measure.cost import cost
+    from prunery.models.build import build
+
+    shape = (1, 28, 28) if name == "lenet5" else (3, 32, 32)
+    model = build(name, shape=shape, classes=10, seed=1)
+    random = torch.Generator().manual_seed(2)
+    weights = {n: p for n, p in model.named_parameters() if p.dim() > 1}
+    masks = {n: torch.rand(p.shape, generator=random) < share for n, p in weights.items()}
+    for some in (masks, dict(list(masks.items())[:2]), None):
+        found = cost(model, torch.zeros(1, *shape), some)
+        made = Record("k", "measure", {}, (), of_cost(found), tables={"layers": layer_rows(found)})
+        assert bounds.wrong(made) is None
