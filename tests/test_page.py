@@ -208,7 +208,7 @@ def test_histograms_are_joined_in_a_page_that_would_be_too_large(study, monkeypa
 def test_methods_are_drawn_as_in_the_plot_files():
     names = [{"criterion": "magnitude", "name": f"m{i}"} for i in range(10)]
     study = kit.study(("snip", "random", *names), seeds=1, bare=True, broken=False)
-    for look, plotted in zip(series(study), plots._looks(study.groups).values(), strict=True):
+    for look, plotted in zip(series(study), plots.looks_of(study.groups).values(), strict=True):
         colour = plots.GREY if look["slot"] is None else plots.COLOURS[look["slot"]]
         assert (colour, look["marker"]) == (plotted.colour, plotted.marker)
 

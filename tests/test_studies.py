@@ -28,7 +28,8 @@ def test_smoke_runs_and_reports(name, tmp_path):
     )
     assert status == 0, said + errors
     assert time.monotonic() - began < 120
-    status, said, errors, torch = prunery("report", "s", "-o", "r", cwd=tmp_path)
+    asked = (f"study:{name}", "--scale", "smoke", "--store", "s")
+    status, said, errors, torch = prunery("report", *asked, "-o", "r", cwd=tmp_path)
     assert (status, torch) == (0, False), said + errors
     specs = load_all(f"study:{name}", scale="smoke")
     for spec in specs:

@@ -96,6 +96,7 @@ def report(
     ],
     out: Annotated[str, typer.Option("-o", "--out", metavar="DIR", help="Where the files go.")],
     store: StoreOption = STORE,
+    scale: ScaleOption = None,
     study: Annotated[str | None, typer.Option("--study", help="One study; by default all.")] = None,
     texts: Annotated[
         list[str] | None,
@@ -109,24 +110,32 @@ def report(
     from prunery.lab import archive
     from prunery.report import follow, loaded, write
 
-    root, study = _named(source, store, study)
+    root, wanted = _named(source, store, study, scale)
     opened, shown = archive.opened(root), console()
     if watch:
-        studies = follow.follow(opened, out, study, shown, texts=texts or ())
+        studies = follow.follow(opened, out, wanted, shown, texts=texts or ())
         _print(shown, f"written: {out}")
     else:
-        studies = [loaded.load(opened, name) for name in loaded.names(opened, study)]
+        studies = [loaded.load(opened, name) for name in loaded.names(opened, wanted)]
         written = write.written(studies, out, texts=texts or ())
         write.print_shown(studies, shown)
         _print(shown, "written: " + ", ".join(map(str, written)))
     return _end_of_report(studies)
 
 
-def _named(source: str, store: str, study: str | None) -> tuple[str, str | None]:
-    """The store and the study that a report is asked of."""
-    if not source.startswith("study:"):
+def _named(
+    source: str, store: str, study: str | None, scale: str | None
+) -> tuple[str, str | list[str] | None]:
+    """The store and the studies that a report is asked of; a named study may have parts, and scales."""
+    from prunery.lab import source as sources
+    from prunery.lab.spec import load_all
+
+    name = source.removeprefix("study:")
+    if name == source:
         return source, study
-    return store, source.removeprefix("study:")
+    if name.partition("/")[0] not in sources.names():
+        return store, name  # somebody's own, that ran in the store
+    return store, [spec.name for spec in load_all(source, scale=scale)]
 
 
 def _end_of_report(studies: Sequence[Loaded]) -> int:

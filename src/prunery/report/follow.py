@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunery.report.loaded import Loaded, Source, load, names
+from prunery.report.loaded import Loaded, Source, Wanted, load, names
 from prunery.report.write import WIDTH, shown, written
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Show = Callable[[Sequence[Loaded]], None]
 def follow(
     store: Source,
     out: str | Path,
-    study: str | None,
+    study: Wanted,
     console: Console,
     *,
     texts: Sequence[str | Path] = (),
@@ -47,7 +47,7 @@ def follow(
 
 
 def _look(
-    store: Source, study: str | None, before: Sequence[Loaded], out: str | Path, show: Show
+    store: Source, study: Wanted, before: Sequence[Loaded], out: str | Path, show: Show
 ) -> list[Loaded]:
     """The studies as they are now; shown and written if they changed."""
     studies = [load(store, name) for name in names(store, study)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 Source = Store | Archive
+Wanted = str | Sequence[str] | None
+"""One study, several, or all of a store."""
 
 
 class Kept:
@@ -93,9 +95,10 @@ def load(store: Source, name: str) -> Loaded:
     return Loaded(name, spec, made, kept, with_facts(frame(made, kept), made, kept))
 
 
-def names(store: Source, study: str | None = None) -> list[str]:
-    """The studies to report: the one asked for, or all; StoreError if there is none."""
-    found = [study] if study is not None else list(store.studies())
+def names(store: Source, study: Wanted = None) -> list[str]:
+    """The studies to report: those asked for, or all; StoreError if there is none."""
+    asked = store.studies() if study is None else [study] if isinstance(study, str) else study
+    found = list(asked)
     if not found:
         raise StoreError(f"a report of {store.root}", "no study ran there yet", "run one: prunery run SPEC")
     return found

@@ -78,7 +78,7 @@ def accuracy(found: Sequence[Group], *, title: str, published: Sequence[Publishe
     from matplotlib.figure import Figure
 
     beside = [p for p in published if p.metric in TOP1_METRICS and p.sparsity > 0]
-    axis, looks = scale(found, beside=[p.value for p in beside]), _looks(found)
+    axis, looks = scale(found, beside=[p.value for p in beside]), looks_of(found)
     entries = _entries(axis, found, looks)
     width = _LEFT + _PLOT + 0.55 + 0.105 * max(12, *(len(label) for _, label, _ in entries))
     figure = Figure(figsize=(width, _HEIGHT))
@@ -206,7 +206,7 @@ def _end(axis: Scale, own: Sequence[Group], look: Look) -> tuple[float, str, Loo
     return min(heights, default=axis.bottom), f"{text.shortened(last.method)} {said}", look
 
 
-def _looks(found: Sequence[Group]) -> dict[str, Look]:
+def looks_of(found: Sequence[Group]) -> dict[str, Look]:
     """Colour, marker and line of each method; the random control is grey and dashed wherever it stands."""
     looks: dict[str, Look] = {}
     taken = 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prunery.report import beside, cautions, latex, page, plots, quote, sentences, sheets, tables
 from prunery.report.captions import task
 from prunery.report.compare import REFERENCES, groups
-from prunery.report.loaded import Loaded, Source, load, names
+from prunery.report.loaded import Loaded, Source, Wanted, load, names
 from prunery.report.metrics import recorded
 from prunery.report.texttable import TextTable
 
@@ -22,7 +22,7 @@ WIDTH = 100
 
 
 def write(
-    store: Source, out: str | Path, study: str | None = None, *, texts: Sequence[str | Path] = ()
+    store: Source, out: str | Path, study: Wanted = None, *, texts: Sequence[str | Path] = ()
 ) -> list[Path]:
     """The paths of the files written: tables, CSV, plots, a page, and `texts` with numbers for their quotes.
 
@@ -47,7 +47,7 @@ def written(studies: Sequence[Loaded], out: str | Path, *, texts: Sequence[str |
     return list(contents)
 
 
-def show(store: Source, study: str | None = None, console: Console | None = None) -> None:
+def show(store: Source, study: Wanted = None, console: Console | None = None) -> None:
     """Print each study's accuracy table, what its numbers are, and the answers in sentences."""
     from rich.console import Console
 
@@ -73,7 +73,7 @@ def shown(study: Loaded, *, width: int) -> list[RenderableType]:
     return parts + _paragraphs([*sentences.answers(study.groups), *beside.below(pairs)], warned)
 
 
-def complete(store: Source, study: str | None = None) -> bool:
+def complete(store: Source, study: Wanted = None) -> bool:
     """Whether every cell of the study (of all studies) has a record."""
     return all(load(store, name).complete for name in names(store, study))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prunery.report import text
 from prunery.report.beside import Pair, pairs
 from prunery.report.compare import Group, Run, arms
-from prunery.report.plots import COLOURS, LINES, MARKERS
+from prunery.report.plots import COLOURS, LINES, RANDOM, Look, looks_of
 from prunery.report.published import Published
 from prunery.report.tables import AT_SPARSITY
 from prunery.report.texttable import ROLES
@@ -93,15 +93,11 @@ def series(study: Study) -> list[dict[str, Any]]:
 
     slot: place in the palette, None for the random control, which is grey wherever it stands.
     """
-    looks: list[dict[str, Any]] = []
-    slot = 0
-    for method in arms(study.groups, "pruned"):
-        place = study.index(method, "pruned")
-        random = place is not None and study.groups[place].first("criterion") == "random"
-        if random and all(look["slot"] is not None for look in looks):
-            looks.append({"name": method, "slot": None, "marker": "o", "line": 3})
-            continue
-        marks = {"slot": slot % len(COLOURS), "marker": MARKERS[slot % len(MARKERS)]}
-        looks.append({"name": method, **marks, "line": slot // len(COLOURS) % len(LINES)})
-        slot += 1
-    return looks
+    drawn = looks_of(study.groups).items()
+    return [{"name": name, **_drawn(look)} for name, look in drawn]
+
+
+def _drawn(look: Look) -> dict[str, Any]:
+    if look == RANDOM:
+        return {"slot": None, "marker": look.marker, "line": len(LINES)}
+    return {"slot": COLOURS.index(look.colour), "marker": look.marker, "line": LINES.index(look.line)}
