@@ -12,7 +12,7 @@ import page_kit as kit
 import report_case as case
 from prunery.lab import spec as specs
 from prunery.lab.plan import plan as plan_of
-from prunery.report import page, plots
+from prunery.report import figure, page, plots
 from prunery.report.page import records, strict
 from prunery.report.page.study import series
 
@@ -209,7 +209,7 @@ def test_methods_are_drawn_as_in_the_plot_files():
     names = [{"criterion": "magnitude", "name": f"m{i}"} for i in range(10)]
     study = kit.study(("snip", "random", *names), seeds=1, bare=True, broken=False)
     for look, plotted in zip(series(study), plots.looks_of(study.groups).values(), strict=True):
-        colour = plots.GREY if look["slot"] is None else plots.COLOURS[look["slot"]]
+        colour = figure.GREY if look["slot"] is None else plots.COLOURS[look["slot"]]
         assert (colour, look["marker"]) == (plotted.colour, plotted.marker)
 
 

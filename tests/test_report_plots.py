@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import report_case as case
-from prunery.report import plots
+from prunery.report import figure, plots
 from prunery.report.compare import groups
 from prunery.report.frame import frame
 from prunery.report.scale import accuracy_ticks, scale, sparsity_ticks, spread
@@ -45,7 +45,7 @@ def test_the_picture_is_not_blank_and_shows_each_method_in_its_colour():
     image = Image.open(io.BytesIO(plots.images(found(case.study()), title="toy")["png"])).convert("RGB")
     pixels = np.asarray(image)
     assert pixels.std() > 10
-    for colour in (plots.COLOURS[0], plots.COLOURS[1], plots.GREY):
+    for colour in (plots.COLOURS[0], plots.COLOURS[1], figure.GREY):
         wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert (pixels == wanted).all(-1).sum() > 200, colour
     assert (pixels == [int(plots.COLOURS[2][i : i + 2], 16) for i in (1, 3, 5)]).all(-1).sum() == 0

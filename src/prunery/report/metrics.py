@@ -26,13 +26,15 @@ class Metric:
         if self.k is not None:
             return _number(row.get(f"chance_top{self.k}"))
         one = _number(row.get("chance_top1"))
-        return math.log(100 / one) if one else None
+        return math.log(100 / one) if one and self.unit == "nats" else None
 
 
 TOP1 = Metric("test_top1", "Top-1 accuracy (k = 1)", "%", k=1)
 TOP5 = Metric("test_top5", "Top-5 accuracy (k = 5)", "%", k=5)
 LOSS = Metric("test_loss", "Loss (mean cross-entropy)", "nats", decimals=3)
-OTHERS = (TOP5, LOSS)
+SUPERCLASS = Metric("test_superclass_top1", "Superclass accuracy (that of the predicted class)", "%")
+CORRUPTED = Metric("test_corrupted_top1", "Top-1 accuracy under corruption (mean of all)", "%", k=1)
+OTHERS = (TOP5, SUPERCLASS, CORRUPTED, LOSS)
 
 
 def recorded(frame: pd.DataFrame) -> list[Metric]:

@@ -1,18 +1,18 @@
 """Accuracy against sparsity as PNG and SVG, the same bytes for the same records.
 
 Sparsity runs along a log axis of density, accuracy up a log axis of error: from 98.3 to 97.9 % is as easy to
-see as from 60 to 20 %, and a collapsed cell flattens nothing. No pyplot and no global state is touched.
+see as from 60 to 20 %, and a collapsed cell flattens nothing.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunery.report import text
 from prunery.report.compare import ABSENT, BROKEN, Group, arms, sparsities
+from prunery.report.figure import FAINT, GREY, INK, both
 from prunery.report.published import Published
 from prunery.report.scale import Scale, accuracy_ticks, scale, sparsity_ticks, spread
 
@@ -26,17 +26,8 @@ Line = str | tuple[float, tuple[float, ...]]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4FBF", "#8C6D31")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 TOP1_METRICS = ("test_top1", "test_top1_max")
-GREY, INK, FAINT = "#6B6B6B", "#222222", "#E3E3E3"
 _LEFT, _PLOT, _HEIGHT = 0.78, 6.3, 5.2  # inches
 LINES: tuple[Line, ...] = ("solid", (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
-_STYLE = {
-    "svg.hashsalt": "prunery",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 10.5,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-}
 
 
 @dataclass(frozen=True)
@@ -60,14 +51,9 @@ RANDOM = Look(GREY, "o", (0, (5, 2)), hollow=True)
 
 def images(found: Sequence[Group], *, title: str, published: Sequence[Published] = ()) -> dict[str, bytes]:
     """The plot as `{"png": bytes, "svg": bytes}`; empty where no pruned cell is done."""
-    import matplotlib as mpl
-    import matplotlib.style
-
     if not any(g.values for g in found if g.role == "pruned"):
         return {}
-    with mpl.style.context(["default", _STYLE]):
-        figure = accuracy(found, title=title, published=published)
-        return {kind: _bytes(figure, kind) for kind in ("png", "svg")}
+    return both(lambda: accuracy(found, title=title, published=published))
 
 
 def accuracy(found: Sequence[Group], *, title: str, published: Sequence[Published] = ()) -> Figure:
@@ -244,14 +230,3 @@ def _dense(found: Sequence[Group]) -> Group | None:
 
 def _of(found: Sequence[Group], method: str) -> list[Group]:
     return sorted((g for g in found if (g.method, g.role) == (method, "pruned")), key=lambda g: g.sparsity)
-
-
-def _bytes(figure: Figure, kind: str) -> bytes:
-    """The file's bytes, without dates or the version of what wrote it."""
-    metadata: dict[str, dict[str, str | None]] = {
-        "png": {"Software": None},
-        "svg": {"Date": None, "Creator": None},
-    }
-    out = io.BytesIO()
-    figure.savefig(out, format=kind, dpi=160, metadata=metadata[kind])
-    return out.getvalue()

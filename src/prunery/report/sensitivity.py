@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunery.report import text
-from prunery.report.plots import FAINT, GREY, INK
+from prunery.report.figure import FAINT, GREY, INK, both
 from prunery.report.texttable import TextTable, markdown
 
 if TYPE_CHECKING:
@@ -22,13 +21,6 @@ if TYPE_CHECKING:
 COLUMNS = ("layer", "sparsity", "correct", "total", "top1", "loss", "kept", "weights", "share", "note")
 UNPRUNED, ABSENT, COLLAPSED = "unpruned", "-", "†"
 _SHADES = ("#F3F3F1", "#FBE0CC", "#F0A868", "#D55E00", "#7A3300")  # one hue: light to dark is more lost
-_STYLE = {
-    "svg.hashsalt": "prunery",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": INK,
-}
 _CELL, _ROW, _SHARE = 0.78, 0.31, 1.0  # inches
 
 
@@ -70,6 +62,7 @@ def files(found: Sensitivity, about: About) -> dict[str, bytes]:
 def csv_text(found: Sensitivity) -> str:
     """A line per measurement, the model as it was given first."""
     import csv
+    import io
 
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -92,14 +85,7 @@ def table(found: Sensitivity, about: About, *, loss: bool = False) -> TextTable:
 
 def images(found: Sensitivity, about: About) -> dict[str, bytes]:
     """The heat map as `{"png": bytes, "svg": bytes}`; empty where no layer has a row."""
-    import matplotlib as mpl
-    import matplotlib.style
-
-    if not found.rows:
-        return {}
-    with mpl.style.context(["default", _STYLE]):
-        figure = _figure(found, about)
-        return {kind: _bytes(figure, kind) for kind in ("png", "svg")}
+    return both(lambda: _figure(found, about)) if found.rows else {}
 
 
 def _markdown(found: Sensitivity, about: About) -> str:
@@ -226,11 +212,3 @@ def _bare(axes: Axes) -> None:
 
 def _short(name: str) -> str:
     return text.shortened(name.removesuffix(".weight"))
-
-
-def _bytes(figure: Figure, kind: str) -> bytes:
-    """The file's bytes, without dates or the version of what wrote it."""
-    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[kind]
-    out = io.BytesIO()
-    figure.savefig(out, format=kind, dpi=160, metadata=metadata)
-    return out.getvalue()

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunery.report import beside, cautions, latex, page, plots, quote, sentences, sheets, tables
+from prunery.report import across, beside, cautions, latex, page, plots, quote, sentences, sheets, tables
 from prunery.report.captions import task
 from prunery.report.compare import REFERENCES, groups
 from prunery.report.loaded import Loaded, Source, Wanted, load, names
@@ -27,8 +27,9 @@ def write(
     """The paths of the files written: tables, CSV, plots, a page, and `texts` with numbers for their quotes.
 
     table.md, table.tex, cells.csv, summary.csv, accuracy.png, accuracy.svg, report.html; texts are Markdown.
-    Without `study`, all studies of the store; several go to a folder each. Each file is whole or not there,
-    and nothing is written if a text asks for what is not there. The plot needs one pruned cell that is done.
+    Without `study`, all studies of the store; several go to a folder each, with an index. Each file is whole
+    or not there, and nothing is written if a text asks for what is not there. The plot needs one pruned cell
+    that is done.
     """
     return written([load(store, name) for name in names(store, study)], out, texts=texts)
 
@@ -40,6 +41,8 @@ def written(studies: Sequence[Loaded], out: str | Path, *, texts: Sequence[str |
     for study in studies:
         own = folder / study.name if len(studies) > 1 else folder
         contents |= {own / file: content for file, content in files(study).items()}
+    if len(studies) > 1:
+        contents |= {folder / file: content for file, content in across.files(studies).items()}
     contents |= quote.copies(texts, folder, studies, taken=contents)
     for path, content in contents.items():
         path.parent.mkdir(parents=True, exist_ok=True)

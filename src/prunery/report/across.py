@@ -1,0 +1,144 @@
+"""Several studies side by side: an index, every mean in one CSV, accuracy against the number of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from html import escape
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from prunery.report import sheets, text
+from prunery.report.captions import task
+from prunery.report.compare import Group
+from prunery.report.figure import FAINT, GREY, INK, both
+from prunery.report.loaded import Loaded
+from prunery.report.plots import Look, looks_of
+from prunery.report.sentences import answers
+from prunery.report.texttable import TextTable, markdown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LEFT, _WIDE, _HIGH = 0.85, 8.6, 4.6  # inches
+
+
+def files(studies: Sequence[Loaded]) -> dict[str, bytes]:
+    """index.html and studies.csv; classes.md, classes.png and classes.svg where studies differ in classes."""
+    found = {"index.html": _index(studies), "studies.csv": _csv(studies)}
+    for series in _by_classes(studies):
+        found["classes.md"] = markdown(_table(series))[1:].encode()
+        found |= {f"classes.{kind}": content for kind, content in both(partial(_figure, series)).items()}
+    return found
+
+
+def classes(study: Loaded) -> int:
+    """How many classes the study's networks tell apart, by its chance level."""
+    chance = next((g.first("chance_top1") for g in study.groups if g.first("chance_top1")), None)
+    return round(100 / chance) if chance else 0
+
+
+def _csv(studies: Sequence[Loaded]) -> bytes:
+    rows = [
+        {"classes": str(classes(study)), **row}
+        for study in studies
+        for row in sheets.summary_rows(study.frame, study.groups, study.published)
+    ]
+    return sheets.csv_text(rows).encode()
+
+
+def _by_classes(studies: Sequence[Loaded]) -> list[list[Loaded]]:
+    """The studies of one model and data set that differ in their number of classes, if there are several."""
+
+    def same(study: Loaded) -> tuple[str, str]:
+        return str(study.spec["task"]["model"]), str(study.spec["task"]["data"])
+
+    found = []
+    for _, own in groupby(sorted(studies, key=same), key=same):
+        sized = {classes(s): s for s in own if "classes" in s.name and classes(s)}
+        if len(sized) > 1:
+            found.append([sized[n] for n in sorted(sized)])
+    return found[:1]
+
+
+def _lines(series: Sequence[Loaded]) -> dict[str, list[Group | None]]:
+    """Per dense network and method, its group in each study."""
+    names = list(dict.fromkeys(_label(g) for s in series for g in s.groups if g.role in ("dense", "pruned")))
+    own = [{_label(g): g for g in s.groups if g.role in ("dense", "pruned")} for s in series]
+    return {name: [groups.get(name) for groups in own] for name in names}
+
+
+def _label(group: Group) -> str:
+    return f"{group.method} at {text.percent(group.sparsity)}" if group.role == "pruned" else group.method
+
+
+def _table(series: Sequence[Loaded]) -> TextTable:
+    header = ("method", *(f"{classes(s)} classes" for s in series))
+    rows = [
+        (name, *(text.interval(g.summary) if g and g.sound and g.summary else "-" for g in of))
+        for name, of in _lines(series).items()
+    ]
+    chance = ("guessing", *(f"{100 / classes(s):.2f}" for s in series))
+    caption = (
+        "Top-1 accuracy (k = 1) on the test images of these classes, in %, mean ± half-width of the 95 % "
+        "t-interval. The classes are drawn anew for each seed; fewer classes have fewer training images.",
+    )
+    title = f"Accuracy against the number of classes: {task(series[0].frame)}"
+    return TextTable(title, header, (*rows, chance), caption, (), fixed=1)
+
+
+def _figure(series: Sequence[Loaded]) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDE, _HIGH))
+    axes = figure.add_axes((_LEFT / _WIDE, 0.14, 5.1 / _WIDE, 0.7))
+    counts = [classes(s) for s in series]
+    looks = looks_of(series[0].groups)
+    for name, of in _lines(series).items():
+        first = next(g for g in of if g)
+        _line(axes, counts, of, name, looks.get(first.method, Look(INK, "_")))
+    axes.plot(counts, [100 / n for n in counts], color=GREY, linestyle=(0, (2, 3)), linewidth=1)
+    axes.annotate("guessing", (counts[-1], 100 / counts[-1]), (6, 0), textcoords="offset points", color=GREY)
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [str(n) for n in counts])
+    axes.minorticks_off()
+    axes.set_ylim(0, 100)
+    axes.grid(True, color=FAINT, linewidth=0.8)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xlabel("classes (log axis)")
+    axes.set_ylabel("top-1 accuracy on test, %")
+    figure.text(_LEFT / _WIDE, 0.92, _table(series).title, fontsize=12.5, fontweight="bold")
+    return figure
+
+
+def _line(axes: Axes, counts: Sequence[int], of: Sequence[Group | None], name: str, look: Look) -> None:
+    """One line with intervals through the groups that ended well, named at its end."""
+    points = [(n, g.summary) for n, g in zip(counts, of, strict=True) if g and g.sound and g.summary]
+    if not points:
+        return
+    across, means = [n for n, _ in points], [s.mean for _, s in points]
+    halves = [s.half or 0 for _, s in points]
+    drawn: dict[str, Any] = {"color": look.colour, "marker": look.marker, **look.marks()}
+    axes.errorbar(across, means, halves, linewidth=1.6, **drawn)
+    beside: dict[str, Any] = {"textcoords": "offset points", "color": look.colour, "fontsize": 9}
+    axes.annotate(name, (across[-1], means[-1]), (8, -3), **beside)
+
+
+def _index(studies: Sequence[Loaded]) -> bytes:
+    """A page that links the studies' pages, each with its first answers."""
+    parts = []
+    for study in studies:
+        said = "".join(f"<li>{escape(s)}</li>" for s in answers(study.groups)[:2])
+        link = f'<a href="{escape(study.name)}/report.html">{escape(study.name)}</a>'
+        parts.append(f"<h2>{link}</h2><p>{escape(task(study.frame))}</p><ul>{said}</ul>")
+    style = (
+        ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;"
+        "margin:2rem auto;padding:0 1rem}h2{margin:2rem 0 0;font-size:1.15rem}p{margin:0;opacity:.75}"
+    )
+    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><style>{style}</style>"
+    body = f"<main><h1>Pruning studies</h1>{''.join(parts)}</main>"
+    head += "<title>Pruning studies</title>"
+    return f"<!doctype html>\n<html lang=en><head>{head}</head><body>{body}</body></html>\n".encode()
