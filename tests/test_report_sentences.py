@@ -50,6 +50,18 @@ def test_where_accuracy_leaves_the_dense_interval():
     assert wanted in sentences
 
 
+def test_seeds_that_leave_it_elsewhere_are_told():
+    plan = case.study(["magnitude", "snip"], retrain=5)
+
+    def right(c):
+        below = c.method == "magnitude" and (c.sparsity, c.seed) in {(0.9, 0), (0.98, 0), (0.98, 1)}
+        return 9800 + 10 * c.seed - (100 if below else 0)
+
+    (sentence,) = [s for s in said(plan, right) if s.startswith("First sparsity")]
+    assert "(in brackets: of single seeds, where they differ)" in sentence
+    assert "magnitude 90 % (90 %-none), snip none." in sentence
+
+
 def test_a_collapse_is_below_dense_and_a_gap_is_not():
     plan = case.study(["magnitude", "snip"])
     broken, gone = case.cell_of(plan, "magnitude", 0.9, 0), case.cell_of(plan, "snip", 0.9, 0)
@@ -59,7 +71,7 @@ def test_a_collapse_is_below_dense_and_a_gap_is_not():
         notes={broken.key: ["predicts class 1 for all 10000"]},
         without={gone.key},
     )
-    assert any(s.endswith("magnitude 90 %, snip none.") for s in sentences)
+    assert any(s.endswith("magnitude 90 % (90 %-none), snip none.") for s in sentences)
     assert sentences[-2:] == ["Collapsed: magnitude at 90 % (1 of 3).", "Missing: snip at 90 % (1 of 3)."]
     # what is left of a collapsed cell is no candidate for the best one
     assert "At 90 %, snip alone ended well: 98.15 ±0.64 %." in sentences

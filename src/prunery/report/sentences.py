@@ -97,10 +97,29 @@ def _leaving(found: Sequence[Group]) -> list[str]:
     for method in arms(found, "pruned"):
         own = sorted((g for g in found if (g.method, g.role) == (method, "pruned")), key=lambda g: g.sparsity)
         below = next((text.percent(g.sparsity) for g in own if _below(g, low)), "none")
-        texts.append(f"{method} {below}")
-    return [
-        f"First sparsity with a mean below the dense interval [{low:.2f}, {high:.2f}] %: {', '.join(texts)}."
-    ]
+        texts.append((method, f"{below}{_by_seed(own, low)}"))
+    said = f"First sparsity with a mean below the dense interval [{low:.2f}, {high:.2f}] %"
+    brackets = (
+        " (in brackets: of single seeds, where they differ)"
+        if any("(" in where for _, where in texts)
+        else ""
+    )
+    return [f"{said}{brackets}: {', '.join(map(' '.join, texts))}."]
+
+
+def _by_seed(own: Sequence[Group], low: float) -> str:
+    """Where single seeds fall below, as ` (90 %-95 %)`; empty where all do so at one sparsity."""
+    seeds = {run.seed for group in own for run in group.runs}
+    firsts = [next((g.sparsity for g in own if _falls(g, seed, low)), None) for seed in sorted(seeds)]
+    known = sorted(f for f in firsts if f is not None)
+    if len(set(firsts)) < 2:
+        return ""
+    return f" ({text.percent(known[0])}-{'none' if None in firsts else text.percent(known[-1])})"
+
+
+def _falls(group: Group, seed: int, low: float) -> bool:
+    broken = any(run.seed == seed for status in BROKEN for run in group.having(status))
+    return broken or group.values.get(seed, low) < low
 
 
 def _below(group: Group, low: float) -> bool:
