@@ -16,6 +16,7 @@ from prunery.lab.plan import plan as plan_of
 from prunery.lab.store import Store
 from prunery.lab.work import preflight
 from prunery.lab.work.arms import agreement, shuffled
+from prunery.report.frame import frame
 
 MAGNITUDE = {"name": "m", "criterion": "magnitude"}
 CHAIN = {**MAGNITUDE, "name": "chain", "schedule": {"name": "iterative", "levels": [0.5, 0.8]}}
@@ -198,3 +199,23 @@ def test_a_corruption_that_is_not_there_is_said_before_anything_runs(tmp_path):
     asked = spec(corruptions=["fogg"])
     with pytest.raises(ChoiceError, match="fogg"):
         preflight.check(asked, plan_of(asked), Store(tmp_path))
+
+
+def test_test_curves_are_a_diagnostic_that_changes_nothing(tmp_path):
+    task = {**ONE_EPOCH, "training": {**ONE_EPOCH["training"], "epochs": 3}}
+    one, plain = done(tmp_path / "a", task=task, methods=[MAGNITUDE])
+    two, told = done(tmp_path / "b", task=task, methods=[MAGNITUDE], test_curves=True)
+    paths = [[p.record(k) for k in cell(plan, "m").path] for plan, p in ((one, plain), (two, told))]
+    without, with_ = (next(r for r in path if r.kind == "recover") for path in paths)
+    assert with_.files == without.files
+    rows = with_.tables["epochs"]
+    assert [r["test_total"] for r in rows] == [355] * 3
+    assert "test_correct" not in without.tables["epochs"][0]
+    found = with_.number("top1_max", "test")
+    assert (found.count, found.total) == (max(r["test_correct"] for r in rows), 355)
+    last = paths[1][-1].number("top1", "test")
+    assert rows[-1]["test_correct"] == last.count
+    assert without.number("top1_max", "test") is None
+    frames = [frame(plan, p) for plan, p in ((one, plain), (two, told))]
+    assert frames[0]["test_top1_max"].isna().all()
+    assert frames[1].set_index("method").loc["m", "test_top1_max"] == found.value

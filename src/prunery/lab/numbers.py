@@ -68,6 +68,15 @@ def of_robustness(found: Robustness, classes: int) -> tuple[Number, ...]:
     return (Number("corrupted_top1", found.mean, "%", "test", **counted, chance=100 / classes),)
 
 
+def of_test_max(found: tuple[int, int] | None, classes: int) -> tuple[Number, ...]:
+    """The best test accuracy of any epoch, which is no result: it was chosen on test. Empty if unread."""
+    if found is None:
+        return ()
+    correct, total = found
+    counted: dict[str, Any] = {"count": correct, "total": total, "k": 1}
+    return (Number("top1_max", 100 * correct / total, "%", "test", **counted, chance=100 / classes),)
+
+
 def layer_rows(cost: Cost) -> list[dict[str, Any]]:
     """One row per layer: its name and shape, parameters and MACs dense, kept and effective."""
     return [

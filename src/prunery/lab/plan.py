@@ -183,6 +183,7 @@ class _Building:
         reset: str = "nothing",
     ) -> str:
         args = {**self._task(seed), "training": training.model_dump(mode="json"), "phase": phase}
+        args["test_curves"] = self.spec.test_curves
         return self._step(kind, args | ({"reset": reset} if kind == "recover" else {}), parents)
 
     def _base(self, seed: int) -> dict[str, Any]:

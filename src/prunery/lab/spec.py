@@ -67,6 +67,8 @@ class Spec(BaseModel):
     sanity: Annotated[tuple[Literal["shuffle", "reinit", "invert"], ...], BeforeValidator(_sanity)] = ()
     """Arms beside each method: masks shuffled in each layer (random with the same layer ratios), the
     survivors re-initialised, the scores' order inverted."""
+    test_curves: bool = False
+    """Whether the test split is read after every epoch too: a diagnostic by which nothing is chosen."""
     corruptions: tuple[str, ...] = ()
     """Corruptions of the test images (see `prunery.data.corruptions`) that accuracy is measured under too."""
     threads: int = Field(default=1, ge=1, strict=True)

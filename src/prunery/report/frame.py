@@ -79,6 +79,7 @@ def _row(
     row |= {"method": cell.method, "role": cell.role, "of": cell.of, **_choices(steps)}
     row |= {"sparsity_requested": cell.sparsity, **_achieved(own), "seed": cell.seed}
     row |= _accuracies(measured) | _sizes(measured) | _costs(own)
+    row |= {"test_top1_max": _value(_last_training(own), "top1_max", "test")}
     row |= {"seconds_test": measured.cost.get("seconds_test") if measured else None}
     row |= {"status": status, "notes": notes}
     return row | dict(zip(_KEYS, (cell.key, cell.dense, cell.extra, cell.before), strict=True))
@@ -112,6 +113,12 @@ def _accuracies(measured: Record | None) -> dict[str, float | None]:
     row |= {"chance_top1": top1.chance if top1 else None, "chance_top5": top5.chance if top5 else None}
     row |= {"test_corrupted_top1": _value(measured, "corrupted_top1", "test")}
     return row | {"test_images": top1.total if top1 else None}
+
+
+def _last_training(own: Sequence[Record | None]) -> Record | None:
+    """The training at the cell's own sparsity: what comes after its last cut; None where nothing does."""
+    done = [r for r in own if r is not None and r.kind in ("train", "prune", "recover")]
+    return done[-1] if done and own[-1] is not None and done[-1].kind != "prune" else None
 
 
 def _sizes(measured: Record | None) -> dict[str, float | None]:

@@ -60,6 +60,7 @@ def _spec(
             "methods": methods,
             "sparsities": list(chains),
             "seeds": seeds,
+            "test_curves": True,
         }
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,13 @@ class EpochRow:
     """Of the epoch's last step."""
     samples: int
     """Training examples seen since the phase began, this epoch included."""
+    test_correct: int | None = None
+    """Right answers on the test split, a diagnostic that nothing is chosen by; None if it was not read."""
+    test_total: int | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """The row as a record keeps it: without the diagnostic where there is none."""
+        return {k: v for k, v in asdict(self).items() if v is not None or not k.startswith("test_")}
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,12 @@ class History:
     """The epoch (from 1) whose weights were kept; 0 if nothing was trained."""
     diverged_at: int | None = None
     """The step (from 0, over all epochs) of the first loss that is not finite; training stopped after it."""
+
+    @property
+    def test_max(self) -> tuple[int, int] | None:
+        """The most right answers on test after any epoch, and of how many; None if test was not read."""
+        read = [(r.test_correct, r.test_total) for r in self.rows if r.test_correct is not None]
+        return max(((c, t or 0) for c, t in read), default=None)
 
     @property
     def samples(self) -> int:

@@ -46,6 +46,7 @@ def fit(
     seed: int,
     masks: Masks | None = None,
     checkpoint: Path | None = None,
+    test_curves: bool = False,
     on_epoch: Callable[[EpochRow], None] | None = None,
 ) -> History:
     """Train the model in place; what comes back are the epochs' losses (nats) and counts.
@@ -54,11 +55,11 @@ def fit(
     CPUs too); on a GPU it runs in bf16 autocast.
     `masks`: removed weights are exactly 0 after every step. `checkpoint`: a file to resume from; if it
     holds a state of the same training, that state replaces the model's weights. `on_epoch` is called after
-    each epoch that this call trains. The test split is never read. A loss that is not finite ends the
-    training early (`History.diverged_at`). DataError, ModelError, SpecError: nothing to train or select on.
+    each epoch that this call trains. The test split is read only for `test_curves`, after every epoch, and
+    nothing is chosen by it. A loss that is not finite ends the training early (`History.diverged_at`). DataError, ModelError, SpecError: nothing to train or select on.
     """
     with _modes_kept(model):
-        job = _job(model, splits, training, seed)
+        job = _job(model, splits, training, seed, test_curves=test_curves)
         saver = Checkpoint(checkpoint)
         sizes = [len(job.train), len(job.validation)]
         same = identity(model, training, seed=seed, sizes=sizes, masks=masks)
@@ -82,6 +83,7 @@ class _Job:
     model: nn.Module
     train: Split
     validation: Split
+    test: Split | None
     training: Training
     seed: int
     device: torch.device
@@ -114,7 +116,9 @@ class _Job:
         return learning_rate(epoch * self.steps + step, total=total, training=self.training)
 
 
-def _job(model: nn.Module, splits: Splits, training: Training, seed: int) -> _Job:
+def _job(
+    model: nn.Module, splits: Splits, training: Training, seed: int, *, test_curves: bool = False
+) -> _Job:
     if not len(splits.train):
         raise DataError("training", "the training split is empty", "give it examples")
     if training.select == "validation" and not len(splits.validation):
@@ -130,7 +134,8 @@ def _job(model: nn.Module, splits: Splits, training: Training, seed: int) -> _Jo
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train, validation = splits.train.to(device), splits.validation.to(device)
     optimizer = _optimizer(parameters, training, device)
-    return _Job(model, train, validation, training, seed, device, parameters[0].dtype, optimizer)
+    test = splits.test.to(device) if test_curves else None
+    return _Job(model, train, validation, test, training, seed, device, parameters[0].dtype, optimizer)
 
 
 def _optimizer(parameters: list[nn.Parameter], training: Training, device: torch.device) -> Any:
@@ -198,6 +203,7 @@ def _step(job: _Job, state: TrainState, x: Tensor, y: Tensor, rate: float) -> No
 def _finish_epoch(job: _Job, state: TrainState) -> None:
     totals = state.tally.settle()
     counts = evaluate(job.model, job.validation) if len(job.validation) else None
+    test = evaluate(job.model, job.test) if job.test is not None else None
     row = EpochRow(
         epoch=state.epoch + 1,
         train_loss=totals.mean_loss,
@@ -208,6 +214,8 @@ def _finish_epoch(job: _Job, state: TrainState) -> None:
         validation_total=counts.total if counts else 0,
         learning_rate=job.rate(state.epoch, totals.steps - 1),
         samples=totals.total + (state.rows[-1].samples if state.rows else 0),
+        test_correct=test.correct1 if test else None,
+        test_total=test.total if test else None,
     )
     if totals.bad is not None:
         state.diverged_at = state.epoch * job.steps + totals.bad

@@ -111,14 +111,18 @@ def trained(bench: Bench, model: nn.Module, masks: Masks | None) -> dict[str, An
         seed=number(bench.seed, "phase", bench.args["phase"]),
         masks=masks,
         checkpoint=bench.store.partial(bench.step.key) / CHECKPOINT,
+        test_curves=bool(bench.args.get("test_curves")),
         on_epoch=lambda row: bench.report_progress(row.epoch),
     )
     seconds = time.perf_counter() - began
     bench.save(model, masks)
     macs = training_macs(price, history.samples)
     return {
-        "numbers": (Number("chosen_epoch", history.chosen, "epochs"),),
-        "tables": {"epochs": [asdict(row) for row in history.rows]},
+        "numbers": (
+            Number("chosen_epoch", history.chosen, "epochs"),
+            *numbers.of_test_max(history.test_max, bench.classes),
+        ),
+        "tables": {"epochs": [row.plain() for row in history.rows]},
         "notes": (history.note,) if history.note else (),
         "cost": {
             "epochs": len(history.rows),

@@ -60,9 +60,11 @@ def _path(study: Study, cell: Cell, steps: dict[str, dict[str, Any]]) -> Iterato
 
 
 def _curve(rows: Rows) -> dict[str, Any]:
+    test = [_percent(row.get("test_correct"), row.get("test_total")) for row in rows]
     return {
         "loss": [significant(row.get("train_loss")) for row in rows],
         "top1": [_percent(row.get("validation_correct"), row.get("validation_total")) for row in rows],
+        **({"test": test} if any(value is not None for value in test) else {}),
     }
 
 

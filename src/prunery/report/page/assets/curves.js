@@ -14,8 +14,8 @@ function unrolled(path) {
   let epoch = 0;
   for (const part of path) {
     if (typeof part === "object") { cuts.push({ epoch, sparsity: part.cut }); continue; }
-    const { loss, top1 } = DATA.curves.steps[part];
-    phases.push({ start: epoch, loss, top1 });
+    const { loss, top1, test = [] } = DATA.curves.steps[part];
+    phases.push({ start: epoch, loss, top1, test });
     epoch += loss.length;
   }
   return { phases, cuts, epochs: epoch };
@@ -41,6 +41,8 @@ function drawCurves(plot, width, state) {
     walkable(box, area, curveEnds(area, x, y, name, title, found), margin);
   };
   panel("top1", "Validation top-1 accuracy, %", 340, (v) => accuracyScale(v, state.up === "log"));
+  if (found.some((f) => f.phases.some((phase) => phase.test.length)))
+    panel("test", "Test top-1 accuracy, % (a diagnostic: nothing was chosen by it)", 260, (v) => accuracyScale(v, state.up === "log"));
   panel("loss", "Training loss, nats (log axis)", 260, (v) => logScaleUp(v));
 }
 function logScaleUp(values) {
