@@ -56,7 +56,8 @@ def fit(
     `masks`: removed weights are exactly 0 after every step. `checkpoint`: a file to resume from; if it
     holds a state of the same training, that state replaces the model's weights. `on_epoch` is called after
     each epoch that this call trains. The test split is read only for `test_curves`, after every epoch, and
-    nothing is chosen by it. A loss that is not finite ends the training early (`History.diverged_at`). DataError, ModelError, SpecError: nothing to train or select on.
+    nothing is chosen by it. A loss that is not finite ends the training early (`History.diverged_at`).
+    DataError, ModelError, SpecError: nothing to train or select on.
     """
     with _modes_kept(model):
         job = _job(model, splits, training, seed, test_curves=test_curves)
