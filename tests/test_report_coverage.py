@@ -12,7 +12,7 @@ import pytest
 
 from prunery.report.compare import groups
 from prunery.report.sentences import answers
-from prunery.report.stats import SAME, holm, noise_floor, paired, summary
+from prunery.report.stats import HIGHER, SAME, detectable, holm, noise_floor, paired, summary
 
 TIMES = 2000
 IMAGES = 10_000
@@ -173,3 +173,14 @@ def _same_as_by_hand(values, pruned):
     t = differences.mean(axis=1) / (sd / math.sqrt(n))
     p = 2 * special.stdtr(n - 1, -np.abs(t))
     assert [a.difference.p for a in pruned] == pytest.approx(p.tolist(), rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_a_detectable_difference_is_found_four_times_out_of_five(n):
+    noise = np.random.default_rng(n).standard_normal((4000, n))
+    found = 0
+    for row in noise:
+        truth = detectable(n - 1, 1 / math.sqrt(n))
+        difference = paired(dict(enumerate(row + truth)), dict.fromkeys(range(n), 0.0))
+        found += difference.verdict() == HIGHER
+    assert 0.7 < found / len(noise) < 0.87

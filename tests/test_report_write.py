@@ -90,7 +90,8 @@ def test_several_studies_get_a_folder_each(tmp_path):
     store = kept(tmp_path / "store")
     kept(tmp_path / "store", name="second")
     paths = write(store, tmp_path / "out")
-    assert {p.parent.name for p in paths} == {"toy", "second"}
+    assert {p.parent.name for p in paths} == {"toy", "second", "out"}
+    assert {p.name for p in paths if p.parent.name == "out"} == {"index.html", "studies.csv"}
     assert [p.name for p in write(store, tmp_path / "one", "second")] == FILES
     assert (tmp_path / "one" / "table.md").read_text().startswith("# second: ")
 

@@ -34,9 +34,7 @@ TOP5 = Metric("test_top5", "Top-5 accuracy (k = 5)", "%", k=5)
 LOSS = Metric("test_loss", "Loss (mean cross-entropy)", "nats", decimals=3)
 SUPERCLASS = Metric("test_superclass_top1", "Superclass accuracy (that of the predicted class)", "%")
 CORRUPTED = Metric("test_corrupted_top1", "Top-1 accuracy under corruption (mean of all)", "%", k=1)
-BEST_ON_TEST = Metric(
-    "test_top1_max", "Best top-1 of any epoch, chosen on test: a diagnostic, no result", "%", k=1
-)
+BEST_ON_TEST = Metric("test_top1_max", "Best top-1 of any epoch, chosen on test: no result", "%", k=1)
 OTHERS = (TOP5, SUPERCLASS, CORRUPTED, LOSS, BEST_ON_TEST)
 
 
