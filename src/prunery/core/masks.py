@@ -7,13 +7,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from prunery import whole
 from prunery.core.units import prunable
 from prunery.errors import MasksError
 
@@ -151,13 +151,7 @@ class Masks(Mapping[str, Tensor]):
             "units": self.units,
         }
         data = save(packed, metadata={"about": json.dumps(about)})
-        target = Path(path)
-        part = target.with_name(f"{target.name}.{os.getpid()}.part")
-        try:
-            part.write_bytes(data)
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
+        whole.write(path, data)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Masks:

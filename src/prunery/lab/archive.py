@@ -9,13 +9,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from prunery import whole
 from prunery.errors import StoreError
 from prunery.lab import record as records
 from prunery.lab.plan import plan
@@ -108,7 +108,7 @@ def write(store: Store, file: str | Path) -> int:
     lines = [f"{key} {_compact(records.to_json(store.record(key)))}" for key in keys if store.has(key)]
     failures = [asdict(failure) for failure in store.failures() if failure.key in keys]
     about = {"archive": "prunery", "version": VERSION, "studies": studies, "failures": failures}
-    _replace(Path(file), _packed("\n".join([json.dumps(records.plain(about)), *lines, ""])))
+    whole.write(file, _packed("\n".join([json.dumps(records.plain(about)), *lines, ""])))
     return len(lines)
 
 
@@ -126,15 +126,6 @@ def _packed(text: str) -> bytes:
     with gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0) as file:
         file.write(text.encode())
     return out.getvalue()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _no_archive(path: Path, found: str) -> StoreError:

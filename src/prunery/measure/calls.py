@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from prunery.core.quiet import eval_mode
+
 _WRAPPERS = ("_orig_mod", "module")  # torch.compile; DataParallel and DistributedDataParallel
 
 
@@ -73,22 +75,17 @@ def no_trace(model: nn.Module) -> Iterator[None]:
     Modes are set module by module, so that one that was frozen in eval mode stays so. A buffer is written
     back only if it was touched: a write would spoil a backward pass that is still to come.
     """
-    modes = [(module, module.training) for module in model.modules()]
     buffers = [
         (module, name, buffer, _version(buffer), buffer.clone())
-        for module, _ in modes
+        for module in model.modules()
         for name, buffer in module._buffers.items()
         if buffer is not None
     ]
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=list(devices)):
+    with torch.random.fork_rng(devices=list(devices)), eval_mode(model):
         try:
-            for module, _ in modes:
-                module.training = False
             yield
         finally:
-            for module, mode in modes:
-                module.training = mode
             _put_back(buffers)
 
 

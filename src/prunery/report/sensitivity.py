@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prunery import whole
 from prunery.report import text
 from prunery.report.figure import FAINT, GREY, INK, both
 from prunery.report.texttable import TextTable, markdown
@@ -45,11 +45,7 @@ def write(found: Sensitivity, about: About, out: str | Path) -> list[Path]:
     contents = files(found, about)  # all are made before the first is written
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        beside = folder / f".{name}.{os.getpid()}"
-        beside.write_bytes(content)
-        os.replace(beside, folder / name)
-    return [folder / name for name in contents]
+    return [whole.write(folder / name, content) for name, content in contents.items()]
 
 
 def files(found: Sensitivity, about: About) -> dict[str, bytes]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prunery import whole
 from prunery.report import across, beside, cautions, latex, page, plots, quote, sentences, sheets, tables
 from prunery.report.captions import task
 from prunery.report.compare import REFERENCES, groups
@@ -46,7 +46,7 @@ def written(studies: Sequence[Loaded], out: str | Path, *, texts: Sequence[str |
     contents |= quote.copies(texts, folder, studies, taken=contents)
     for path, content in contents.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        whole.write(path, content)
     return list(contents)
 
 
@@ -134,10 +134,3 @@ def _page(study: Loaded) -> dict[str, bytes]:
 
 def _paragraphs(*blocks: Sequence[str]) -> list[RenderableType]:
     return [part for block in blocks if block for part in (*block, "")]
-
-
-def _replace(path: Path, content: bytes) -> Path:
-    beside_it = path.with_name(f".{path.name}.{os.getpid()}")
-    beside_it.write_bytes(content)
-    os.replace(beside_it, path)
-    return path
