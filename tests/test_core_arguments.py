@@ -14,7 +14,7 @@ PAIR = [(X, Y)]
 CASES = {
     "device": ({"device": "nodev"}, "device 'nodev'"),
     "batches": ({"criterion": "snip", "batches": 5}, "'int' object is not iterable"),
-    "batch": ({"criterion": "snip", "batches": [5]}, "batches of .x, y. or dicts"),
+    "batch": ({"criterion": "snip", "batches": [5]}, "criterion: it needs batches of .x, y. or dicts"),
     "numpy labels": ({"criterion": "snip", "batches": [(X, Y.numpy())]}, "labels as class indices"),
     "float labels": ({"criterion": "snip", "batches": [(X, Y.float())]}, "labels as class indices"),
     "labels beyond": ({"criterion": "snip", "batches": [(X, Y + 9)]}, "IndexError"),

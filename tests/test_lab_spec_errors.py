@@ -126,7 +126,7 @@ def test_all_mistakes_are_said_at_once():
     wrong = raw(nonsense=1, methods=methods, sparsities=[0.9, "90"], seeds=[])
     wrong["task"]["model"] = "lenet30"
     first, *lines = message(wrong).splitlines()
-    assert first == "s.yaml: 6 things are wrong in this spec. Correct"
+    assert first == "s.yaml: 6 things are wrong in this spec. Correct each of these"
     places = [
         "key 'nonsense'",
         "methods[0].criterion",

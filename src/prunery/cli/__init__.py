@@ -55,6 +55,11 @@ def main() -> None:
     sys.path.append(os.getcwd())  # for the user's own package.module:factory
     try:
         app()
-    except (PruneryError, OSError) as error:  # a folder that cannot be written is no defect either
+    except PruneryError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # a folder that cannot be written is no defect either
+        where = error.filename or "a file"
+        do = "Check that the folder is there, can be written and has room."
+        print(f"error: reading or writing {where}: {error.strerror or error}. {do}", file=sys.stderr)
         sys.exit(2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from prunery.lab.plan import Plan
     from prunery.lab.record import Record
     from prunery.lab.spec import Spec
-    from prunery.lab.store import Store
-    from prunery.report.loaded import Loaded
+    from prunery.report.loaded import Loaded, Source
 
 KINDS = ("init", "train", "prune", "recover", "measure")
 
@@ -50,9 +48,9 @@ def plan(
 
 def status(store: StoreOption = STORE) -> int:
     """Show what a store holds, what is running and what failed."""
-    from prunery.lab.store import Store
+    from prunery.lab import archive
 
-    opened = Store(store, create=False)
+    opened = archive.opened(store)
     out = console()
     failures = opened.failures()
     for name in opened.studies():
@@ -69,10 +67,10 @@ def why(
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as it is kept.")] = False,
 ) -> int:
     """Show the record of a step: what it did, from what, what came out, what it cost."""
+    from prunery.lab import archive
     from prunery.lab import record as records
-    from prunery.lab.store import Store
 
-    opened = Store(store, create=False)
+    opened = archive.opened(store)
     found, out = _matched(opened, key), console()
     if opened.has(found):
         record = opened.record(found)
@@ -152,13 +150,14 @@ def _print(out: Console, text: str) -> None:
     out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _opened(path: str) -> Store | None:
+def _opened(path: str) -> Source | None:
+    from prunery.lab import archive
     from prunery.lab.store import Store
 
-    return Store(path, create=False) if (Path(path) / "store.json").exists() else None
+    return archive.opened(path) if Store.is_at(path) else None
 
 
-def _show_plan(spec: Spec, plan: Plan, store: Store | None, workers: int, out: Console) -> None:
+def _show_plan(spec: Spec, plan: Plan, store: Source | None, workers: int, out: Console) -> None:
     from rich.table import Table
 
     from prunery.lab.estimate import estimate
@@ -210,7 +209,7 @@ def _methods_table(spec: Spec) -> Any:
     return table
 
 
-def _study_line(name: str, store: Store) -> str:
+def _study_line(name: str, store: Source) -> str:
     from prunery.lab import spec as specs
     from prunery.lab.plan import plan as planned
 
@@ -220,7 +219,7 @@ def _study_line(name: str, store: Store) -> str:
     return f"study {name}: {done} of {len(steps)} steps done" + (f", {failed} failed" if failed else "")
 
 
-def _matched(store: Store, prefix: str) -> str:
+def _matched(store: Source, prefix: str) -> str:
     """The one key that begins so."""
     keys = sorted({*store.finished(), *(failure.key for failure in store.failures())})
     found = [key for key in keys if key.startswith(prefix)]
@@ -230,7 +229,7 @@ def _matched(store: Store, prefix: str) -> str:
     raise StoreError(f"step {prefix!r} in {store.root}", what, "give a key from cells.csv, or more of it")
 
 
-def _show_record(store: Store, record: Record, out: Console) -> None:
+def _show_record(store: Source, record: Record, out: Console) -> None:
     from rich.table import Table
 
     _print(out, f"{record.kind} {record.key}\n")
@@ -251,7 +250,7 @@ def _show_record(store: Store, record: Record, out: Console) -> None:
     _print(out, f"files: {', '.join(record.files) or 'none'} in {store.path(record.key)}")
 
 
-def _show_chain(store: Store, record: Record, out: Console) -> None:
+def _show_chain(store: Source, record: Record, out: Console) -> None:
     """Every step on the way here, the first one first."""
     if record.parents:
         first = store.record(record.parents[0])

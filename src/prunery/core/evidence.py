@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from prunery.core.masks import Masks
 from prunery.core.quiet import StandIns, eval_mode, forked, stand_ins_for, standing_in
 from prunery.core.units import Layer
-from prunery.errors import EvidenceError
+from prunery.errors import EvidenceError, PruneryError
 from prunery.seeds import stream
 
 
@@ -50,6 +50,8 @@ def gather(kind: str, question: Question) -> dict[str, Tensor]:
     try:
         with forked(question.seed, question.where()), torch.inference_mode(False), torch.enable_grad():
             return _GATHER[kind](question)
+    except PruneryError:
+        raise
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
         said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".rstrip(": .")
         raise EvidenceError(

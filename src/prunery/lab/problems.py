@@ -48,7 +48,9 @@ def spec_error(source: str, problems: Sequence[Problem]) -> SpecError:
         only = problems[0]
         return SpecError(f"{source}: {_dotted(only.place)}{only.asked}", only.found, only.do)
     return SpecError(
-        source, f"{len(lines)} things are wrong in this spec", "\n".join(["correct", *lines]).rstrip(".")
+        source,
+        f"{len(lines)} things are wrong in this spec",
+        "\n".join(["correct each of these", *lines]).rstrip("."),
     )
 
 
