@@ -5,7 +5,7 @@ from __future__ import annotations
 from prunery.lab.spec import Spec, of
 from prunery.studies.table import study
 
-_LEVELS = ["50%", "80%", "90%", "95%", "97%", "98%", "98.5%", "99%"]
+_LEVELS = ["50%", "80%", "90%", "95%", "97%", "98%", "98.5%", "98.7%", "98.85%", "98.93%", "98.97%", "99%"]
 
 
 @study.add(name="lenet300-iterative")

@@ -1,0 +1,34 @@
+"""What stands under results/ is what its records give: the tables are the same bytes, made anew."""
+
+from pathlib import Path
+
+import pytest
+
+from prunery.lab import archive
+from prunery.report import write
+
+RESULTS = Path(__file__).parent.parent / "results"
+KEPT = sorted(path.parent.name for path in RESULTS.glob("*/records.jsonl.gz"))
+TEXTS = ("table.md", "cells.csv", "summary.csv")
+
+
+def test_every_folder_keeps_its_records_and_says_how_it_was_made():
+    folders = sorted(path.name for path in RESULTS.iterdir() if path.is_dir())
+    assert folders == KEPT
+    told = (RESULTS / "README.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in told for name in folders)
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_tables_are_those_of_the_records(name, tmp_path):
+    found = archive.opened(RESULTS / name / "records.jsonl.gz")
+    made = {path.relative_to(tmp_path): path.read_bytes() for path in write.write(found, tmp_path)}
+    tables = [path for path in made if path.name in TEXTS]
+    assert len(tables) == len(TEXTS) * len(found.studies())
+    for path in tables:
+        assert (RESULTS / name / path).read_bytes() == made[path], path
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_every_cell_is_there(name):
+    assert write.complete(archive.opened(RESULTS / name / "records.jsonl.gz"))
