@@ -128,3 +128,12 @@ def test_a_factory_that_fails_is_named():
     _refusal("returned a NoneType", call=load, args=("test_data_own:nothing",))
     _refusal("ModuleNotFoundError", call=load, args=("no_such_module:data",))
     _refusal("AttributeError", call=load, args=("test_data_own:none_such",))
+
+
+def test_images_of_one_channel_have_the_strides_of_their_axes():
+    x = torch.arange(2 * 9 * 4 * 5, dtype=torch.uint8).reshape(2, 9, 4, 5, 1)
+    train, test = (part.permute(0, 3, 1, 2) for part in x)
+    made = from_tensors(train, torch.arange(9) % 3, test, torch.arange(9) % 3)
+    assert made.train.x.stride() == made.test.x.stride() == (20, 20, 5, 1)
+    assert torch.equal(made.train.x[:, 0], x[0, ..., 0])
+    assert load("digits").train.x.stride() == (64, 64, 8, 1)

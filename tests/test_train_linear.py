@@ -106,3 +106,31 @@ def test_training_takes_it_and_learns_the_same(taken, monkeypatch):
     assert taken
     monkeypatch.setattr(linear, "WORTH", float("inf"))
     torch.testing.assert_close(fast, trained(), rtol=1e-3, atol=1e-4)
+
+
+class Viewing(nn.Module):
+    """Flattens with `view`, which images laid out channels-last do not bear."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(1, 4, 3), nn.Linear(144, 10)
+
+    def forward(self, x):
+        return self.out(self.conv(x).view(len(x), -1))
+
+
+def test_a_model_that_cannot_run_channels_last_trains_all_the_same():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Viewing()
+    history = loop.fit(model, digits(), settings(epochs=1), seed=0)
+    assert history.rows[0].train_correct > 0
+    assert model.conv.weight.is_contiguous()
+
+
+def test_one_that_can_does():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 10))
+    loop.fit(model, digits(), settings(epochs=1), seed=0)
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)

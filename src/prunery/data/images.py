@@ -49,10 +49,19 @@ def image_set(
     name: str, train: Images, test: Images, *, class_names: tuple[str, ...], revision: str
 ) -> ImageSet:
     """The set of these images, with its statistics and its content hash computed."""
+    train, test = (Images(_in_order(part.x), part.y) for part in (train, test))
     mean, std = statistics(train.x)
     return ImageSet(
         name, len(class_names), class_names, train, test, mean, std, revision, content_of(train, test)
     )
+
+
+def _in_order(x: Tensor) -> Tensor:
+    """The images with the strides of (n, C, H, W): of one channel, others pass for contiguous too.
+
+    A convolution takes them for channels-last, and then a model that flattens with `view` fails.
+    """
+    return x.contiguous().view(-1).view(x.shape)
 
 
 def statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from prunery.data.batches import Batches
 from prunery.errors import DataError, ModelError, SpecError
 from prunery.measure.accuracy import evaluate
+from prunery.measure.calls import no_trace, placed
 from prunery.seeds import number
 from prunery.train.history import EpochRow, History
 from prunery.train.linear import OneDNNLinear
@@ -51,8 +53,8 @@ def fit(
 ) -> History:
     """Train the model in place; what comes back are the epochs' losses (nats) and counts.
 
-    Data go to the model's device. The model is laid out channels-last (the faster way for convolutions, on
-    CPUs too); on a GPU it runs in bf16 autocast.
+    Data go to the model's device. The model is laid out channels-last if it can run so (the faster way for
+    convolutions, on CPUs too); on a GPU it runs in bf16 autocast.
     `masks`: removed weights are exactly 0 after every step. `checkpoint`: a file to resume from; if it
     holds a state of the same training, that state replaces the model's weights. `on_epoch` is called after
     each epoch that this call trains. The test split is read only for `test_curves`, after every epoch, and
@@ -89,6 +91,7 @@ class _Job:
     seed: int
     device: torch.device
     dtype: torch.dtype
+    channels_last: bool
     optimizer: torch.optim.Optimizer
 
     @property
@@ -132,11 +135,29 @@ def _job(
     if not parameters:
         raise ModelError("training", "no parameter of the model requires a gradient", "unfreeze some")
     device = parameters[0].device
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train, validation = splits.train.to(device), splits.validation.to(device)
+    last = _laid_out(model, train)
     optimizer = _optimizer(parameters, training, device)
     test = splits.test.to(device) if test_curves else None
-    return _Job(model, train, validation, test, training, seed, device, parameters[0].dtype, optimizer)
+    return _Job(model, train, validation, test, training, seed, device, parameters[0].dtype, last, optimizer)
+
+
+def _laid_out(model: nn.Module, train: Split) -> bool:
+    """Whether the model is laid out channels-last now; not if it has a `view` that this would break.
+
+    A copy is tried: once laid out, a model with single channels would not come back to where it was.
+    """
+    x = placed(next(iter(Batches(train, batch=2, seed=0)))[0], model)
+    if x.dim() != 4 or not any(p.dim() == 4 for p in model.parameters()):
+        return False
+    try:
+        trial = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with no_trace(trial), torch.no_grad():
+            trial(x.contiguous(memory_format=torch.channels_last))
+    except (RuntimeError, TypeError):  # if it takes no such images at all, training says so
+        return False
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return True
 
 
 def _optimizer(parameters: list[nn.Parameter], training: Training, device: torch.device) -> Any:
@@ -186,7 +207,7 @@ def _own_noise(job: _Job, epoch: int) -> Iterator[Callable[[int], None]]:
 def _step(job: _Job, state: TrainState, x: Tensor, y: Tensor, rate: float) -> None:
     for group in job.optimizer.param_groups:
         group["lr"] = rate
-    if x.dim() == 4:
+    if job.channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cuda", torch.bfloat16) if job.gpu else contextlib.nullcontext():
         with OneDNNLinear():  # around the model alone: the mode sees every call of torch
