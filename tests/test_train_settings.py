@@ -124,7 +124,8 @@ def test_learning_rate_by_hand(change, rates):
 
 
 def test_recovery_rows():
-    assert list(recovery) == ["none", "finetune", "rewind", "reinit"]
+    assert list(recovery) == ["none", "finetune", "rewind", "reinit", "bn"]
+    assert recovery.bind("bn")() == Recovery("nothing", train=False, estimate=True)
     assert recovery.bind("none")() == Recovery("nothing", train=False)
     assert recovery.bind("finetune")() == Recovery("nothing", train=True)
     assert recovery.bind("rewind")() == Recovery("init", train=True)
