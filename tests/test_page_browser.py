@@ -211,7 +211,9 @@ def test_curves_show_the_cuts_of_the_chosen_sparsity_and_seed(tab):
 def test_the_numbers_of_a_figure_are_a_table(tab):
     for name in ("accuracy", "cost", "curves", "density", "macs", "weights"):
         tab.locator(f"#fig-{name} .numbers > summary").click()
-        assert tab.locator(f"#table-fig-{name} tbody tr").count() >= 5, name
+        rows = tab.locator(f"#table-fig-{name} tbody tr")
+        rows.first.wait_for()  # the page fills the table in its own time after the click
+        assert rows.count() >= 5, name
     assert tab.locator("#table-fig-weights tbody tr").count() == len(kit.LAYERS)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -221,12 +221,16 @@ def _study_line(name: str, store: Source) -> str:
 
 def _matched(store: Source, prefix: str) -> str:
     """The one key that begins so."""
-    keys = sorted({*store.finished(), *(failure.key for failure in store.failures())})
-    found = [key for key in keys if key.startswith(prefix)]
+    return matched(prefix, {*store.finished(), *(failure.key for failure in store.failures())}, store.root)
+
+
+def matched(prefix: str, keys: Iterable[str], where: object) -> str:
+    """The one of these keys that begins so; StoreError if there is none, or more than one."""
+    found = sorted(key for key in keys if key.startswith(prefix))
     if len(found) == 1:
         return found[0]
     what = f"{len(found)} begin so: {', '.join(found[:5])}" if found else "no step's key begins so"
-    raise StoreError(f"step {prefix!r} in {store.root}", what, "give a key from cells.csv, or more of it")
+    raise StoreError(f"step {prefix!r} in {where}", what, "give a key from cells.csv, or more of it")
 
 
 def _show_record(store: Source, record: Record, out: Console) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prunery.cli.looking import matched
 from prunery.errors import ChoiceError, ModelError, StoreError
 
 if TYPE_CHECKING:
@@ -94,18 +95,14 @@ def _record(store: str, key: str, model: str, data: str) -> Record:
     from prunery.lab.store import Store
 
     opened = Store(store, create=False)
-    found = [k for k in opened.finished() if k.startswith(key)]
-    if len(found) != 1:
-        what = f"{len(found)} finished steps' keys begin so"
-        raise StoreError(f"step {key!r} in {store}", what, "give a key from cells.csv, or more of it")
-    record = opened.record(found[0])
+    record = opened.record(matched(key, opened.finished(), store))
     if record.kind not in KINDS:
         what, do = f"it is a step of kind {record.kind}", f"name one of kind {', '.join(KINDS)}"
-        raise StoreError(f"the network of step {found[0]}", what, do)
+        raise StoreError(f"the network of step {record.key}", what, do)
     if (record.args["model"], record.args["data"]) != (model, data):
         what = f"it is {record.args['model']} on {record.args['data']}"
         raise ChoiceError(
-            f"step {found[0]} as {model} on {data}", what, "name the model and data of the step"
+            f"step {record.key} as {model} on {data}", what, "name the model and data of the step"
         )
     return record
 

@@ -129,13 +129,14 @@ def _tell(outcome: Outcome, plan: Plan, store: Store, out: Console) -> None:
 def _show_demo(study: str, store: Path, out: Console) -> None:
     """The table, the files, and what to try next."""
     from prunery.lab.store import Store
-    from prunery.report import write
+    from prunery.report import loaded, write
 
     opened = Store(store)
+    studies = [loaded.load(opened, study)]
     folder = store.with_name(f"{store.name}-report")
     out.print()
-    write.show(opened, study, out)
-    written = write.write(opened, folder, study)
+    write.print_shown(studies, out)
+    written = write.written(studies, folder)
     key = next(iter(opened.finished()))
     said = [
         "written: " + ", ".join(map(str, written)),

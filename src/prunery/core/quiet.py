@@ -52,16 +52,23 @@ def standing_in(model: nn.Module, stand_ins: StandIns) -> Iterator[None]:
 
 
 @contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Within it every module is in eval mode."""
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """On exit every module is in the mode, train or eval, that it was in."""
     modes = [(module, module.training) for module in model.modules()]
     try:
-        for module, _ in modes:
-            module.training = False
         yield
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Within it every module is in eval mode."""
+    with modes_kept(model):
+        for module in model.modules():
+            module.training = False
+        yield
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from prunery.core.masks import Masks
@@ -41,7 +42,5 @@ def _sparse(tensor: Tensor, mask: Tensor) -> int:
 
 
 def _bytes(tensor: Tensor) -> bytes:
-    import torch
-
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""

@@ -27,7 +27,7 @@ _LEFT, _WIDE, _HIGH = 0.85, 8.6, 4.6  # inches
 def files(studies: Sequence[Loaded]) -> dict[str, bytes]:
     """index.html and studies.csv; classes.md, classes.png and classes.svg where studies differ in classes."""
     found = {"index.html": _index(studies), "studies.csv": _csv(studies)}
-    for series in _by_classes(studies):
+    if series := _by_classes(studies):
         found["classes.md"] = markdown(_table(series))[1:].encode()
         found |= {f"classes.{kind}": content for kind, content in both(partial(_figure, series)).items()}
     return found
@@ -48,29 +48,28 @@ def _csv(studies: Sequence[Loaded]) -> bytes:
     return sheets.csv_text(rows).encode()
 
 
-def _by_classes(studies: Sequence[Loaded]) -> list[list[Loaded]]:
-    """The studies of one model and data set that differ in their number of classes, if there are several."""
+def _by_classes(studies: Sequence[Loaded]) -> list[Loaded]:
+    """The first studies that differ in their number of classes alone, fewest classes first."""
 
-    def same(study: Loaded) -> tuple[str, str]:
-        return str(study.spec["task"]["model"]), str(study.spec["task"]["data"])
+    def same(study: Loaded) -> str:
+        task = study.spec["task"]
+        methods = [(g.method, g.sparsity) for g in study.groups if g.role == "pruned"]
+        return repr((task["model"], task["data"], methods))
 
-    found = []
     for _, own in groupby(sorted(studies, key=same), key=same):
-        sized = {classes(s): s for s in own if "classes" in s.name and classes(s)}
+        sized = {classes(s): s for s in own if classes(s)}
         if len(sized) > 1:
-            found.append([sized[n] for n in sorted(sized)])
-    return found[:1]
+            return [sized[n] for n in sorted(sized)]
+    return []
 
 
 def _lines(series: Sequence[Loaded]) -> dict[str, list[Group | None]]:
     """Per dense network and method, its group in each study."""
-    names = list(dict.fromkeys(_label(g) for s in series for g in s.groups if g.role in ("dense", "pruned")))
-    own = [{_label(g): g for g in s.groups if g.role in ("dense", "pruned")} for s in series]
+    names = list(
+        dict.fromkeys(text.label(g) for s in series for g in s.groups if g.role in ("dense", "pruned"))
+    )
+    own = [{text.label(g): g for g in s.groups if g.role in ("dense", "pruned")} for s in series]
     return {name: [groups.get(name) for groups in own] for name in names}
-
-
-def _label(group: Group) -> str:
-    return f"{group.method} at {text.percent(group.sparsity)}" if group.role == "pruned" else group.method
 
 
 def _table(series: Sequence[Loaded]) -> TextTable:

@@ -66,7 +66,7 @@ def baseline(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
 @caution.add(rule="C19")
 def still_moving(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
     """Training that had not come to rest when it ended."""
-    moving = [_name(g) for g in found if g.role in ("dense", "pruned") and _moves(g)]
+    moving = [text.label(g) for g in found if g.role in ("dense", "pruned") and _moves(g)]
     if not moving:
         return []
     return [
@@ -113,7 +113,3 @@ def _moves(group: Group) -> bool:
     falls = [(row["train_fall"], row.get("train_loss")) for row in rows if row.get("train_fall") is not None]
     fell = any(fall > SEEN and loss and fall > FALLING * loss for fall, loss in falls)
     return fell or any(rise > RISING for rise in rises)
-
-
-def _name(group: Group) -> str:
-    return f"{group.method} at {text.percent(group.sparsity)}" if group.role == "pruned" else group.method

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BROKEN = ("collapsed", "diverged")
+AT_SPARSITY = ("pruned", "sanity")  # roles whose groups are told apart by their sparsity
 REFERENCES = ("dense", "dense_extra", "random")
 NOTE_BREAK = " | "
 ABSENT = ("failed", "blocked", "missing")

@@ -65,7 +65,7 @@ def _against_first(ranked: Sequence[Group]) -> dict[str | None, list[str]]:
 def bad_runs(found: Sequence[Group]) -> list[str]:
     """One line for each run that failed, diverged or collapsed: which one, its key, and why."""
     return [
-        f"{run.status}: {_name(group)}, seed {run.seed} ({run.key}): "
+        f"{run.status}: {text.label(group)}, seed {run.seed} ({run.key}): "
         f"{'; '.join(run.notes) or 'no reason noted'}"
         for group in found
         for run in group.runs
@@ -77,15 +77,12 @@ def _problems(found: Sequence[Group]) -> list[str]:
     """One sentence per kind of bad end, naming each group that has one."""
     sentences = []
     for status in (*BROKEN, *ABSENT):
-        named = [f"{_name(g)} ({len(runs)} of {len(g.runs)})" for g in found if (runs := g.having(status))]
+        named = [
+            f"{text.label(g)} ({len(runs)} of {len(g.runs)})" for g in found if (runs := g.having(status))
+        ]
         if named:
             sentences.append(f"{status.capitalize()}: {text.listed(named)}.")
     return sentences
-
-
-def _name(group: Group) -> str:
-    at_sparsity = group.role in ("pruned", "sanity")
-    return f"{group.method} at {text.percent(group.sparsity)}" if at_sparsity else group.method
 
 
 def _leaving(found: Sequence[Group]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prunery.report import text
 from prunery.report.captions import accuracy_caption, difference_caption, named, task
-from prunery.report.compare import Against, Group, arms, sparsities
+from prunery.report.compare import AT_SPARSITY, Against, Group, arms, sparsities
 from prunery.report.costs import costs
 from prunery.report.metrics import TOP1, Metric
 from prunery.report.texttable import ROLES, TextTable, markdown, terminal
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ROLES", "TextTable", "accuracy", "costs", "differences", "markdown", "terminal", "usual_n"]
 
-AT_SPARSITY = ("pruned", "sanity")
 NOTHING = "-"
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from prunery.report.compare import ABSENT, BROKEN, Group, Run
+from prunery.report.compare import ABSENT, AT_SPARSITY, BROKEN, Group, Run
 from prunery.report.stats import Summary
 
 DECIMALS = 2
@@ -32,6 +32,12 @@ class Footnotes:
     def lines(self) -> list[str]:
         """The footnotes in the order of their marks."""
         return [f"[{i}] {text}" for i, text in enumerate(self.texts, 1)]
+
+
+def label(group: Group) -> str:
+    """`magnitude at 90 %`, or the name of a control."""
+    at_sparsity = group.role in AT_SPARSITY
+    return f"{group.method} at {percent(group.sparsity)}" if at_sparsity else group.method
 
 
 def percent(sparsity: float) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from prunery.core.quiet import modes_kept
 from prunery.data.batches import Batches
 from prunery.errors import DataError, ModelError, SpecError
 from prunery.measure.accuracy import evaluate
@@ -61,7 +62,7 @@ def fit(
     nothing is chosen by it. A loss that is not finite ends the training early (`History.diverged_at`).
     DataError, ModelError, SpecError: nothing to train or select on.
     """
-    with _modes_kept(model):
+    with modes_kept(model):
         job = _job(model, splits, training, seed, test_curves=test_curves)
         saver = Checkpoint(checkpoint)
         sizes = [len(job.train), len(job.validation)]
@@ -253,13 +254,3 @@ def _better(row: EpochRow, state: TrainState) -> bool:
     return (
         not state.best_epoch or row.validation_correct > state.rows[state.best_epoch - 1].validation_correct
     )
-
-
-@contextlib.contextmanager
-def _modes_kept(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from prunery.core.quiet import eval_mode
 from prunery.data.batches import Batches
 from prunery.data.splits import Split
 
@@ -44,17 +45,14 @@ def estimate_(model: nn.Module, split: Split, *, images: int = 5120, batch: int 
 @contextmanager
 def _averaging(model: nn.Module, layers: list[nn.Module]) -> Iterator[None]:
     """Only these layers are in training mode, and each batch counts as much as every other."""
-    modes = [(m, m.training) for m in model.modules()]
     rates = [(m, m.momentum) for m in layers]
-    model.eval()
-    for layer in layers:
-        layer.reset_running_stats()  # type: ignore[operator]
-        layer.momentum = None  # type: ignore[assignment]
-        layer.training = True
-    try:
-        yield
-    finally:
-        for layer, rate in rates:
-            layer.momentum = rate
-        for module, mode in modes:
-            module.training = mode
+    with eval_mode(model):
+        for layer in layers:
+            layer.reset_running_stats()  # type: ignore[operator]
+            layer.momentum = None  # type: ignore[assignment]
+            layer.training = True
+        try:
+            yield
+        finally:
+            for layer, rate in rates:
+                layer.momentum = rate

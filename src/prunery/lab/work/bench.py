@@ -69,9 +69,7 @@ class Bench:
     @property
     def superclasses(self) -> tuple[int, ...] | None:
         """The superclass of each class, where the data set has any."""
-        count = self.args.get("classes")
-        found = self.images if count is None else of_classes(self.images, count, self.seed)
-        return superclasses(found.class_names)
+        return superclasses(chosen(self.args["data"], self.args.get("classes"), self.seed).class_names)
 
     @property
     def splits(self) -> Splits:
@@ -140,11 +138,16 @@ def images(name: str) -> ImageSet:
 
 
 @lru_cache(maxsize=2)
+def chosen(name: str, classes: int | None, seed: int) -> ImageSet:
+    """The set with so many of its classes, all of them for None."""
+    found = images(name)
+    return found if classes is None else of_classes(found, classes, seed)
+
+
+@lru_cache(maxsize=2)
 def splits(
     name: str, validation: float | int, seed: int, classes: int | None = None, count: int | None = None
 ) -> Splits:
     """Its splits, with so many classes and so many training images; those of the last two seeds are kept."""
-    found = images(name)
-    found = found if classes is None else of_classes(found, classes, seed)
-    parts = split(found, validation=validation, seed=seed)
+    parts = split(chosen(name, classes, seed), validation=validation, seed=seed)
     return parts if count is None else fewer(parts, count, seed)

@@ -8,10 +8,9 @@ from typing import Any
 
 from prunery.report import text
 from prunery.report.captions import named
-from prunery.report.compare import Against, Group, Run, groups
+from prunery.report.compare import AT_SPARSITY, Against, Group, Run, groups
 from prunery.report.page.strict import significant
-from prunery.report.page.study import Study, label
-from prunery.report.tables import AT_SPARSITY
+from prunery.report.page.study import Study
 
 METRICS = {"test_top1": "top-1", "test_top5": "top-5"}
 TIMES = ("seconds", "seconds_test")
@@ -78,7 +77,7 @@ def _entry(group: Group) -> dict[str, Any]:
         "role": group.role,
         "sparsity": group.sparsity,
         "at": text.percent(group.sparsity) if group.role in AT_SPARSITY else "",
-        "label": label(group),
+        "label": text.label(group),
         "epochs": list(group.epochs or ()),
         "against": [_against(a) for a in group.against.values()],
         "runs": [_run(run) for run in group.runs],

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prunery.report import beside, tables, text
-from prunery.report.compare import ABSENT, BROKEN, REFERENCES, Group, groups, sparsities
+from prunery.report.compare import ABSENT, AT_SPARSITY, BROKEN, REFERENCES, Group, groups, sparsities
 from prunery.report.metrics import recorded
 from prunery.report.page.study import Study
-from prunery.report.tables import AT_SPARSITY, NOTHING
+from prunery.report.tables import NOTHING
 from prunery.report.texttable import TextTable
 
 

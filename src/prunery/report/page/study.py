@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prunery.report import text
 from prunery.report.beside import Pair, pairs
 from prunery.report.compare import Group, Run, arms
 from prunery.report.plots import COLOURS, LINES, RANDOM, Look, looks_of
 from prunery.report.published import Published
-from prunery.report.tables import AT_SPARSITY
 from prunery.report.texttable import ROLES
 
 if TYPE_CHECKING:
@@ -75,12 +73,6 @@ class Study:
             if (group.method, group.role) == (method, role) and sparsity in (None, group.sparsity):
                 return place
         return None
-
-
-def label(group: Group) -> str:
-    """`magnitude at 90 %`, or the name of a control."""
-    at_sparsity = group.role in AT_SPARSITY
-    return f"{group.method} at {text.percent(group.sparsity)}" if at_sparsity else group.method
 
 
 def measured(group: Group) -> list[Run]:
