@@ -28,6 +28,7 @@ SMALL = {
     "methods": [{"criterion": "magnitude"}, {"criterion": "snip"}],
     "sparsities": [0.5, 0.9],
     "seeds": 2,
+    "controls": [],
 }
 
 

@@ -16,7 +16,13 @@ def study(
 
 
 def spec(
-    methods=("random", "magnitude", "snip"), *, sparsities=(0.5, 0.9, 0.98), seeds=3, epochs=10, retrain=None
+    methods=("random", "magnitude", "snip"),
+    *,
+    sparsities=(0.5, 0.9, 0.98),
+    seeds=3,
+    epochs=10,
+    retrain=None,
+    controls=(),
 ):
     def method(m):
         m = {"criterion": m} if isinstance(m, str) else dict(m)
@@ -33,6 +39,7 @@ def spec(
             "methods": [method(m) for m in methods],
             "sparsities": list(sparsities),
             "seeds": seeds,
+            "controls": list(controls),
         }
     )
 

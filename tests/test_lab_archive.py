@@ -67,9 +67,10 @@ def test_an_altered_record_is_an_error(store, tmp_path):
         archive.opened(file).record(key)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", gzip.compress(b"[]"), gzip.compress(b'{"archive": "x"}')])
+@pytest.mark.parametrize("content", ["", "hello", "gzip []", 'gzip {"archive": "x"}'])
 def test_what_is_no_archive(content, tmp_path):
-    (tmp_path / "x").write_bytes(content)
+    text = content.removeprefix("gzip ").encode()
+    (tmp_path / "x").write_bytes(gzip.compress(text) if content.startswith("gzip") else text)
     with pytest.raises(StoreError, match="Give a whole file"):
         archive.opened(tmp_path / "x")
 

@@ -92,9 +92,11 @@ def test_shuffled_masks_are_nested_and_keep_empty_layers_empty():
 
 
 def test_an_arm_that_changes_nothing_is_an_error():
-    some = Masks({"w": torch.tensor([[True, False], [True, True]])})
+    some = Masks({"w": torch.arange(100).reshape(10, 10) % 2 == 0})
     with pytest.raises(MasksError, match="weight for weight"):
         agreement("shuffle", some, some)
+    few = Masks({"w": torch.tensor([[True, False], [True, True]])})  # one of four draws: an accident
+    assert agreement("shuffle", few, few)[0].value == 1
     whole = Masks({"w": torch.ones(2, 2, dtype=torch.bool)})
     assert agreement("shuffle", whole, whole)[0].value == 1
 

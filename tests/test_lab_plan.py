@@ -67,6 +67,34 @@ def test_every_cell_names_its_controls():
         assert c.extra == wanted
 
 
+def test_controls_come_without_asking():
+    data = raw(methods=[{"criterion": "snip", "scope": "layer"}])
+    del data["controls"]
+    found = plan(of(data))
+    roles = {(c.method, c.role, c.of, c.arm) for c in found.cells}
+    assert roles == {
+        ("dense", "dense", "", ""),
+        ("dense + 2 epochs", "dense_extra", "", ""),  # as the magnitude control is trained on
+        ("snip layer", "pruned", "", ""),
+        ("snip layer (shuffled in each layer)", "sanity", "snip layer", "shuffle"),
+        ("magnitude", "pruned", "", ""),
+        ("magnitude (shuffled in each layer)", "sanity", "magnitude", "shuffle"),
+    }
+    cut = next(found.steps[k] for k in cell(found, "magnitude", 0.9).path if found.steps[k].kind == "prune")
+    assert (cut.args["criterion"], cut.args["scope"]) == ("magnitude", "layer")
+
+
+def test_controls_that_are_there_or_unwanted_are_not_added():
+    both = [{"name": "m", "criterion": "magnitude"}, {"criterion": "random"}]
+    roles = Counter(c.role for c in planned(methods=both, controls=["magnitude"], seeds=1).cells)
+    assert roles["pruned"] == 4
+    assert roles["sanity"] == 0
+    twice = planned(methods=both, controls=["random"], sanity=["shuffle", "invert"], seeds=1)
+    assert Counter(c.arm for c in twice.cells if c.of) == {"shuffle": 2, "invert": 2}
+    named = spec(methods=[{"name": "magnitude", "criterion": "snip"}], controls=["magnitude"])
+    assert [m.name for m in named.compared] == ["magnitude", "magnitude (control 1)"]
+
+
 def test_dense_training_happens_once_per_seed_however_many_methods():
     many = [
         {"name": f"{c}-{s}", "criterion": c, "scope": s}

@@ -37,6 +37,21 @@ def changed(store, change):
     return case.Kept([change(record) for record in store.records.values()])
 
 
+def test_c9_baselines_that_were_not_run():
+    bare = case.study(["snip"])
+    assert said("C9", bare, case.store(bare, right)) == [
+        "Baselines that were not run: random pruning with each method's own layer ratios; "
+        "random pruning over all layers alike; magnitude."
+    ]
+    filters = {"criterion": "magnitude", "granularity": "filter", "exclude": ["@output"]}
+    whole = case.study(["random", filters], controls=["random", "magnitude"])
+    (small,) = said("C9", whole, case.store(whole, right))
+    assert "small dense networks trained from scratch" in small
+    assert "ratios" not in small
+    full = case.study(["random", "snip"], controls=["random", "magnitude"])
+    assert said("C9", full, case.store(full, right)) == []
+
+
 def test_c14_fewer_than_five_operating_points():
     plan = case.study(sparsities=FIVE)
     assert said("C14", plan, case.store(plan, right)) == []

@@ -194,3 +194,15 @@ def test_the_random_control_is_the_one_with_the_same_other_choices():
     (group,) = [g for g in found if (g.method, g.sparsity) == ("magnitude layer", 0.9)]
     assert group.against["random"].difference.summary.mean == pytest.approx(6.0)
     assert "random" not in next(g for g in found if g.method == "random layer").against
+
+
+def test_random_with_the_same_layer_ratios_is_the_methods_own_masks_shuffled():
+    plan = case.study(["snip", "magnitude"], controls=["random"])
+    best = {"snip (shuffled in each layer)": 9400, "magnitude (shuffled in each layer)": 9300}
+    found = groups(frame(plan, case.store(plan, lambda c: best.get(c.method, 9700) + c.seed)))
+    against = {
+        g.method: g.against["shuffled"].difference.summary.mean
+        for g in found
+        if "shuffled" in g.against and g.sparsity == 0.9
+    }
+    assert against == {"snip": pytest.approx(3.0), "magnitude": pytest.approx(4.0)}

@@ -161,6 +161,7 @@ def _show_plan(spec: Spec, plan: Plan, store: Source | None, workers: int, out: 
     from rich.table import Table
 
     from prunery.lab.estimate import estimate
+    from prunery.lab.plan import ARMS
     from prunery.lab.progress import duration
 
     cached = {key for key in plan.steps if store is not None and store.has(key)}
@@ -170,7 +171,10 @@ def _show_plan(spec: Spec, plan: Plan, store: Source | None, workers: int, out: 
     _print(out, f"study {spec.name}: {spec.task.model} on {spec.task.data}, seeds {list(spec.seeds)}")
     trained = found.steps.get("train", 0)
     controls = len(plan.cells) - pruned
-    _print(out, f"{pruned} pruned cells and {controls} controls, from {trained} dense trainings\n")
+    _print(out, f"{pruned} pruned cells and {controls} controls, from {trained} dense trainings")
+    if spec.arms:
+        _print(out, f"each method but random pruning also {', '.join(ARMS[arm] for arm in spec.arms)}")
+    _print(out, "")
     out.print(_methods_table(spec))
     table = Table("step", "all", "done", "to do", box=None, pad_edge=False)
     for kind in KINDS:
@@ -192,7 +196,7 @@ def _methods_table(spec: Spec) -> Any:
     table = Table(
         "method", "prunes", "cuts", "epochs before", "epochs after", "sparsities", box=None, pad_edge=False
     )
-    for method in spec.methods:
+    for method in spec.compared:
         sparsities = spec.sparsities_of(method)
         levels = [method.levels(s) for s in sparsities]
         between, recovery = method.bound_schedule().facts["between"], method.after_cut()

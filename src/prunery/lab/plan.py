@@ -30,7 +30,10 @@ ARMS = {"shuffle": "shuffled in each layer", "reinit": "re-initialised", "invert
 
 
 def plan(spec: Spec) -> Plan:
-    """The plan of a study; its controls are added: dense, and dense with each recovery's training."""
+    """The plan of a study; its controls are added.
+
+    Dense, and dense with each recovery's training; and what `Spec.controls` names.
+    """
     building = _Building(spec)
     for seed in spec.seeds:
         building.add_seed(seed)
@@ -68,7 +71,7 @@ class _Building:
         init = self._step("init", self._base(seed), ())
         train = self._train("train", (init,), self.spec.task.training, seed=seed, phase=0)
         dense = self._cell("dense", "dense", seed, (init, train))
-        for method in self.spec.methods:
+        for method in self.spec.compared:
             for sparsity in self.spec.sparsities_of(method):
                 path = self._path(method, sparsity, seed, (init, train))
                 extra = self._extra(method, sparsity, seed, (init, train), dense)
@@ -78,7 +81,7 @@ class _Building:
                 for arm in _arms(self.spec, method):
                     name = f"{method.name} ({ARMS[arm]})"
                     other = self._path(method, sparsity, seed, (init, train), arm=arm, like=path)
-                    self._cell(name, "sanity", seed, other, of=method.name, **at)
+                    self._cell(name, "sanity", seed, other, of=method.name, arm=arm, **at)
 
     def _path(
         self,
@@ -165,10 +168,11 @@ class _Building:
         extra: str = "",
         before: str = "",
         of: str = "",
+        arm: str = "",
     ) -> str:
         key = self._step("measure", self._measured(seed), path[-1:])
         self.cells.append(
-            Cell(method, role, sparsity, seed, key, (*path, key), dense or key, extra, before, of)
+            Cell(method, role, sparsity, seed, key, (*path, key), dense or key, extra, before, of, arm)
         )
         return key
 
@@ -208,7 +212,7 @@ def _arms(spec: Spec, method: Method) -> list[str]:
     """The sanity arms that mean something for a method: random pruning has no order, no training no start."""
     if method.criterion.name == "random":
         return []
-    return [arm for arm in spec.sanity if arm != "reinit" or method.after_cut().train]
+    return [arm for arm in spec.arms if arm != "reinit" or method.after_cut().train]
 
 
 def _extra_of(method: Method, sparsity: float, training: Training, dense: Training) -> _Extra | None:

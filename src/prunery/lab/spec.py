@@ -7,6 +7,7 @@ once, before anything is computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, count
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -18,6 +19,7 @@ from prunery.errors import PruneryError, SparsityError, SpecError
 from prunery.lab import source as sources
 from prunery.lab.method import Method, Sparsities, Task, distinct
 from prunery.lab.problems import Place, Problem, of_validation, spec_error
+from prunery.table import Choice
 from prunery.train.settings import Training, merged
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -35,8 +37,8 @@ def _seeds(value: Any) -> tuple[int, ...]:
     )
 
 
-def _sanity(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _listed(value: Any) -> Any:
+    return tuple(dict.fromkeys(value)) if isinstance(value, list) else value
 
 
 def _version(value: Any) -> int:
@@ -64,15 +66,38 @@ class Spec(BaseModel):
     """How many repetitions (seeds 0, 1, ...), or their seeds."""
     before_recovery: bool = False
     """Whether each pruned network is measured after its last cut too, before anything is retrained."""
-    sanity: Annotated[tuple[Literal["shuffle", "reinit", "invert"], ...], BeforeValidator(_sanity)] = ()
-    """Arms beside each method: masks shuffled in each layer (random with the same layer ratios), the
-    survivors re-initialised, the scores' order inverted."""
+    controls: Annotated[tuple[Literal["random", "magnitude"], ...], BeforeValidator(_listed)] = (
+        "random",
+        "magnitude",
+    )
+    """Controls beside dense ones: random pruning with each method's own layer ratios (its masks shuffled in
+    each layer), and magnitude where no method is it."""
+    sanity: Annotated[tuple[Literal["shuffle", "reinit", "invert"], ...], BeforeValidator(_listed)] = ()
+    """Arms beside each method: masks shuffled in each layer, the survivors re-initialised, the scores' order
+    inverted."""
     test_curves: bool = False
     """Whether the test split is read after every epoch too: a diagnostic by which nothing is chosen."""
     corruptions: tuple[str, ...] = ()
     """Corruptions of the test images (see `prunery.data.corruptions`) that accuracy is measured under too."""
     threads: int = Field(default=1, ge=1, strict=True)
     """Processor threads of each step; part of what a result depends on."""
+
+    @property
+    def compared(self) -> tuple[Method, ...]:
+        """The methods, and magnitude with the first one's other choices where the controls ask for it."""
+        if "magnitude" not in self.controls or any(m.criterion.name == "magnitude" for m in self.methods):
+            return self.methods
+        first = self.methods[0]
+        axes = ("granularity", "scope", "recovery", "exclude", "floor", "sparsities")
+        kept = {axis: getattr(first, axis) for axis in axes}
+        control = Method(criterion=Choice("magnitude"), name=_free(self.methods), **kept)
+        return (*self.methods, control)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The sanity arms of each method; random pruning with its layer ratios is the first of them."""
+        asked = ("shuffle", *self.sanity) if "random" in self.controls else self.sanity
+        return tuple(dict.fromkeys(asked))
 
     def sparsities_of(self, method: Method) -> tuple[float, ...]:
         """The sparsities at which a method of this study is measured."""
@@ -89,6 +114,13 @@ class Spec(BaseModel):
         if problems:
             raise ProblemsError(problems)
         return self
+
+
+def _free(methods: Sequence[Method]) -> str:
+    """A name for the magnitude control that no method has."""
+    taken = {method.name for method in methods}
+    names = chain(["magnitude"], (f"magnitude (control {i})" for i in count(1)))
+    return next(name for name in names if name not in taken)
 
 
 class ProblemsError(ValueError):

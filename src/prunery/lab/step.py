@@ -62,7 +62,7 @@ class Cell:
     key: its measure step. path: the steps from init to it. dense: the dense network's measure step of the
     same seed. extra: the measure step of dense with the same extra training, or "" where there is none.
     before: the measure step between the last cut and what follows it, or "" where the spec asks for none.
-    of: for a sanity arm, the method that it was made from.
+    of, arm: for a sanity arm, the method that it was made from and which arm it is.
     """
 
     method: str
@@ -75,6 +75,7 @@ class Cell:
     extra: str = ""
     before: str = ""
     of: str = ""
+    arm: str = ""
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def named(reference: str) -> str:
         "dense": "the dense network",
         "dense_extra": "the dense network trained for as many epochs in total",
         "random": "random pruning at the same sparsity",
+        "shuffled": "random pruning with the same layer ratios",
     }
     return names[reference]
 

@@ -29,6 +29,23 @@ def of(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
     return [sentence for name in caution for sentence in caution[name].function(frame, found)]
 
 
+@caution.add(rule="C9")
+def baselines(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Which of the usual baselines were not run beside the methods."""
+    pruned = [g for g in found if g.role == "pruned"]
+    criteria = {g.first("criterion") for g in pruned}
+    missing = []
+    if criteria - {"random"} and not any(g.first("arm") == "shuffle" for g in found):
+        missing.append("random pruning with each method's own layer ratios")
+    if pruned and "random" not in criteria:
+        missing.append("random pruning over all layers alike")
+    if pruned and "magnitude" not in criteria:
+        missing.append("magnitude")
+    if any(g.first("granularity") != "weight" for g in pruned):
+        missing.append("small dense networks trained from scratch, for what removes structure")
+    return [f"Baselines that were not run: {'; '.join(missing)}."] if missing else []
+
+
 @caution.add(rule="C14")
 def points(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
     """Fewer operating points than a trade-off needs."""

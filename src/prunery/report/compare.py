@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BROKEN = ("collapsed", "diverged")
 AT_SPARSITY = ("pruned", "sanity")  # roles whose groups are told apart by their sparsity
-REFERENCES = ("dense", "dense_extra", "random")
+REFERENCES = ("dense", "dense_extra", "random", "shuffled")
 NOTE_BREAK = " | "
 ABSENT = ("failed", "blocked", "missing")
 
@@ -105,7 +105,7 @@ def absent(value: Any) -> bool:
 
 
 def groups(frame: pd.DataFrame, *, metric: str = "test_top1") -> list[Group]:
-    """The groups of a frame in its order, compared by seed with dense, more training, and random.
+    """The groups of a frame in its order, compared by seed with each of REFERENCES.
 
     `metric` is a column of the frame. Each reference is one family for Holm's correction.
     """
@@ -141,6 +141,7 @@ def _compared(plain: list[Group]) -> list[Group]:
         "dense": lambda group: _values_at(done, {r.seed: r.dense_key for r in group.runs}),
         "dense_extra": lambda group: _values_at(done, _extra_keys(done, group)),
         "random": lambda group: _random(plain, group),
+        "shuffled": lambda group: _shuffled(plain, group),
     }
     against: dict[int, dict[str, Against]] = {}
     for name in REFERENCES:
@@ -188,3 +189,9 @@ def _random(plain: list[Group], group: Group) -> dict[int, float]:
     choices = ("granularity", "scope", "schedule", "recovery")
     ranked = sorted(controls, key=lambda g: -sum(g.first(c) == group.first(c) for c in choices))
     return ranked[0].values if ranked else {}
+
+
+def _shuffled(plain: list[Group], group: Group) -> dict[int, float]:
+    """The values of its own masks shuffled in each layer, at the same sparsity."""
+    arms = (g for g in plain if g.first("arm") == "shuffle" and g.sparsity == group.sparsity and g.sound)
+    return next((g.values for g in arms if g.first("of") == group.method), {})

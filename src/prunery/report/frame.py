@@ -20,7 +20,20 @@ SPLITS = ("test", "validation", "train")
 COSTS = ("epochs", "samples", "training_macs", "scoring_macs", "seconds")
 _COUNTS = ("kept", "total", "test_images", "macs_", "params_", "bytes_", "epochs", "samples", "seed")
 _KEYS = ("key", "dense_key", "extra_key", "before_key")
-_TEXTS = ("study", "model", "data", "method", "role", "of", *AXES, "recovery", "status", "notes", *_KEYS)
+_TEXTS = (
+    "study",
+    "model",
+    "data",
+    "method",
+    "role",
+    "of",
+    "arm",
+    *AXES,
+    "recovery",
+    "status",
+    "notes",
+    *_KEYS,
+)
 
 
 class Records(Protocol):
@@ -43,10 +56,10 @@ def frame(plan: Plan, store: Records) -> pd.DataFrame:
     """One row per cell, in the plan's order; cells without a record are rows too.
 
     Accuracies in %, losses in nats, MACs per example; `before_test_top1` and its like are those between the
-    last cut and what follows it, where they were measured. `of`: the method of a sanity arm. Epochs, samples,
-    training MACs, scoring MACs and seconds are sums along the cell's path from init. `status` is done,
-    collapsed, diverged, failed (a step of its own failed), blocked (a step it shares with dense failed) or
-    missing (no record, no failure).
+    last cut and what follows it, where they were measured. `of`, `arm`: the method of a sanity arm, and which
+    arm it is. Epochs, samples, training MACs, scoring MACs and seconds are sums along the cell's path from
+    init. `status` is done, collapsed, diverged, failed (a step of its own failed), blocked (a step it shares
+    with dense failed) or missing (no record, no failure).
     """
     import pandas as pd
 
@@ -76,7 +89,7 @@ def _row(
         "model": steps[0].args["model"],
         "data": steps[0].args["data"],
     }
-    row |= {"method": cell.method, "role": cell.role, "of": cell.of, **_choices(steps)}
+    row |= {"method": cell.method, "role": cell.role, "of": cell.of, "arm": cell.arm, **_choices(steps)}
     row |= {"sparsity_requested": cell.sparsity, **_achieved(own), "seed": cell.seed}
     row |= _accuracies(measured) | _sizes(measured) | _costs(own)
     row |= {"test_top1_max": _value(_last_training(own), "top1_max", "test")}

@@ -72,6 +72,12 @@ def to_random(group: Group) -> str | None:
     return _difference(group, group.against.get("random"))
 
 
+@shows.add(name="difference-to-shuffled")
+def to_shuffled(group: Group) -> str | None:
+    """The difference to random pruning with the same layer ratios."""
+    return _difference(group, group.against.get("shuffled"))
+
+
 @shows.add(name="verdict-to-dense")
 def verdict(group: Group) -> str | None:
     """`higher`, `lower` or `indistinguishable`, corrected over the table."""

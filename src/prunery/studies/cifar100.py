@@ -10,7 +10,7 @@ from typing import Any
 
 from prunery.lab.spec import Spec, of
 from prunery.studies.five_criteria import COMPRESSIONS, compared, task
-from prunery.studies.table import Scale, named, study
+from prunery.studies.table import Scale, controls, named, study
 
 _SETS = {"cifar10": "cifar10", "cifar100": "cifar100", "coarse": "cifar100-coarse"}
 
@@ -51,5 +51,6 @@ def _labels(scale: Scale, of_part: dict[str, Any], classes: int, **rest: Any) ->
             "task": of_part | ({"classes": classes} if classes < 100 else {}),
             "methods": methods,
             **rest,
+            **controls(scale),
         }
     )

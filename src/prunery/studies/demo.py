@@ -43,5 +43,6 @@ def _spec(name: str, *, data: str, dense: int, extra: int, learning_rate: float,
             "methods": [{"name": c, "criterion": c, "recovery": r} for c, r in recoveries.items()],
             "sparsities": _SPARSITIES,
             "seeds": 3,
+            "controls": [],
         }
     )

@@ -36,5 +36,6 @@ def fc_at_init() -> Spec:
             "methods": methods,
             "sparsities": ["90%"],
             "seeds": 3,
+            "controls": [],
         }
     )

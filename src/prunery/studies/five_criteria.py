@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from prunery.lab.spec import Spec, of
-from prunery.studies.table import Scale, named, study
+from prunery.studies.table import Scale, controls, named, study
 
 COMPRESSIONS = [f"compression={c}" for c in (0.05, 0.1, 0.2, 0.5, 1, 2)]
 
@@ -75,5 +75,6 @@ def compared(
             "methods": methods,
             "sparsities": sparsities or (COMPRESSIONS if scale != "smoke" else COMPRESSIONS[3:]),
             "seeds": seeds,
+            **controls(scale),
         }
     )

@@ -33,5 +33,6 @@ def lenet300_iterative() -> Spec:
             "methods": [method],
             "sparsities": _LEVELS,
             "seeds": 5,
+            "controls": [],
         }
     )

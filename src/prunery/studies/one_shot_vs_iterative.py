@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from prunery.lab.spec import Spec, of
-from prunery.studies.table import Scale, named, study
+from prunery.studies.table import Scale, controls, named, study
 
 _CHAINS = {"50%": 7, "75%": 14, "90%": 22}  # cuts by 10 % of what remains until the target is passed
 _TRAINING: dict[str, Any] = {
@@ -61,6 +61,7 @@ def _spec(
             "sparsities": list(chains),
             "seeds": seeds,
             "test_curves": True,
+            **controls(scale),
         }
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from prunery.lab.spec import Spec, of
-from prunery.studies.table import Scale, named, study
+from prunery.studies.table import Scale, controls, named, study
 
 _WEIGHTS = ["10%", "20%", "30%", "40%", "50%", "60%", "70%", "80%", "90%", "95%", "99%"]
 _EIGHTHS = ["12.5%", "25%", "37.5%", "50%", "62.5%", "75%", "87.5%"]
@@ -44,6 +44,7 @@ def structure_and_learning_rate(*, scale: Scale = "full") -> Spec:
             "sparsities": weights,
             "seeds": 3 if scale == "full" else 2 if small else 1,
             "before_recovery": True,
+            **controls(scale),
         }
     )
 

@@ -5,13 +5,18 @@ to their Specs. Its option `scale` says how large: `full` is the reports' own si
 the same question on two cores, `smoke` only shows in a minute that everything runs.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from prunery.table import Table
 
 Scale = Literal["smoke", "cpu", "full"]
 
 study = Table("study")
+
+
+def controls(scale: Scale) -> dict[str, Any]:
+    """What a study's spec says of controls: those that double its training are too dear for two cores."""
+    return {"controls": []} if scale == "cpu" else {}
 
 
 def named(study: str, part: str, scale: Scale) -> str:

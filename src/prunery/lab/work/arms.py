@@ -5,6 +5,7 @@ Source: Frankle et al. 2021, Pruning neural networks at initialization, section 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from prunery.core.masks import Masks
 from prunery.core.step import prune
 from prunery.errors import MasksError
 from prunery.lab.record import Number
+
+UNLIKELY = 1e9  # equally likely draws: that two of them are the same is then no accident
 
 
 def shuffled(
@@ -45,15 +48,25 @@ def shuffled(
 def agreement(arm: str, masks: Masks, original: Masks) -> tuple[Number, ...]:
     """In how many positions the arm's masks are those of the method; MasksError if they are the same masks.
 
-    They may be the same where no choice was left: where each layer keeps all of its units, or none.
+    They may be the same where little choice was left: where each layer keeps all of its units, or none, or
+    where a random draw meets the same few units by chance.
     """
     same = sum(int((masks[name] == mask).sum()) for name, mask in original.items())
     total = sum(mask.numel() for mask in original.values())
-    free = any(0 < layer.units_kept < layer.units_total for layer in original.layers())
-    if same == total and free:
+    if same == total and _draws(original) > UNLIKELY:
         raise MasksError(
             f"the sanity arm {arm!r}",
             "its masks are those of the method, weight for weight",
             "report this as a defect of the library",
         )
     return (Number("agreement", same / total, "fraction", count=same, total=total),)
+
+
+def _draws(masks: Masks) -> float:
+    """How many masks keep as many units of each layer; infinite where a float cannot tell."""
+    logs = (_log_choose(layer.units_total, layer.units_kept) for layer in masks.layers())
+    return math.exp(min(sum(logs), 700.0))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

@@ -50,7 +50,7 @@ def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None =
     task = spec.task
     train = splits(task.data, task.validation, spec.seeds[0], task.classes, task.images).train
     model = _built(task.model, found, task.classes or found.classes)
-    for method in spec.methods:
+    for method in spec.compared:
         with _named(method):
             _check_cuts(spec, method, model, found)
             per_class = criteria.bind(method.criterion).facts.get("examples_per_class")
