@@ -18,7 +18,7 @@ T2 = 4.302652729911275
 
 
 def kept(root, *, name="toy", right=lambda c: 9800 - round(100 * c.sparsity) + 10 * c.seed, **more):
-    spec = case.spec(retrain=5).model_copy(update={"name": name})
+    spec = case.spec(retrain=5, controls=["random"]).model_copy(update={"name": name})
     plan, store = plan_of(spec), Store(root)
     store.save_study(name, specs.plain(spec))
     for record in case.store(plan, right, **more).records.values():
@@ -50,6 +50,7 @@ def quoted(study, options):
         ("high", "97.45"),
         ("difference-to-dense", "−0.90 ±0.01"),
         ("difference-to-random", "+0.00 ±0.01"),
+        ("difference-to-shuffled", "+0.00 ±0.01"),
         ("difference-to-dense-extra", "−0.90 ±0.01"),
         ("verdict-to-dense", "lower"),
         ("epochs", "15"),
@@ -60,8 +61,21 @@ def test_each_way_to_show_a_cell_by_hand(study, show, said):
     assert quoted(study, f"method=magnitude sparsity=90% show={show}") == said
 
 
+def test_a_sparsity_as_tables_write_it_is_found(tmp_path):
+    spec = case.spec(["snip"], sparsities=[1 - 10**-0.5, 1 - 10**-0.51], seeds=1)
+    store, plan = Store(tmp_path), plan_of(spec)
+    store.save_study("toy", specs.plain(spec))
+    for record in case.store(plan, lambda c: 9000 + round(100 * c.sparsity)).records.values():
+        store.commit(record)
+    study = load(store, "toy")
+    assert quoted(study, "method=snip sparsity=68.38%") == "90.68"
+    assert quoted(study, "method=snip sparsity=69.1%") == "90.69"
+    with pytest.raises(SpecError, match=r"not measured at 68\.39 %; the nearest is 68\.38 %"):
+        quoted(study, "method=snip sparsity=68.39%")
+
+
 def test_every_row_of_the_table_is_tried_above():
-    assert len(list(shows)) == 13
+    assert len(list(shows)) == 14
 
 
 @pytest.mark.parametrize("sparsity", ["90%", "0.9", "10x", "density=0.1", '"90 %"', "compression=1"])

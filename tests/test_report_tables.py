@@ -8,8 +8,10 @@ import pytest
 from rich.console import Console
 
 import report_case as case
+from prunery.lab.plan import plan as plan_of
 from prunery.report import sheets, tables
 from prunery.report.compare import groups
+from prunery.report.facts import with_facts
 from prunery.report.frame import frame
 from prunery.report.stats import Summary
 from prunery.report.text import briefly, interval, percent, plain, ranged, signed
@@ -63,6 +65,16 @@ def test_the_accuracy_table_by_hand():
         ("snip", "0+5", "98.00 ±0.25", "97.60 ±0.25", "96.10 ±0.25"),
     )
     assert table.footnotes == ()
+
+
+def test_the_title_says_how_much_of_the_data_was_used():
+    some = case.spec(seeds=1)
+    task = some.task.model_copy(update={"images": 2000, "classes": 5})
+    plan = plan_of(some.model_copy(update={"task": task}))
+    store = case.store(plan, right)
+    table = with_facts(frame(plan, store), plan, store)
+    title = tables.accuracy(table, groups(table)).title
+    assert title == "toy: lenet300 on mnist (5 classes, 2 000 training images)"
 
 
 def test_the_caption_names_metric_split_unit_n_chance_and_unequal_budgets():
@@ -243,7 +255,8 @@ def test_what_broke_is_said_briefly():
 
 
 def test_how_numbers_are_written():
-    assert [percent(s) for s in (0.5, 0.975, 0.9944)] == ["50 %", "97.5 %", "99.44 %"]
+    assert [percent(s) for s in (0, 0.5, 0.975, 0.9944, 1)] == ["0 %", "50 %", "97.5 %", "99.44 %", "100 %"]
+    assert [percent(s) for s in (0.68377223, 0.99996838, 1 - 1e-7)] == ["68.38 %", "99.99684 %", "99.99999 %"]
     assert (signed(-0.5), signed(0.0), signed(1.234)) == ("−0.50", "+0.00", "+1.23")
     assert [plain(v) for v in (100.0, 0.1 + 0.2, -0.0, None)] == ["100", "0.3", "0", ""]
     assert (ranged([10.0, 10.0]), ranged([5.0, 10.0]), ranged([])) == ("10", "5-10", "-")

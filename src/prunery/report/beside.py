@@ -177,5 +177,11 @@ def _differs(pair: Pair) -> Iterator[str]:
     own = row.get("optimizer")
     if own and theirs.optimizer and own != theirs.optimizer:
         yield f"{theirs.optimizer} there, {own} here"
+    for column in ("learning_rate", "batch"):
+        known, ours = getattr(theirs, column), row.get(column)
+        if known and ours is not None and float(known) != ours:
+            yield f"{column.replace('_', ' ')} {known} there, {ours:g} here"
+    if row.get("images") is not None:
+        yield f"all training images there, {text.thousands(row['images'])} here"
     if "test split" in theirs.selection:
         yield f"theirs is the {theirs.selection}"

@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 
 
 def task(frame: pd.DataFrame) -> str:
-    """`lenet300 on mnist`: the model and the data of a study."""
+    """`lenet300 on mnist`: the model and the data of a study, and how much of the data where not all."""
+    first, used = frame.iloc[0], part(frame)
+    return f"{first['model']} on {first['data']}" + (f" ({used})" if used else "")
+
+
+def part(frame: pd.DataFrame) -> str:
+    """`10 classes, 1 000 training images`: how much of the data set was used; empty where all."""
     first = frame.iloc[0]
-    return f"{first['model']} on {first['data']}"
+    words = {"classes": "classes", "images": "training images"}
+    said = {w: first[c] for c, w in words.items() if c in frame and not absent(first[c])}
+    return ", ".join(f"{text.thousands(int(n))} {words}" for words, n in said.items())
 
 
 def accuracy_caption(

@@ -14,16 +14,24 @@ if TYPE_CHECKING:
 
 UNKNOWN = "device not recorded"
 _KINDS = {"cuts": "Int64", "threads": "Int64", "floor": "float64", "train_rise": "float64"}
-_KINDS |= {"train_fall": "float64"}
+_KINDS |= {
+    "train_fall": "float64",
+    "images": "Int64",
+    "classes": "Int64",
+    "learning_rate": "float64",
+    "batch": "Int64",
+}
 _LAST = 0.1  # the part of a training's epochs that says whether it still moves
 
 
 def with_facts(frame: pd.DataFrame, plan: Plan, store: Records) -> pd.DataFrame:
     """The frame with one more column per fact; columns that it has already stay as they are.
 
-    cuts: prune steps on the path. floor: the least density of any layer at the last cut. optimizer: of the
-    last training. threads, device: of all steps with a cost. train_rise (points of train top-1 per epoch) and
-    train_fall (nats of train loss per epoch): over the last tenth of the last training's epochs.
+    cuts: prune steps on the path. floor: the least density of any layer at the last cut. optimizer,
+    learning_rate (its highest), batch: of the last training. images, classes: how many of the training images
+    and classes were used, where not all. threads, device: of all steps with a cost. train_rise (points of
+    train top-1 per epoch) and train_fall (nats of train loss per epoch): over the last tenth of the last
+    training's epochs.
     """
     import pandas as pd
 
@@ -41,11 +49,13 @@ def _facts(plan: Plan, cell: Cell, known: Mapping[str, Record]) -> dict[str, Any
     cuts = [step for step in steps if step.kind == "prune"]
     trainings = [step for step in steps if "training" in step.args]
     records = [known[key] for key in cell.path if key in known]
+    last = trainings[-1].args["training"] if trainings else {"optimizer": ""}
     rise, fall = _movement(known.get(trainings[-1].key)) if trainings else (None, None)
     return {
         "cuts": len(cuts),
         "floor": cuts[-1].args.get("floor", 0.0) if cuts else None,
-        "optimizer": trainings[-1].args["training"]["optimizer"] if trainings else "",
+        **{name: last.get(name) for name in ("optimizer", "learning_rate", "batch")},
+        **{name: steps[-1].args.get(name) for name in ("images", "classes")},
         "threads": _threads(steps),
         "device": ", ".join(_devices(records)) if len(records) == len(steps) else "",
         "train_rise": rise,

@@ -39,6 +39,8 @@ class Protocol:
     epochs_before: str
     epochs_after: str
     optimizer: str
+    learning_rate: str
+    batch: str
     selection: str
 
 

@@ -130,12 +130,13 @@ def _group(options: dict[str, str], found: Sequence[Group], where: str) -> Group
         return own[0]
     asked = _sparsity(options["sparsity"], where)
     same = [g for g in own if abs(g.sparsity - asked) <= _NEAR]
-    if not same:
+    alike = [g for g in own if text.percent(g.sparsity) == text.percent(asked)]  # as tables write it
+    if not same and len(alike) != 1:
         near = min(own, key=lambda g: abs(g.sparsity - asked))
         nearest_one = text.percent(near.sparsity)
         what = f"{method!r} was not measured at {text.percent(asked)}; the nearest is {nearest_one}"
         raise SpecError(where, what, f"choose one of: {known}")
-    return same[0]
+    return (same or alike)[0]
 
 
 def _sparsity(value: str, where: str) -> float:

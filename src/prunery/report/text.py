@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -41,8 +42,10 @@ def label(group: Group) -> str:
 
 
 def percent(sparsity: float) -> str:
-    """A sparsity in [0, 1] as `97.5 %`, with as many digits as tell it from 100 %."""
-    return f"{_shortest(100 * sparsity, 6)} %"
+    """A sparsity in [0, 1] as `97.5 %`: two decimals, or as many as give what is left three digits."""
+    left = 100 * (1 - sparsity)
+    decimals = 2 if left <= 0 else max(2, 2 - math.floor(math.log10(left)))
+    return f"{_shortest(100 * sparsity, min(decimals, 9))} %"
 
 
 def plain(value: float | None, decimals: int = 6) -> str:

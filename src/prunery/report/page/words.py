@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prunery.report import text
-from prunery.report.captions import task
+from prunery.report.captions import part, task
 from prunery.report.compare import arms, sparsities
 from prunery.report.page.study import Study
 from prunery.report.tables import NOTHING
@@ -45,7 +45,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
     seeds = ", ".join(str(s) for s in sorted({int(s) for s in study.frame["seed"]}))
     found = [
         ("model", str(first["model"])),
-        ("data", str(first["data"]) + _parts(study.task)),
+        ("data", ", ".join(filter(None, (str(first["data"]), part(study.frame), _validation(study.task))))),
         ("training", settings(study.task.get("training"))),
         ("methods", text.listed(arms(study.groups, "pruned"))),
         ("sparsities", ", ".join(map(text.percent, sparsities(study.groups)))),
@@ -85,12 +85,12 @@ def spec_text(study: Study) -> str:
 _UNSAID: tuple[Any, ...] = (None, 0, False, "none", [])
 
 
-def _parts(task: Mapping[str, Any]) -> str:
+def _validation(task: Mapping[str, Any]) -> str:
     kept = task.get("validation")
     if not kept:
-        return ", without validation images"
-    part = text.percent(kept) if isinstance(kept, float) else f"{kept} images"
-    return f", {part} of the training images set aside for validation"
+        return "without validation images"
+    share = text.percent(kept) if isinstance(kept, float) else f"{kept} images"
+    return f"{share} of the training images set aside for validation"
 
 
 def _choice(value: Any) -> str:
