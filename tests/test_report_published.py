@@ -117,6 +117,20 @@ def test_what_was_chosen_on_the_test_split_is_not_subtracted():
     assert any("ran random" in note for note in table.footnotes)
 
 
+def test_a_best_epoch_on_the_test_split_is_subtracted_from_our_own_best_one():
+    name = "one-shot-vs-iterative"
+    methods = [{"name": "once", "criterion": "random"}]
+    made = built(spec(name, model="resnet18", data="cifar10", methods=methods, sparsities=[0.9]))
+    made["test_top1_max"] = made["test_top1"] - 10
+    (pair,) = (p for p in beside.pairs(made, published.rows(name, made)) if p.published.method == "once")
+    assert pair.difference == pytest.approx(86.10 - 89.99)
+    (table,) = beside.tables([pair])
+    assert table.rows[0][2:6] == ("86.10 ±0.25 (n=3)", "89.99 [1]", "1", "−3.89")
+    assert "Not subtracted" not in " ".join(table.caption)
+    (sentence,) = beside.below([pair])
+    assert "theirs is the best epoch" not in sentence
+
+
 def test_top_5_stands_beside_our_top_5_and_never_beside_top_1():
     methods = [{"name": "snip", "criterion": "snip"}]
     made = built(spec("cifar100", model="vgg16", data="cifar100", methods=methods))
