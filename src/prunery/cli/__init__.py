@@ -1,4 +1,4 @@
-"""The command line: demo, run, plan, status, why, report, archive, audit, sensitivity.
+"""The command line: demo, run, plan, status, why, report, archive, best, audit, sensitivity.
 
 Nothing heavy is imported before a command needs it: help, plans and errors in a spec answer without torch.
 Exit status: 0 done, 1 something failed or is missing, 2 the input is wrong, 130 stopped by Ctrl-C.
@@ -46,6 +46,7 @@ for _command in (
     scanning.sensitivity,
     auditing.audit,
     keeping.archive,
+    keeping.best,
 ):
     app.command()(_ending(_command))
 

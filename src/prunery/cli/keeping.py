@@ -1,12 +1,26 @@
-"""The command that keeps records: `archive`."""
+"""The commands that keep what a study made: `archive` its records, `best` its best pruned network."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prunery.cli.options import console
+from prunery.cli.network import Network, network
+from prunery.cli.options import DataOption, console
+from prunery.errors import StoreError
+
+if TYPE_CHECKING:
+    from prunery.lab.store import Store
+
+MethodOption = Annotated[str | None, typer.Option("--method", metavar="NAME", help="Only of this method.")]
+WithinOption = Annotated[
+    float, typer.Option("--within", metavar="POINTS", help="How far below dense it may be on validation.")
+]
 
 
 def archive(
@@ -21,3 +35,70 @@ def archive(
     console().print(
         f"{number} records in {out}: prunery report {out} -o report", markup=False, highlight=False
     )
+
+
+def best(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The store of a run.")],
+    out: Annotated[str, typer.Option("-o", "--out", metavar="DIR", help="A new folder for the network.")],
+    study: Annotated[
+        str | None, typer.Option("--study", metavar="NAME", help="Of a store with several studies.")
+    ] = None,
+    method: MethodOption = None,
+    within: WithinOption = 1.0,
+    data_dir: DataOption = None,
+) -> None:
+    """Save the sparsest network that loses hardly anything, chosen on validation: weights, masks, record."""
+    from prunery.lab.store import Store
+    from prunery.report.best import best as best_of
+    from prunery.report.best import said
+    from prunery.report.loaded import load
+
+    _check_new(out)
+    if Path(store).is_file():
+        raise StoreError(f"the best network of {store}", "an archive holds no weights", "name the store")
+    opened = Store(store, create=False)
+    names = opened.studies()
+    if study is None and len(names) != 1:
+        found = f"it has {len(names)} studies: {', '.join(names)}"
+        raise StoreError(f"the best network of {store}", found, "name one: --study NAME")
+    row = best_of(load(opened, study or names[0]), within=within, method=method)
+    record = opened.record(row["key"])
+    asked = network(
+        str(row["model"]),
+        str(row["data"]),
+        weights=None,
+        key=record.parents[0],
+        store=store,
+        untrained=False,
+        seed=None,
+        validation=0.0,
+        data_dir=data_dir,
+    )
+    _save(asked, opened, row["key"], Path(out))
+    console().print(f"{said(row)}\nwritten: {out}", markup=False, highlight=False)
+
+
+def _check_new(out: str) -> None:
+    if Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
+        raise StoreError(f"the folder {out}", "there is something there already", "name a new folder")
+
+
+def _save(asked: Network, store: Store, measured: str, folder: Path) -> None:
+    """The network's weights (removed ones are 0), its masks and its measure record, whole or not at all."""
+    from safetensors.torch import save_model
+
+    from prunery.lab.work.bench import MASKS, WEIGHTS, settle_header
+
+    assert asked.record is not None
+    model, _ = asked.load()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        save_model(model.cpu(), str(beside / WEIGHTS))
+        settle_header(beside / WEIGHTS)
+        shutil.copyfile(store.file(asked.record.key, MASKS), beside / MASKS)
+        shutil.copyfile(store.path(measured) / "record.json", beside / "record.json")
+        beside.chmod(0o755)
+        os.replace(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
