@@ -182,7 +182,7 @@ def test_two_recoveries_of_equal_length_have_two_controls_with_two_names():
     methods = [{"criterion": "magnitude"}, {"name": "slow", "criterion": "magnitude", "recovery": slow}]
     found = planned(methods=methods)
     names = Counter(c.method for c in found.cells if c.role == "dense_extra")
-    assert names == {"dense + 2 epochs": 2, "dense + 2 epochs (as slow)": 2}
+    assert names == {"dense + 2 epochs": 2, "dense + 2 epochs (learning rate 0.01)": 2}
 
 
 # one step of each kind as keys have always been; a failure here loses everybody's records

@@ -150,8 +150,12 @@ class _Building:
         return self.measured[path]
 
     def _name(self, extra: _Extra, method: Method) -> str:
+        """Its name; that of a second one of as many epochs says which settings differ, or whose it is."""
         if extra not in self.names:
             name = extra.name()
+            first = next((other for other, taken in self.names.items() if taken == name), None)
+            if first is not None:
+                name += f" ({_differing(extra.training, first.training) or f'as {method.name}'})"
             taken = name in self.names.values()
             self.names[extra] = f"{name} (as {method.name})" if taken else name
         return self.names[extra]
@@ -206,6 +210,12 @@ class _Building:
         key = key_of(kind, args, parents)
         self.steps.setdefault(key, Step(key, kind, args, parents))
         return key
+
+
+def _differing(training: Training, other: Training) -> str:
+    """`learning rate 0.01, batch 64`: the settings in which a training differs from another."""
+    mine, others = training.model_dump(mode="json"), other.model_dump(mode="json")
+    return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in mine.items() if v != others[k])
 
 
 def _arms(spec: Spec, method: Method) -> list[str]:

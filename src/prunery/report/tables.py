@@ -15,9 +15,22 @@ from prunery.report.texttable import ROLES, TextTable, markdown, terminal
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ROLES", "TextTable", "accuracy", "costs", "differences", "markdown", "terminal", "usual_n"]
+__all__ = [
+    "ROLES",
+    "TextTable",
+    "accuracy",
+    "arm_controls",
+    "costs",
+    "dense_controls",
+    "differences",
+    "lines",
+    "markdown",
+    "terminal",
+    "usual_n",
+]
 
 NOTHING = "-"
+FEW_CONTROLS = 3
 
 
 def accuracy(frame: pd.DataFrame, found: Sequence[Group], *, metric: Metric = TOP1) -> TextTable:
@@ -26,18 +39,59 @@ def accuracy(frame: pd.DataFrame, found: Sequence[Group], *, metric: Metric = TO
     `found` are the frame's groups under that metric.
     """
     notes, n = text.Footnotes(), usual_n(found)
-    columns = sparsities(found)
-    rows = []
-    for role in ROLES:
-        for method in arms(found, role):
-            own = {g.sparsity: g for g in found if (g.method, g.role) == (method, role)}
-            of = [own.get(s) if role in AT_SPARSITY else next(iter(own.values())) for s in columns]
-            cells = [NOTHING if g is None else _cell(g, n, notes, metric) for g in of]
-            rows.append((method, _epochs(list(own.values())), *cells))
-    header = ("method", "epochs", *map(text.percent, columns))
+    rows = _rows(found, lines(found), notes, metric)
+    header = ("method", "epochs", *map(text.percent, sparsities(found)))
     caption = accuracy_caption(frame, found, n, metric)
     title = f"{frame['study'].iloc[0]}: {task(frame)}" if metric == TOP1 else metric.name
-    return TextTable(title, header, tuple(rows), caption, tuple(notes.lines()))
+    return TextTable(title, header, rows, caption, tuple(notes.lines()))
+
+
+def lines(found: Sequence[Group]) -> list[tuple[str, str]]:
+    """Method and role of each row of a table of accuracies; many controls have tables of their own."""
+    return [(m, role) for role in ROLES if not _folded(found, role) for m in arms(found, role)]
+
+
+def dense_controls(found: Sequence[Group], *, metric: Metric = TOP1) -> TextTable | None:
+    """The dense controls in a table of their own, where they are many; None where they are not."""
+    if not _folded(found, "dense_extra"):
+        return None
+    notes, n = text.Footnotes(), usual_n(found)
+    own = [g for g in found if g.role == "dense_extra"]
+    rows = [(g.method, _epochs([g]), _cell(g, n, notes, metric)) for g in own]
+    caption = ("Dense networks trained for as long as a pruned one, before and after its first cut.",)
+    header = ("control", "epochs", f"{metric.name}, {metric.unit}")
+    return TextTable("Dense controls", header, tuple(rows), caption, tuple(notes.lines()))
+
+
+def arm_controls(found: Sequence[Group], *, metric: Metric = TOP1) -> TextTable | None:
+    """The shuffled and other sanity arms in a table of their own, where they are many; else None."""
+    if not _folded(found, "sanity"):
+        return None
+    notes = text.Footnotes()
+    rows = _rows(found, [(method, "sanity") for method in arms(found, "sanity")], notes, metric)
+    caption = (
+        f"{metric.name} on the test split, in {metric.unit}, of what a method is worth without its choice of "
+        "weights. Shuffled in each layer: random pruning with the method's own layer ratios.",
+    )
+    header = ("method", "epochs", *map(text.percent, sparsities(found)))
+    return TextTable("Shuffled and other sanity arms", header, rows, caption, tuple(notes.lines()))
+
+
+def _folded(found: Sequence[Group], role: str) -> bool:
+    return role in ("dense_extra", "sanity") and len(arms(found, role)) > FEW_CONTROLS
+
+
+def _rows(
+    found: Sequence[Group], wanted: Sequence[tuple[str, str]], notes: text.Footnotes, metric: Metric
+) -> tuple[tuple[str, ...], ...]:
+    """A row for each method and role: its name, its epochs, and its cell at each sparsity."""
+    n, columns, rows = usual_n(found), sparsities(found), []
+    for method, role in wanted:
+        own = {g.sparsity: g for g in found if (g.method, g.role) == (method, role)}
+        of = [own.get(s) if role in AT_SPARSITY else next(iter(own.values())) for s in columns]
+        cells = [NOTHING if g is None else _cell(g, n, notes, metric) for g in of]
+        rows.append((method, _epochs(list(own.values())), *cells))
+    return tuple(rows)
 
 
 def differences(found: Sequence[Group], reference: str) -> TextTable | None:

@@ -69,7 +69,7 @@ def shown(study: Loaded, *, width: int) -> list[RenderableType]:
     """What a terminal shows of a study: tables, and paragraphs with an empty line after each."""
     pairs = beside.pairs(study.frame, study.published)
     parts: list[RenderableType] = []
-    for table in (tables.accuracy(study.frame, study.groups), *beside.tables(pairs)):
+    for table in (*_accuracies(study), *beside.tables(pairs)):
         parts += tables.terminal(table, width=width)
         parts += _paragraphs(table.footnotes, table.caption)
     warned = [f"Caution: {sentence}" for sentence in cautions.of(study.frame, study.groups)]
@@ -97,13 +97,20 @@ def files(study: Loaded) -> dict[str, bytes]:
     return made | _page(study)
 
 
+def _accuracies(study: Loaded) -> list[TextTable]:
+    """Top-1 on test, and the controls that are too many to stand in that table."""
+    found = study.groups
+    own = (tables.accuracy(study.frame, found), tables.dense_controls(found), tables.arm_controls(found))
+    return [table for table in own if table is not None]
+
+
 def _tables(study: Loaded) -> list[TextTable]:
-    """All tables: accuracy, differences, published values, other metrics, costs."""
+    """All tables: accuracy, controls, differences, published values, other metrics, costs."""
     cells, found = study.frame, study.groups
     compared = [tables.differences(found, reference) for reference in REFERENCES]
     others = [tables.accuracy(cells, groups(cells, metric=m.column), metric=m) for m in recorded(cells)]
     published = beside.tables(beside.pairs(cells, study.published))
-    made = [tables.accuracy(cells, found), *(t for t in compared if t is not None), *published, *others]
+    made = [*_accuracies(study), *(t for t in compared if t is not None), *published, *others]
     return [*made, tables.costs(found)]
 
 

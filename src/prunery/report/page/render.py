@@ -75,6 +75,7 @@ def _parts(study: Study, data: dict[str, Any]) -> dict[str, Any]:
         "sanity": bool(arms(study.groups, "sanity")),
         "places": study.places(),
         "accuracy": shown.accuracy(study),
+        "controls": shown.controls(study),
         "others": shown.others(study),
         "differences": shown.differences(study),
         "costs": shown.costs(study),

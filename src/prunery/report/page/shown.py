@@ -31,7 +31,19 @@ class Shown:
 
 def accuracy(study: Study) -> Shown:
     """The accuracy table: top-1 on the test split."""
-    return _linked(study, "accuracy", tables.accuracy(study.frame, study.groups), list(study.rows()))
+    table = tables.accuracy(study.frame, study.groups)
+    return _linked(study, "accuracy", table, tables.lines(study.groups))
+
+
+def controls(study: Study) -> list[Shown]:
+    """Tables of the controls that are too many for the accuracy table."""
+    made = []
+    if (table := tables.dense_controls(study.groups)) is not None:
+        places = [study.index(row[0], "dense_extra") for row in table.rows]
+        made.append(Shown("controls", table, tuple((None, None, place) for place in places)))
+    if (table := tables.arm_controls(study.groups)) is not None:
+        made.append(_linked(study, "arms", table, [(row[0], "sanity") for row in table.rows]))
+    return made
 
 
 def others(study: Study) -> list[Shown]:
@@ -39,7 +51,7 @@ def others(study: Study) -> list[Shown]:
     made = []
     for metric in recorded(study.frame) if study.groups else ():
         table = tables.accuracy(study.frame, groups(study.frame, metric=metric.column), metric=metric)
-        made.append(_linked(study, metric.column.replace("_", "-"), table, list(study.rows())))
+        made.append(_linked(study, metric.column.replace("_", "-"), table, tables.lines(study.groups)))
     return made
 
 

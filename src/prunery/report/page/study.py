@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunery.report.beside import Pair, pairs
-from prunery.report.compare import Group, Run, arms
+from prunery.report.compare import Group, Run
 from prunery.report.plots import COLOURS, LINES, RANDOM, Look, looks_of
 from prunery.report.published import Published
-from prunery.report.texttable import ROLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,12 +59,6 @@ class Study:
         known = [c for c in ("device", "threads") if c in self.frame.columns]
         done = self.frame[self.frame["status"] == "done"]
         return max(1, len(done[known].drop_duplicates())) if known else 1
-
-    def rows(self) -> Iterator[tuple[str, str]]:
-        """Method and role of each row of a table of methods, in the order of `report.tables`."""
-        for role in ROLES:
-            for method in arms(self.groups, role):
-                yield method, role
 
     def index(self, method: str, role: str, sparsity: float | None = None) -> int | None:
         """The place in `groups` of a method at a sparsity (the method's first for None); None without one."""
