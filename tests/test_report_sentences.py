@@ -85,6 +85,24 @@ def test_an_empty_store_has_nothing_but_gaps():
     ]
 
 
+def test_what_broke_at_many_sparsities_is_one_phrase_for_a_method():
+    levels = (0.5, 0.6, 0.7, 0.8, 0.9)
+    plan = case.study(["magnitude", "snip", "grasp"], sparsities=levels)
+    gone = {c.key for c in plan.cells if c.method == "snip" or (c.method == "grasp" and c.sparsity > 0.75)}
+    one = case.cell_of(plan, "magnitude", 0.6, 1).key
+    sentences = said(plan, lambda c: 9800, without=gone | {one})
+    assert sentences[-1] == (
+        "Missing: magnitude at 60 % (1 of 3), snip at 5 sparsities from 50 % to 90 % (15 of 15) and "
+        "grasp at 80 % and 90 % (6 of 6)."
+    )
+
+
+def test_a_study_that_has_hardly_begun_is_said_to_have():
+    plan = case.study(["magnitude", "snip", "grasp"], sparsities=(0.5, 0.6, 0.7, 0.8), seeds=2)
+    sentences = answers(groups(frame(plan, case.Kept())))
+    assert sentences == ["Missing: 28 of 28 runs have no record yet."]
+
+
 def test_the_family_is_all_pairs_because_the_first_was_chosen_by_its_mean():
     # magnitude beats two equal others by 0.24, 0.62, 1.00, 1.38, 1.76: t = 3.722, p = 0.0205 each;
     # times 2 (the pairs with the first) would be below 0.05, times 3 (all pairs) is not

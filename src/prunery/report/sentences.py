@@ -12,6 +12,7 @@ from prunery.report.stats import HIGHER, SAME, holm
 VERDICTS = (
     "Verdicts: paired t-tests by seed at 5 %, Holm's correction over all pairs of methods at a sparsity."
 )
+MANY, FEW_PLACES = 10, 4  # groups that are missing, sparsities that are named one by one
 NAMED = (*BROKEN, "failed", "blocked")
 _OTHERS = {SAME: "Indistinguishable from it", HIGHER: "Lower"}
 
@@ -74,15 +75,37 @@ def bad_runs(found: Sequence[Group]) -> list[str]:
 
 
 def _problems(found: Sequence[Group]) -> list[str]:
-    """One sentence per kind of bad end, naming each group that has one."""
+    """One sentence per kind of bad end, naming each method that has one and where."""
     sentences = []
     for status in (*BROKEN, *ABSENT):
-        named = [
-            f"{text.label(g)} ({len(runs)} of {len(g.runs)})" for g in found if (runs := g.having(status))
-        ]
-        if named:
+        bad = [g for g in found if g.having(status)]
+        if status == "missing" and len(bad) > MANY:
+            sentences.append(f"Missing: {_counted(found, status)} runs have no record yet.")
+        elif bad:
+            named = [_where(m, [g for g in bad if g.method == m], status) for m in _methods(bad)]
             sentences.append(f"{status.capitalize()}: {text.listed(named)}.")
     return sentences
+
+
+def _where(method: str, bad: Sequence[Group], status: str) -> str:
+    """`snip at 90 % (1 of 3)`, `snip at 90 % and 98 % (4 of 6)`, `snip at 7 sparsities from 10 % to 80 %`."""
+    at = [text.percent(s) for s in sorted(g.sparsity for g in bad)]
+    if len(bad) == 1:
+        place = text.label(bad[0])
+    elif len(bad) <= FEW_PLACES:
+        place = f"{method} at {text.listed(at)}"
+    else:
+        place = f"{method} at {len(at)} sparsities from {at[0]} to {at[-1]}"
+    return f"{place} ({_counted(bad, status)})"
+
+
+def _counted(groups: Sequence[Group], status: str) -> str:
+    runs = sum(len(g.having(status)) for g in groups)
+    return f"{runs} of {sum(len(g.runs) for g in groups)}"
+
+
+def _methods(groups: Sequence[Group]) -> list[str]:
+    return list(dict.fromkeys(g.method for g in groups))
 
 
 def _leaving(found: Sequence[Group]) -> list[str]:
