@@ -19,7 +19,7 @@ _SETS = {"cifar10": "cifar10", "cifar100": "cifar100", "coarse": "cifar100-coars
 def cifar100(*, scale: Scale = "full") -> dict[str, Spec]:
     """VGG-16, ten epochs, as report E; at smoke digits.
 
-    At cpu `cnn8`, five epochs on 18 000 images and three compressions; with fewer classes, as many images of
+    At cpu `cnn8`, five epochs on 12 000 images and three compressions; with fewer classes, as many images of
     each class as that is of a hundred.
     """
     if scale == "smoke":

@@ -11,7 +11,7 @@ from typing import Any
 from prunery.lab.spec import Spec, of
 from prunery.studies.table import Scale, controls, named, study
 
-FEWER = 18_000  # training images of CIFAR-10 and CIFAR-100, at cpu
+FEWER = 12_000  # training images of CIFAR-10 and CIFAR-100, at cpu
 COMPRESSIONS = [f"compression={c}" for c in (0.05, 0.1, 0.2, 0.5, 1, 2)]
 
 
@@ -19,7 +19,7 @@ COMPRESSIONS = [f"compression={c}" for c in (0.05, 0.1, 0.2, 0.5, 1, 2)]
 def five_criteria(*, scale: Scale = "full") -> dict[str, Spec]:
     """`fc` on MNIST at every scale but smoke, and VGG-16 on CIFAR-10 (with and without batch norm) at full.
 
-    At cpu `cnn8`, a plain network of three convolutions, stands for VGG-16, on 18 000 images; and VGG-16
+    At cpu `cnn8`, a plain network of three convolutions, stands for VGG-16, on 12 000 images; and VGG-16
     itself is only pruned and trained for an epoch on 1 000 images: that shows its MACs and densities,
     not its accuracy.
     """
