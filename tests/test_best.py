@@ -25,7 +25,9 @@ def study(right, *, notes=None, **more):
     made = case.spec(["magnitude", "snip"], sparsities=[0.5, 0.9, 0.98], seeds=2, **more)
     found = plan_of(made)
     store = case.store(found, right, notes=notes and notes(found))
-    return Loaded("toy", plain(made), found, store, with_facts(frame(found, store), found, store))
+    cells = with_facts(frame(found, store), found, store)
+    cells["params_kept"] = (cells["params_dense"] * (1 - cells["sparsity_requested"])).round().astype("Int64")
+    return Loaded("toy", plain(made), found, store, cells)
 
 
 def prunery(*args):
@@ -63,6 +65,14 @@ def test_the_test_split_has_no_part_in_it():
     cells = found.frame.copy()
     cells.loc[cells["sparsity_requested"] == 0.98, "test_top1"] = 100.0
     assert place(best(replace(found, frame=cells), within=1)) == ("snip", 0.9, 1)
+
+
+def test_a_dense_network_that_collapsed_is_no_measure():
+    def notes(plan):
+        return {c.key: ["test: predicts class 1 for all 10000"] for c in plan.cells if c.role == "dense"}
+
+    with pytest.raises(StoreError, match="no pruned cell"):
+        best(study(right, notes=notes), within=100)
 
 
 def test_what_is_asked_in_vain():

@@ -53,6 +53,18 @@ def ran(tmp_path_factory):
     return folder, done
 
 
+def test_a_study_that_replaces_a_larger_one_says_so(ran, tmp_path):
+    folder, _ = ran
+    for name in ("quick.yaml", "s"):
+        copy = shutil.copytree if (folder / name).is_dir() else shutil.copyfile
+        copy(folder / name, tmp_path / name)
+    same = prunery("run", "quick.yaml", "--store", "s", cwd=tmp_path)
+    less = prunery("run", "quick.yaml", "--store", "s", "--set", "sparsities=[0.5]", cwd=tmp_path)
+    assert (same[0], less[0]) == (0, 0)
+    assert "note: " not in same[1]
+    assert "leaves out 2 finished cells of the study quick as it was" in " ".join(less[1].split())
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

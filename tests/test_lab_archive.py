@@ -67,6 +67,26 @@ def test_an_altered_record_is_an_error(store, tmp_path):
         archive.opened(file).record(key)
 
 
+def test_a_flipped_byte_is_an_error_of_the_store(store, tmp_path):
+    archive.write(store, tmp_path / "a")
+    content = bytearray((tmp_path / "a").read_bytes())
+    for place in range(10, 40, 3):
+        (tmp_path / "b").write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        with pytest.raises(StoreError):
+            archive.opened(tmp_path / "b")
+
+
+def test_names_may_hold_what_ends_a_line_elsewhere(tmp_path):
+    asked = spec(
+        task=ONE_EPOCH, seeds=1, sparsities=[0.5], methods=[{"name": "a\u2028b", "criterion": "snip"}]
+    )
+    found = Store(tmp_path / "s")
+    do(next(iter(plan(asked).steps.values())), found)
+    found.save_study(asked.name, plain(asked))
+    assert archive.write(found, tmp_path / "a") == 1
+    assert archive.opened(tmp_path / "a").study("small") == found.study("small")
+
+
 @pytest.mark.parametrize("content", ["", "hello", "gzip []", 'gzip {"archive": "x"}'])
 def test_what_is_no_archive(content, tmp_path):
     text = content.removeprefix("gzip ").encode()

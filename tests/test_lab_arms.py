@@ -68,6 +68,14 @@ def test_sanity_arms_keep_as_much_and_other_weights(method, tmp_path):
     assert arm.extra == cell(plan, name).extra
 
 
+def test_a_draw_costs_no_scoring(tmp_path):
+    plan, store = done(tmp_path, methods=[{"name": "s", "criterion": "snip"}], controls=["random"])
+    names = ("s", f"s ({ARMS['shuffle']})")
+    costs = [last_masks(plan, store, name)[1].cost["scoring_macs"] for name in names]
+    assert costs[0] > 0
+    assert costs[1] == 0
+
+
 def test_inverting_removes_what_matters_most():
     model = torch.nn.Linear(10, 10, bias=False)
     weights = model.weight.detach().clone()

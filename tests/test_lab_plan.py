@@ -146,6 +146,19 @@ def test_dense_is_trained_on_as_often_as_a_chain_is():
     assert epochs == {"dense": 2, "dense + 2 epochs": 4, "dense + 2×2 epochs": 6, "imp": 6}
 
 
+def test_what_is_pruned_at_init_has_a_dense_control_of_as_many_epochs():
+    longer = {"criterion": "snip", "recovery": {"name": "finetune", "training": {"epochs": 6}}}
+    found = planned(methods=[longer], seeds=1)
+    (control,) = [c for c in found.cells if c.role == "dense_extra"]
+    assert control.method == "dense, 6 epochs"
+    assert [found.steps[k].kind for k in control.path] == ["init", "train", "measure"]
+    assert found.steps[control.path[1]].epochs == 6
+    # where another control is as long, it serves: 2 epochs and 4 more
+    more = {"criterion": "magnitude", "recovery": {"name": "finetune", "training": {"epochs": 4}}}
+    both = planned(methods=[longer, more], seeds=1)
+    assert [c.method for c in both.cells if c.role == "dense_extra"] == ["dense + 4 epochs"]
+
+
 def test_schedules_without_recovery_in_between_are_one_prune_step():
     found = planned(methods=[{"criterion": "synflow"}], seeds=1)
     assert paths(found)["synflow", 0.9, 0] == ["init", "prune", "recover", "measure"]

@@ -57,6 +57,10 @@ def test_c14_fewer_than_five_operating_points():
     assert said("C14", plan, case.store(plan, right)) == []
     few = case.study(sparsities=FIVE[:4])
     assert "4 sparsities show no trade-off" in said("C14", few, case.store(few, right))[0]
+    some = case.study(["random", {"criterion": "snip", "sparsities": [0.9]}], sparsities=FIVE)
+    assert said("C14", some, case.store(some, right)) == [
+        "Few sparsities (snip has 1) show no trade-off: 5 or more, from harmless to extreme, would."
+    ]
 
 
 def test_c15_one_network_and_one_data_set():
@@ -116,7 +120,8 @@ def test_c21_seconds_of_different_devices_never_share_a_column():
         return replace(record, environment={"device_name": "fast" if fast else "slow"})
 
     store = changed(case.store(plan, right), on)
-    assert said("C21", plan, store)
+    (sentence,) = said("C21", plan, store)
+    assert "2 kinds of device" in sentence
     table = costs(built(plan, store)[1])
     assert table.header[-2:] == ("seconds (1)", "seconds (2)")
     assert table.caption[-1].endswith("stand apart: (1) slow, 1 thread; (2) slow, fast, 1 thread.")

@@ -181,6 +181,34 @@ def test_the_control_with_as_many_epochs_is_the_extra_one_or_dense_itself():
     assert at["snip"] == pytest.approx(-0.5)
 
 
+def test_another_control_of_as_many_epochs_serves():
+    after = {"name": "finetune", "training": {"epochs": 5}}
+    whole = {"name": "finetune", "training": {"epochs": 15}}
+    plan = case.study(
+        [{"criterion": "magnitude", "recovery": after}, {"criterion": "snip", "recovery": whole}]
+    )
+    extra = {c.key for c in plan.cells if c.role == "dense_extra"}
+    found = groups(frame(plan, case.store(plan, lambda c: 9800 + 50 * (c.key in extra))))
+    against = [g.against["dense_extra"] for g in found if g.method == "snip"]
+    assert [a.difference.summary.mean for a in against] == [pytest.approx(-0.5)] * 3
+    assert {a.epochs for a in against} == {15}
+
+
+def test_the_random_control_is_one_that_trained_as_long():
+    def method(criterion, epochs):
+        training = {"name": "finetune", "training": {"epochs": epochs}}
+        return {"name": f"{criterion} {epochs}", "criterion": criterion, "recovery": training}
+
+    methods = [method(c, n) for n in (5, 70) for c in ("random", "magnitude")]
+    plan = case.study(methods, sparsities=[0.9])
+    best = {"random 5": 9000, "random 70": 9300, "magnitude 5": 9500, "magnitude 70": 9700}
+    found = {g.method: g for g in groups(frame(plan, case.store(plan, lambda c: best.get(c.method, 9800))))}
+    for name, lead, epochs in (("magnitude 5", 5.0, 15), ("magnitude 70", 4.0, 80)):
+        against = found[name].against["random"]
+        assert against.difference.summary.mean == pytest.approx(lead)
+        assert against.epochs == epochs
+
+
 def test_the_random_control_is_the_one_with_the_same_other_choices():
     plan = case.study(
         [

@@ -80,6 +80,13 @@ def test_another_network_or_data_set_matches_nothing():
     assert published.rows("five-criteria", built(spec("five-criteria", model="lenet300", methods=FIVE))) == []
 
 
+def test_fewer_classes_match_nothing():
+    methods = [{"name": "snip", "criterion": "snip"}]
+    for classes, found in ((None, True), (10, False)):
+        made = built(spec("cifar100", model="vgg16", data="cifar100", methods=methods, classes=classes))
+        assert bool(published.rows("cifar100", made)) is found
+
+
 def test_near_sparsities_match_and_others_do_not():
     methods = [{"name": "random", "criterion": "random", "schedule": {"name": "iterative", "fraction": 0.1}}]
     name, levels = "one-shot-vs-iterative", [0.5, 0.5217, 0.52125]
@@ -163,7 +170,7 @@ def test_below_by_more_than_our_interval_is_said_with_what_differs(five):
 def test_fewer_images_differ_too():
     made = built(spec("five-criteria-fc", methods=FIVE[:1], images=2000))
     (sentence,) = beside.below(beside.pairs(made, published.rows("five-criteria", made)))
-    assert sentence.endswith("; all training images there, 2 000 here).")
+    assert sentence.endswith("; 2 000 training images here).")
 
 
 def test_within_our_interval_nothing_is_said():

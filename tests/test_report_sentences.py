@@ -35,7 +35,10 @@ def test_a_winner_by_chance_is_not():
 def test_one_seed_gives_no_verdict():
     plan = case.study(["magnitude", "snip"], sparsities=[0.9], seeds=1)
     sentences = said(plan, lambda c: 9700 if c.method == "magnitude" else 9000)
-    assert sentences == ["At 90 %, magnitude is highest: 97.00 % (one seed: no verdict)."]
+    assert sentences == [
+        "At 90 %, magnitude is highest: 97.00 % (one seed: no verdict).",
+        "Methods are compared at UNEQUAL total epochs (20: magnitude; 10: snip).",
+    ]
 
 
 def test_where_accuracy_leaves_the_dense_interval():
@@ -101,6 +104,18 @@ def test_a_study_that_has_hardly_begun_is_said_to_have():
     plan = case.study(["magnitude", "snip", "grasp"], sparsities=(0.5, 0.6, 0.7, 0.8), seeds=2)
     sentences = answers(groups(frame(plan, case.Kept())))
     assert sentences == ["Missing: 28 of 28 runs have no record yet."]
+
+
+def test_weights_and_filters_are_ranked_apart():
+    filters = {"criterion": "magnitude", "granularity": "filter", "exclude": ["@output"]}
+    two = [{"name": f"filters {s}", "scope": s, **filters} for s in ("global", "layer")]
+    plan = case.study(["magnitude", "snip", *two], sparsities=[0.9], seeds=1)
+    best = {"magnitude": 9700, "snip": 9600, "filters global": 9300, "filters layer": 9200}
+    sentences = said(plan, lambda c: best.get(c.method, 9800))
+    assert sentences[:2] == [
+        "At 90 % of the weights, magnitude is highest: 97.00 % (one seed: no verdict).",
+        "At 90 % of the filters, filters global is highest: 93.00 % (one seed: no verdict).",
+    ]
 
 
 def test_the_family_is_all_pairs_because_the_first_was_chosen_by_its_mean():

@@ -16,7 +16,6 @@ from prunery.report.frame import frame
 from prunery.report.stats import Summary
 from prunery.report.text import briefly, interval, percent, plain, ranged, signed
 
-LEVELS = [0.5, 0.9, 0.95, 0.98]
 T2 = 4.302652729911275  # t-quantile of two degrees of freedom
 
 
@@ -76,41 +75,6 @@ def test_the_title_says_how_much_of_the_data_was_used():
     table = with_facts(frame(plan, store), plan, store)
     title = tables.accuracy(table, groups(table)).title
     assert title == "toy: lenet300 on mnist (5 classes, 2 000 training images)"
-
-
-def test_many_dense_controls_have_a_table_of_their_own():
-    chain = {"name": "chain", "criterion": "magnitude", "schedule": {"name": "iterative", "levels": LEVELS}}
-    plan = case.study([chain], sparsities=LEVELS, retrain=5)
-    found, _, table = built(plan, case.store(plan, lambda c: right(c) + len(c.path)))
-    assert [row[0] for row in table.rows] == ["dense", "chain"]
-    own = tables.dense_controls(groups(found))
-    assert [row[:2] for row in own.rows] == [
-        ("dense + 5 epochs", "10+5"),
-        ("dense + 2×5 epochs", "10+10"),
-        ("dense + 3×5 epochs", "10+15"),
-        ("dense + 4×5 epochs", "10+20"),
-    ]
-    assert own.rows[0][2] == "98.14 ±0.25"  # 9810 and four steps, of 10 000
-    few = case.study([chain], sparsities=LEVELS[:3], retrain=5)
-    found, _, table = built(few, case.store(few, right))
-    assert len(table.rows) == 1 + 3 + 1
-    assert tables.dense_controls(groups(found)) is None
-
-
-def test_many_shuffled_arms_have_a_table_of_their_own():
-    plan = case.study(["magnitude", "snip", "grasp", "synflow"], controls=["random"])
-    found, _, table = built(plan, case.store(plan, lambda c: right(c) - 300 * bool(c.of)))
-    assert [row[0] for row in table.rows if "shuffled" in row[0]] == []
-    own = tables.arm_controls(groups(found))
-    assert own.header == table.header
-    assert [row[0] for row in own.rows] == [
-        f"{m} (shuffled in each layer)" for m in ("magnitude", "snip", "grasp", "synflow")
-    ]
-    assert cell(own, "snip (shuffled in each layer)", "90 %") == "94.60 ±0.25"
-    few = case.study(["snip"], controls=["random"])
-    found, _, table = built(few, case.store(few, right))
-    assert cell(table, "snip (shuffled in each layer)", "90 %") == "97.60 ±0.25"
-    assert tables.arm_controls(groups(found)) is None
 
 
 def test_the_caption_names_metric_split_unit_n_chance_and_unequal_budgets():

@@ -94,10 +94,27 @@ def execute(spec: Spec, store_dir: str, *, workers: int | None, data_dir: str | 
         if data_dir is not None:
             os.environ["PRUNERY_DATA"] = str(Path(data_dir).resolve())  # for the workers
     store = known or Store(store_dir)  # made once nothing speaks against the study
+    _tell_replaced(spec, planned, store, out)
     store.save_study(spec.name, plain(spec))
     outcome = local.run(planned, store, workers=many, progress=Shown(out))
     _tell(outcome, planned, store, out)
     return INTERRUPTED if outcome.interrupted else int(not outcome.complete)
+
+
+def _tell_replaced(spec: Spec, planned: Plan, store: Store, out: Console) -> None:
+    """That an earlier study of this name had finished cells that this one has not, if so."""
+    from prunery.lab.plan import plan
+    from prunery.lab.spec import of
+
+    if spec.name not in store.studies():
+        return
+    now = {cell.key for cell in planned.cells}
+    before = plan(of(store.study(spec.name))).cells
+    gone = [cell for cell in before if cell.key not in now and store.has(cell.key)]
+    if gone:
+        left = f"{len(gone)} finished cells of the study {spec.name} as it was"
+        how = f"so will its reports. To keep both, run this one with --set name={spec.name}-2"
+        out.print(f"note: this spec leaves out {left}, and {how}", markup=False, highlight=False)
 
 
 def _demo_on(study: str, store: str, workers: int | None, data_dir: str | None, out: Console) -> int:

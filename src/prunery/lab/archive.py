@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
@@ -33,14 +34,14 @@ class Archive:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         try:
-            lines = gzip.decompress(self.root.read_bytes()).decode().splitlines()
+            lines = gzip.decompress(self.root.read_bytes()).decode().split("\n")
             self._about: dict[str, Any] = json.loads(lines[0])
             version = self._about["version"] if self._about["archive"] == "prunery" else None
-        except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, IndexError) as error:
             raise _no_archive(self.root, str(error) or type(error).__name__) from error
         if version != VERSION:
             raise _no_archive(self.root, f"its version is {version!r}, this prunery reads {VERSION}")
-        self._lines = {line[:16]: line[17:] for line in lines[1:]}
+        self._lines = {line[:16]: line[17:] for line in lines[1:] if line}
         self._read: dict[str, Record] = {}
 
     def has(self, key: str) -> bool:

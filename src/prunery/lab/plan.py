@@ -82,6 +82,7 @@ class _Building:
                     name = f"{method.name} ({ARMS[arm]})"
                     other = self._path(method, sparsity, seed, (init, train), arm=arm, like=path)
                     self._cell(name, "sanity", seed, other, of=method.name, arm=arm, **at)
+        self._as_long(seed, init, dense)
 
     def _path(
         self,
@@ -148,6 +149,22 @@ class _Building:
                 self._name(extra, method), "dense_extra", seed, path, dense=dense
             )
         return self.measured[path]
+
+    def _as_long(self, seed: int, init: str, dense: str) -> None:
+        """Dense controls for what is pruned at init and trained longer than dense, where none is as long."""
+        start = self.spec.task.training.epochs
+        there = {start, *(start + extra.rounds * extra.training.epochs for extra in self.names)}
+        for method in self.spec.compared:
+            training = self.spec.training_of(method)
+            if method.at == "trained" or not method.after_cut().train:
+                continue
+            for sparsity in self.spec.sparsities_of(method):
+                epochs = len(_cuts(method, sparsity)) * training.epochs
+                if epochs > start and epochs not in there:
+                    there.add(epochs)
+                    longer = training.model_copy(update={"epochs": epochs})
+                    path = (init, self._train("train", (init,), longer, seed=seed, phase=0))
+                    self._cell(f"dense, {epochs} epochs", "dense_extra", seed, path, dense=dense)
 
     def _name(self, extra: _Extra, method: Method) -> str:
         """Its name; that of a second one of as many epochs says which settings differ, or whose it is."""

@@ -84,11 +84,11 @@ class Spec(BaseModel):
 
     @property
     def compared(self) -> tuple[Method, ...]:
-        """The methods, and magnitude with the first one's other choices where the controls ask for it."""
+        """The methods, and magnitude of the trained network, else as the first, where controls ask for it."""
         if "magnitude" not in self.controls or any(m.criterion.name == "magnitude" for m in self.methods):
             return self.methods
         first = self.methods[0]
-        axes = ("granularity", "scope", "recovery", "exclude", "floor", "sparsities")
+        axes = ("granularity", "scope", "schedule", "recovery", "exclude", "floor", "sparsities")
         kept = {axis: getattr(first, axis) for axis in axes}
         control = Method(criterion=Choice("magnitude"), name=_free(self.methods), **kept)
         return (*self.methods, control)

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from prunery.report import sheets, text
-from prunery.report.captions import task
+from prunery.report.captions import task, whole_task
 from prunery.report.compare import Group
 from prunery.report.figure import FAINT, GREY, INK, both
 from prunery.report.loaded import Loaded
@@ -83,7 +83,7 @@ def _table(series: Sequence[Loaded]) -> TextTable:
         "Top-1 accuracy (k = 1) on the test images of these classes, in %, mean ± half-width of the 95 % "
         "t-interval. The classes are drawn anew for each seed; fewer classes have fewer training images.",
     )
-    title = f"Accuracy against the number of classes: {task(series[0].frame)}"
+    title = f"Accuracy against the number of classes: {whole_task(series[0].frame)}"
     return TextTable(title, header, (*rows, chance), caption, (), fixed=1)
 
 

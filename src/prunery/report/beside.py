@@ -186,6 +186,6 @@ def _differs(pair: Pair) -> Iterator[str]:
         if known and ours is not None and float(known) != ours:
             yield f"{column.replace('_', ' ')} {known} there, {ours:g} here"
     if row.get("images") is not None:
-        yield f"all training images there, {text.thousands(row['images'])} here"
+        yield f"{text.thousands(row['images'])} training images here"
     if "test split" in theirs.selection and pair.kind.column != "test_top1_max":
         yield f"theirs is the {theirs.selection}"

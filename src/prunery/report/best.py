@@ -15,23 +15,24 @@ SPLIT = "validation_top1"
 
 
 def best(study: Loaded, *, within: float, method: str | None = None) -> Mapping[str, Any]:
-    """The row of the sparsest done cell whose validation top-1 is at most `within` points below dense.
+    """The row of the done cell with the fewest weights left that is at most `within` points below dense.
 
-    Dense is that of the same seed. Of equally sparse cells the more accurate one, then the lower seed. The
-    test split has no part in it. ChoiceError: no such method. StoreError: nothing is close enough, or nothing
-    was set aside for validation.
+    By top-1 on validation, where dense is that of the same seed; weights are of the whole network, whatever a
+    method leaves out. Of equally small cells the more accurate one, then the lower seed. The test split has
+    no part in it. ChoiceError: no such method. StoreError: nothing is close enough, or nothing was set aside
+    for validation.
     """
     methods = arms(study.groups, "pruned")
     if method is not None and method not in methods:
         found = f"it is not in study {study.name}{nearest(method, methods)}"
         raise ChoiceError(f"the method {method!r}", found, f"choose one of: {', '.join(methods)}")
     rows = [{str(k): v for k, v in row.items()} for row in study.frame.to_dict("records")]
-    dense = {row["key"]: row[SPLIT] for row in rows if row["role"] == "dense" and not absent(row[SPLIT])}
+    measured = [row for row in rows if row["status"] == "done" and not absent(row[SPLIT])]
+    dense = {row["key"]: row[SPLIT] for row in measured if row["role"] == "dense"}
     done = [
         row
-        for row in rows
-        if row["role"] == "pruned" and row["status"] == "done" and method in (None, row["method"])
-        if row["dense_key"] in dense and not absent(row[SPLIT])
+        for row in measured
+        if row["role"] == "pruned" and method in (None, row["method"]) and row["dense_key"] in dense
     ]
     if not done:
         found = "no pruned cell of it is done with an accuracy on validation beside dense"
@@ -45,7 +46,7 @@ def best(study: Loaded, *, within: float, method: str | None = None) -> Mapping[
             f"the nearest is {_name(row)}, {lost(row, dense):.2f} points below",
             f"ask for --within {lost(row, dense) + 0.005:.2f} or more",
         )
-    return max(near, key=lambda row: (row["sparsity_achieved"], row[SPLIT], -row["seed"]))
+    return min(near, key=lambda row: (row["params_kept"] / row["params_dense"], -row[SPLIT], row["seed"]))
 
 
 def lost(row: Mapping[str, Any], dense: Mapping[str, float]) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from prunery.report import text
-from prunery.report.compare import Group, absent, arms
+from prunery.report.compare import Group, absent, arms, sparsities
 from prunery.report.metrics import TOP1, Metric
 from prunery.report.stats import noise_floor
 
@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 def task(frame: pd.DataFrame) -> str:
     """`lenet300 on mnist`: the model and the data of a study, and how much of the data where not all."""
-    first, used = frame.iloc[0], part(frame)
-    return f"{first['model']} on {first['data']}" + (f" ({used})" if used else "")
+    used = part(frame)
+    return whole_task(frame) + (f" ({used})" if used else "")
+
+
+def whole_task(frame: pd.DataFrame) -> str:
+    """`lenet300 on mnist`: the model and the data of a study."""
+    first = frame.iloc[0]
+    return f"{first['model']} on {first['data']}"
 
 
 def part(frame: pd.DataFrame) -> str:
@@ -33,7 +39,7 @@ def accuracy_caption(
     frame: pd.DataFrame, found: Sequence[Group], n: int | None, metric: Metric = TOP1
 ) -> tuple[str, ...]:
     """Sentences that say what a table's numbers are: metric, split, unit, n, chance, budgets."""
-    said = (_metric(frame, metric), _spread(n), _floor(found, metric), _columns(), unequal(found))
+    said = (_metric(frame, metric), _spread(n), _floor(found, metric), _columns(found), unequal(found))
     return tuple(sentence for sentence in said if sentence)
 
 
@@ -41,8 +47,9 @@ def difference_caption(found: Sequence[Group], reference: str) -> tuple[str, ...
     """Sentences that say what a table of differences shows and how its verdicts were reached."""
     family = sum(1 for g in found if reference in g.against and g.against[reference].p_holm is not None)
     shown = f"Top-1 accuracy on the test split minus that of {named(reference)}, in points, paired by seed"
+    budgets = [sentence for sentence in (_against_unequal(found, reference),) if sentence]
     if not family:
-        return (f"{shown}. One seed gives no interval and no verdict.",)
+        return (f"{shown}. One seed gives no interval and no verdict.", *budgets)
     verdicts = (
         f"Verdicts: paired t-test at 5 %, Holm's correction over the {family} "
         f"comparison{'' if family == 1 else 's'} of this table."
@@ -55,7 +62,26 @@ def difference_caption(found: Sequence[Group], reference: str) -> tuple[str, ...
         verdicts,
         caution,
         _power(found, reference),
+        *budgets,
     )
+
+
+def _against_unequal(found: Sequence[Group], reference: str) -> str | None:
+    """The sentence that names the methods which trained for other epochs in total than the reference."""
+    said: dict[str, list[str]] = {}
+    for method in arms(found, "pruned"):
+        pairs = [
+            (float(sum(g.epochs)), float(g.against[reference].epochs or 0))
+            for g in found
+            if g.method == method and g.epochs and reference in g.against
+        ]
+        if any(own != other for own, other in pairs):
+            own, other = (text.ranged(pair[i] for pair in pairs) for i in (0, 1))
+            said.setdefault(f"{own} against {other}", []).append(method)
+    if not said:
+        return None
+    which = "; ".join(f"{budgets}: {', '.join(methods)}" for budgets, methods in said.items())
+    return f"UNEQUAL total epochs, ours against those of {named(reference)} ({which})."
 
 
 def _power(found: Sequence[Group], reference: str) -> str:
@@ -81,13 +107,14 @@ def named(reference: str) -> str:
 
 def unequal(found: Sequence[Group]) -> str | None:
     """The sentence that says that methods were compared at unequal total epochs; None where they were not."""
-    totals: dict[str, list[str]] = {}
-    for method in arms(found, "pruned"):
-        epochs = [sum(g.epochs) for g in found if (g.method, g.role) == (method, "pruned") and g.epochs]
-        if epochs:
-            totals.setdefault(text.ranged(map(float, epochs)), []).append(method)
-    if len(totals) < 2 and not any("-" in total for total in totals):
+    own = [g for g in found if g.role == "pruned" and g.epochs]
+    at = {s: {sum(g.epochs) for g in own if g.epochs and g.sparsity == s} for s in sparsities(own)}
+    if all(len(epochs) < 2 for epochs in at.values()):
         return None
+    totals: dict[str, list[str]] = {}
+    for method in arms(own, "pruned"):
+        epochs = [sum(g.epochs) for g in own if g.epochs and g.method == method]
+        totals.setdefault(text.ranged(map(float, epochs)), []).append(method)
     said = "; ".join(f"{total}: {', '.join(methods)}" for total, methods in totals.items())
     return f"Methods are compared at UNEQUAL total epochs ({said})."
 
@@ -123,5 +150,14 @@ def _floor(found: Sequence[Group], metric: Metric) -> str | None:
     )
 
 
-def _columns() -> str:
-    return "Columns: sparsity over all prunable weights. Epochs: of training before + after the first cut."
+def _columns(found: Sequence[Group]) -> str:
+    epochs = "Epochs: of training before + after the first cut."
+    other = [g for g in found if g.role == "pruned" and g.first("granularity") not in (None, "weight")]
+    if not other:
+        return f"Columns: sparsity over all prunable weights. {epochs}"
+    kinds = text.listed(list(dict.fromkeys(f"{g.first('granularity')}s" for g in other)))
+    whose = text.listed(arms(other, "pruned"))
+    return (
+        f"Columns: the sparsity asked for, of all prunable weights, but of all {kinds} in {whose}: "
+        f"sizes tell what that is in weights. {epochs}"
+    )

@@ -48,12 +48,19 @@ def baselines(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
 
 @caution.add(rule="C14")
 def points(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
-    """Fewer operating points than a trade-off needs."""
-    n = len(sparsities(found))
-    if not 0 < n < FEW_POINTS:
+    """Fewer operating points than a trade-off needs, by method."""
+    methods = arms(found, "pruned")
+    counts = {m: len(sparsities(g for g in found if g.method == m)) for m in methods}
+    few = {m: n for m, n in counts.items() if n < FEW_POINTS}
+    if not few:
         return []
-    several = "one sparsity shows" if n == 1 else f"{n} sparsities show"
-    return [f"Only {several} no trade-off: {FEW_POINTS} or more, from harmless to extreme, would."]
+    n = next(iter(few.values()))
+    if few == dict.fromkeys(methods, n):
+        said = "Only one sparsity shows" if n == 1 else f"Only {n} sparsities show"
+    else:
+        whose = text.listed([f"{m} has {n}" for m, n in few.items()])
+        said = f"Few sparsities ({whose}) show"
+    return [f"{said} no trade-off: {FEW_POINTS} or more, from harmless to extreme, would."]
 
 
 @caution.add(rule="C15")
@@ -95,13 +102,16 @@ def still_moving(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
 
 @caution.add(rule="C21")
 def devices(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
-    """Seconds of several devices: they stand in columns of their own and are not to be compared."""
+    """Several devices: their seconds stand in columns of their own, and their arithmetic differs."""
     if "device" not in frame.columns:
         return []
     names = [name for name in dict.fromkeys(frame["device"]) if name]
     if len(names) < 2:
         return []
-    return [f"Seconds were measured on {len(names)} kinds of device and are not comparable between them."]
+    return [
+        f"Steps ran on {len(names)} kinds of device: seconds are not comparable between them, and networks "
+        "train in bfloat16 on a GPU, in float32 on a CPU."
+    ]
 
 
 @caution.add(rule="C27")

@@ -44,6 +44,11 @@ class Against:
     difference: Difference
     p_holm: float | None
     verdict: str | None
+    epochs: int | None = None  # of training in all, that the reference had
+
+
+Runs = Mapping[int, Run]
+"""Runs by seed."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +73,14 @@ class Group:
         return summary(list(self.values.values()), step=self.step)
 
     @property
+    def counted(self) -> bool:
+        """Whether the metric is a share of images, in %."""
+        return "_top1" in self.metric or "_top5" in self.metric
+
+    @property
     def step(self) -> float:
         """What one test image more or less changes, in %; 0 for what is no share of the test images."""
-        images = (
-            self.first("test_images")
-            if self.metric.endswith(("test_top1", "test_top5", "test_top1_max"))
-            else None
-        )
+        images = self.first("test_images") if self.counted else None
         return 100 / images if images else 0.0
 
     def minus(self, baseline: Mapping[int, float]) -> Difference | None:
@@ -141,61 +147,87 @@ def _run(row: Mapping[str, Any], metric: str) -> Run:
 
 def _compared(plain: list[Group]) -> list[Group]:
     done = {r.key: r for g in plain for r in g.runs if r.status == "done"}
-    values_for: dict[str, Callable[[Group], dict[int, float]]] = {
-        "dense": lambda group: _values_at(done, {r.seed: r.dense_key for r in group.runs}),
-        "dense_extra": lambda group: _values_at(done, _extra_keys(done, group)),
+    extra = _extra_by_epochs(plain)
+    runs_for: dict[str, Callable[[Group], Runs]] = {
+        "dense": lambda group: _at(done, {r.seed: r.dense_key for r in group.runs}),
+        "dense_extra": lambda group: _at(done, _extra_keys(done, extra, group)),
         "random": lambda group: _random(plain, group),
         "shuffled": lambda group: _shuffled(plain, group),
     }
     against: dict[int, dict[str, Against]] = {}
     for name in REFERENCES:
-        for index, found in _family(plain, name, values_for[name]).items():
+        for index, found in _family(plain, name, runs_for[name]).items():
             against.setdefault(index, {})[name] = found
     return [replace(group, against=against.get(i, {})) for i, group in enumerate(plain)]
 
 
-def _family(
-    plain: list[Group], reference: str, values_for: Callable[[Group], dict[int, float]]
-) -> dict[int, Against]:
+def _family(plain: list[Group], reference: str, runs_for: Callable[[Group], Runs]) -> dict[int, Against]:
     """Every group that can be compared with one reference, by its index, corrected as one family."""
-    differences = {}
+    differences, epochs = {}, {}
     for index, group in enumerate(plain):
-        found = group.minus(values_for(group)) if group.role == "pruned" and group.sound else None
-        if found is not None:
-            differences[index] = found
+        if group.role == "pruned" and group.sound:
+            runs = runs_for(group)
+            found = group.minus({seed: run.value for seed, run in runs.items() if run.value is not None})
+            if found is not None:
+                differences[index], epochs[index] = found, _total(next(iter(runs.values())))
     tested = {i: d.p for i, d in differences.items() if d.p is not None}
     corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
     return {
-        i: Against(reference, d, corrected.get(i), d.verdict(corrected.get(i)))
+        i: Against(reference, d, corrected.get(i), d.verdict(corrected.get(i)), epochs[i])
         for i, d in differences.items()
     }
 
 
-def _values_at(done: Mapping[str, Run], keys: Mapping[int, str]) -> dict[int, float]:
-    """The values, by seed, of the cells with these keys that are done."""
-    runs = {seed: done[key] for seed, key in keys.items() if key in done}
-    return {seed: run.value for seed, run in runs.items() if run.value is not None}
+def _at(done: Mapping[str, Run], keys: Mapping[int, str]) -> Runs:
+    """The runs, by seed, of the cells with these keys that are done."""
+    return {seed: done[key] for seed, key in keys.items() if key in done}
 
 
-def _extra_keys(done: Mapping[str, Run], group: Group) -> dict[int, str]:
-    """The dense control with as many epochs: the planner's, or dense itself where that trained as long."""
-    dense = {r.seed: done[r.dense_key].row["epochs"] for r in group.runs if r.dense_key in done}
-    same = {r.seed: r.dense_key for r in group.runs if r.row["epochs"] == dense.get(r.seed, -1)}
-    return same | {r.seed: r.extra_key for r in group.runs if r.extra_key}
+def _total(run: Run) -> int | None:
+    epochs = run.row.get("epochs")
+    return None if epochs is None else int(epochs)
 
 
-def _random(plain: list[Group], group: Group) -> dict[int, float]:
-    """The random control's values at the same sparsity, by preference with the same other choices."""
+def _extra_by_epochs(plain: list[Group]) -> dict[tuple[int, int | None], str]:
+    """The first dense control of each seed and total number of epochs, by its key."""
+    found: dict[tuple[int, int | None], str] = {}
+    for run in (r for g in plain if g.role == "dense_extra" for r in g.runs):
+        found.setdefault((run.seed, _total(run)), run.key)
+    return found
+
+
+def _extra_keys(
+    done: Mapping[str, Run], extra: Mapping[tuple[int, int | None], str], group: Group
+) -> dict[int, str]:
+    """The dense control with as many epochs: the planner's, or dense itself, or another as long."""
+    keys = {}
+    for run in group.runs:
+        own = _total(run)
+        if run.extra_key:
+            keys[run.seed] = run.extra_key
+        elif own is not None and run.dense_key in done and own == _total(done[run.dense_key]):
+            keys[run.seed] = run.dense_key
+        elif own is not None and (run.seed, own) in extra:
+            keys[run.seed] = extra[run.seed, own]
+    return keys
+
+
+def _random(plain: list[Group], group: Group) -> Runs:
+    """The random control at the same sparsity: by preference as long trained, then with the same choices."""
     if group.role != "pruned" or group.first("criterion") == "random":
         return {}
     same = [g for g in plain if g.role == "pruned" and g.sparsity == group.sparsity]
     controls = [g for g in same if g.first("criterion") == "random" and g.sound]
-    choices = ("granularity", "scope", "schedule", "recovery")
-    ranked = sorted(controls, key=lambda g: -sum(g.first(c) == group.first(c) for c in choices))
-    return ranked[0].values if ranked else {}
+    choices = ("epochs", "cuts", "epochs_before", "granularity", "scope", "schedule", "recovery")
+    ranked = sorted(controls, key=lambda g: [g.first(c) != group.first(c) for c in choices])
+    return _done(ranked[0]) if ranked else {}
 
 
-def _shuffled(plain: list[Group], group: Group) -> dict[int, float]:
-    """The values of its own masks shuffled in each layer, at the same sparsity."""
+def _shuffled(plain: list[Group], group: Group) -> Runs:
+    """Its own masks shuffled in each layer, at the same sparsity."""
     arms = (g for g in plain if g.first("arm") == "shuffle" and g.sparsity == group.sparsity and g.sound)
-    return next((g.values for g in arms if g.first("of") == group.method), {})
+    return next((_done(g) for g in arms if g.first("of") == group.method), {})
+
+
+def _done(group: Group) -> Runs:
+    return {r.seed: r for r in group.runs if r.status == "done" and r.value is not None}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from prunery.report import text
 from prunery.report.compare import ABSENT, BROKEN, Group, arms, sparsities
 from prunery.report.figure import FAINT, GREY, INK, both
+from prunery.report.metrics import TOP1
 from prunery.report.published import Published
 from prunery.report.scale import Scale, accuracy_ticks, scale, sparsity_ticks, spread
 
@@ -25,7 +26,6 @@ Line = str | tuple[float, tuple[float, ...]]
 # Okabe and Ito's palette, which the common kinds of colour blindness keep apart; without its yellow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4FBF", "#8C6D31")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
-TOP1_METRICS = ("test_top1", "test_top1_max")
 _LEFT, _PLOT, _HEIGHT = 0.78, 6.3, 5.2  # inches
 LINES: tuple[Line, ...] = ("solid", (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 
@@ -63,13 +63,13 @@ def accuracy(found: Sequence[Group], *, title: str, published: Sequence[Publishe
     """
     from matplotlib.figure import Figure
 
-    beside = [p for p in published if p.metric in TOP1_METRICS and p.sparsity > 0]
+    beside = [p for p in published if p.metric == TOP1.column and p.sparsity > 0]
     axis, looks = scale(found, beside=[p.value for p in beside]), looks_of(found)
     entries = _entries(axis, found, looks)
     width = _LEFT + _PLOT + 0.55 + 0.105 * max(12, *(len(label) for _, label, _ in entries))
     figure = Figure(figsize=(width, _HEIGHT))
     axes = figure.add_axes((_LEFT / width, 0.125, _PLOT / width, 0.725))
-    _prepare(axes, axis, sparsities(found))
+    _prepare(axes, axis, sparsities(found), _removed(found))
     _references(axes, axis, found)
     for place, method in enumerate(looks):
         _method(axes, axis, _of(found, method), looks[method], shift=_shift(axis, place, len(looks)))
@@ -82,13 +82,19 @@ def accuracy(found: Sequence[Group], *, title: str, published: Sequence[Publishe
     return figure
 
 
-def _prepare(axes: Axes, axis: Scale, all_sparsities: Sequence[float]) -> None:
+def _removed(found: Sequence[Group]) -> str:
+    """`weights`, `weights or filters`: what the sparsities are shares of."""
+    pruned = [g for g in found if g.role == "pruned"]
+    return " or ".join(dict.fromkeys(f"{g.first('granularity') or 'weight'}s" for g in pruned))
+
+
+def _prepare(axes: Axes, axis: Scale, all_sparsities: Sequence[float], what: str) -> None:
     axes.set_xlim(axis.left, axis.right)
     axes.set_ylim(axis.bottom, axis.top)
     across, up = sparsity_ticks(axis, all_sparsities), accuracy_ticks(axis)
     axes.set_xticks([axis.x(s) for s in across], [text.percent(s) for s in across])
     axes.set_yticks([axis.y(a) for a in up], [text.plain(a) for a in up])
-    axes.set_xlabel("sparsity: share of weights removed (log axis of the share kept)", labelpad=7)
+    axes.set_xlabel(f"sparsity: share of {what} removed (log axis of the share kept)", labelpad=7)
     axes.set_ylabel("test accuracy, % (log axis of the error)", labelpad=7)
     axes.grid(True, color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)

@@ -92,8 +92,9 @@ def _groups(frame: pd.DataFrame) -> Iterable[Mapping[str, Any]]:
 
 
 def _same(row: Mapping[str, str], group: Mapping[str, Any]) -> bool:
+    whole = not isinstance(group.get("classes"), int)  # published values are of all classes
     task = (row["dataset"], row["model"]) == (group["data"], group["model"])
-    if not task or row["criterion"] != _criterion(group):
+    if not (task and whole) or row["criterion"] != _criterion(group):
         return False
     if group["role"] == "dense":
         return True

@@ -69,7 +69,7 @@ def scale(found: Sequence[Group], *, beside: Sequence[float] = ()) -> Scale:
 
     `beside`: other accuracies in % that it is to show.
     """
-    shown = [g for g in found if g.role != "dense_extra"]
+    shown = [g for g in found if g.role in ("dense", "pruned")]
     values = [r.value for g in shown for r in g.runs if r.value is not None and r.status in ("done", *BROKEN)]
     values += beside
     ends = [

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from prunery.report import text
+from prunery.report.captions import unequal
 from prunery.report.compare import ABSENT, BROKEN, Group, arms, sparsities
 from prunery.report.stats import HIGHER, SAME, holm
 
@@ -19,20 +20,25 @@ _OTHERS = {SAME: "Indistinguishable from it", HIGHER: "Lower"}
 
 def answers(found: Sequence[Group]) -> list[str]:
     """The best method at each sparsity, where each leaves the dense interval, and what did not end well."""
-    best = [sentence for s in sparsities(found) if (sentence := _best(found, s))]
+    kinds = list(dict.fromkeys(g.first("granularity") for g in found if g.role == "pruned"))
+    places = [(s, kind) for s in sparsities(found) for kind in kinds]
+    best = [sentence for s, kind in places if (sentence := _best(found, s, kind, len(kinds)))]
     verdicts = [VERDICTS] if any("points against" in sentence for sentence in best) else []
-    return [*best, *verdicts, *_leaving(found), *_problems(found)]
+    budgets = [sentence for sentence in (unequal(found),) if sentence and best]
+    return [*best, *verdicts, *budgets, *_leaving(found), *_problems(found)]
 
 
-def _best(found: Sequence[Group], sparsity: float) -> str | None:
-    """Which method has the highest mean, and which others can and cannot be told from it."""
-    entered = [g for g in found if g.role == "pruned" and g.sparsity == sparsity]
+def _best(found: Sequence[Group], sparsity: float, kind: str | None, kinds: int) -> str | None:
+    """Which method of a granularity has the highest mean, and which others can and cannot be told from it."""
+    pruned = (g for g in found if g.role == "pruned" and g.first("granularity") == kind)
+    entered = [g for g in pruned if g.sparsity == sparsity]
     ranked = sorted((g for g in entered if g.sound), key=lambda g: -_mean(g))
     if len(entered) < 2 or not ranked:
         return None
     first, second = ranked[0], ranked[1] if len(ranked) > 1 else None
     assert first.summary is not None
-    at, value = f"At {text.percent(sparsity)}, {first.method}", f"{text.interval(first.summary)} %"
+    share = f" of the {kind}s" if kinds > 1 else ""
+    at, value = f"At {text.percent(sparsity)}{share}, {first.method}", f"{text.interval(first.summary)} %"
     if second is None:
         return f"{at} alone ended well: {value}."
     said = f"{at} is highest: {value}"

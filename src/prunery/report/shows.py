@@ -113,7 +113,7 @@ def _difference(group: Group, against: Against | None) -> str | None:
 
 def _decimals(group: Group) -> int:
     """Two for accuracies, three for losses and the like, none for counts."""
-    if group.metric.endswith(("top1", "top5")):
+    if group.counted:
         return text.DECIMALS
     values = group.values.values()
     return 0 if values and all(float(v).is_integer() for v in values) else 3

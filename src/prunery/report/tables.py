@@ -39,38 +39,39 @@ def accuracy(frame: pd.DataFrame, found: Sequence[Group], *, metric: Metric = TO
     `found` are the frame's groups under that metric.
     """
     notes, n = text.Footnotes(), usual_n(found)
-    rows = _rows(found, lines(found), notes, metric)
+    rows = _rows(found, lines(found, folded=metric == TOP1), notes, metric)
     header = ("method", "epochs", *map(text.percent, sparsities(found)))
     caption = accuracy_caption(frame, found, n, metric)
     title = f"{frame['study'].iloc[0]}: {task(frame)}" if metric == TOP1 else metric.name
     return TextTable(title, header, rows, caption, tuple(notes.lines()))
 
 
-def lines(found: Sequence[Group]) -> list[tuple[str, str]]:
-    """Method and role of each row of a table of accuracies; many controls have tables of their own."""
-    return [(m, role) for role in ROLES if not _folded(found, role) for m in arms(found, role)]
+def lines(found: Sequence[Group], *, folded: bool = True) -> list[tuple[str, str]]:
+    """Method and role of each row of a table; `folded`: many controls have tables of their own."""
+    roles = [role for role in ROLES if not (folded and _folded(found, role))]
+    return [(method, role) for role in roles for method in arms(found, role)]
 
 
-def dense_controls(found: Sequence[Group], *, metric: Metric = TOP1) -> TextTable | None:
-    """The dense controls in a table of their own, where they are many; None where they are not."""
+def dense_controls(found: Sequence[Group]) -> TextTable | None:
+    """Top-1 of the dense controls in a table of their own, where they are many; None where they are not."""
     if not _folded(found, "dense_extra"):
         return None
     notes, n = text.Footnotes(), usual_n(found)
     own = [g for g in found if g.role == "dense_extra"]
-    rows = [(g.method, _epochs([g]), _cell(g, n, notes, metric)) for g in own]
+    rows = [(g.method, _epochs([g]), _cell(g, n, notes, TOP1)) for g in own]
     caption = ("Dense networks trained for as long as a pruned one, before and after its first cut.",)
-    header = ("control", "epochs", f"{metric.name}, {metric.unit}")
+    header = ("control", "epochs", f"{TOP1.name}, {TOP1.unit}")
     return TextTable("Dense controls", header, tuple(rows), caption, tuple(notes.lines()))
 
 
-def arm_controls(found: Sequence[Group], *, metric: Metric = TOP1) -> TextTable | None:
-    """The shuffled and other sanity arms in a table of their own, where they are many; else None."""
+def arm_controls(found: Sequence[Group]) -> TextTable | None:
+    """Top-1 of the shuffled and other sanity arms in a table of their own, where they are many; else None."""
     if not _folded(found, "sanity"):
         return None
     notes = text.Footnotes()
-    rows = _rows(found, [(method, "sanity") for method in arms(found, "sanity")], notes, metric)
+    rows = _rows(found, [(method, "sanity") for method in arms(found, "sanity")], notes, TOP1)
     caption = (
-        f"{metric.name} on the test split, in {metric.unit}, of what a method is worth without its choice of "
+        f"{TOP1.name} on the test split, in {TOP1.unit}, of what a method is worth without its choice of "
         "weights. Shuffled in each layer: random pruning with the method's own layer ratios.",
     )
     header = ("method", "epochs", *map(text.percent, sparsities(found)))

@@ -14,7 +14,7 @@ DECIMALS = 2
 _BRIEFLY = {
     r"predicts class (\S+)": "predicts class {}",
     r"outputs NaN": "outputs NaN",
-    r"^diverged: .* of epoch (\d+)": "at epoch {}",
+    r"^diverged: .* (?:of|in) epoch (\d+)": "at epoch {}",
 }
 
 

@@ -59,6 +59,5 @@ class History:
         """A sentence about the divergence, or None."""
         if self.diverged_at is None:
             return None
-        return (
-            f"diverged: the training loss was not finite at step {self.diverged_at} of epoch {len(self.rows)}"
-        )
+        where = f"in epoch {len(self.rows)}, at step {self.diverged_at} of all"
+        return f"diverged: the training loss was not finite {where}"

@@ -150,7 +150,8 @@ def pruned(bench: Bench) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     check_exact(masks, args["scope"], args["sparsity"])
     bench.save(None, masks)
-    macs = scoring_passes(args) * examples * bench.cost(model).macs.dense
+    passes = 0 if arm == "shuffle" else scoring_passes(args)  # a draw scores nothing
+    macs = passes * examples * bench.cost(model).macs.dense
     layers = masks.layers()
     beside = arms.agreement(arm, masks, bench.masks_of(bench.step.parents[1])) if arm else ()
     return {

@@ -136,7 +136,8 @@ def _published(study: Study) -> list[dict[str, Any]]:
         if found.metric in ACCURACIES and found.sparsity > 0:
             known = {"method": found.method, "sparsity": found.sparsity, "metric": found.metric, "n": found.n}
             told = {"value": found.value, "note": found.note, "report": found.report}
-            rows.append(known | told | {"column": pair.kind.column, "at": text.percent(found.sparsity)})
+            column = pair.kind.column if pair.kind.same else ""  # another metric is not drawn beside ours
+            rows.append(known | told | {"column": column, "at": text.percent(found.sparsity)})
     return rows
 
 

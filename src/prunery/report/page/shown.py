@@ -51,7 +51,8 @@ def others(study: Study) -> list[Shown]:
     made = []
     for metric in recorded(study.frame) if study.groups else ():
         table = tables.accuracy(study.frame, groups(study.frame, metric=metric.column), metric=metric)
-        made.append(_linked(study, metric.column.replace("_", "-"), table, tables.lines(study.groups)))
+        own = tables.lines(study.groups, folded=False)
+        made.append(_linked(study, metric.column.replace("_", "-"), table, own))
     return made
 
 

@@ -57,7 +57,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
 def methods(study: Study) -> TextTable:
     """The methods as their choices."""
     rows = []
-    for method in study.spec.get("methods", []):
+    for method in _compared(study):
         name = str(method.get("name", method.get("criterion")))
         own = [_choice(method.get(axis)) or _of_frame(study, name, axis) for axis in AXES]
         floor = method.get("floor")
@@ -66,6 +66,14 @@ def methods(study: Study) -> TextTable:
     header = ("method", *AXES, "floor", "exclude")
     caption = ("A method is a choice on each axis; at: which network is pruned.",)
     return TextTable("The methods", header, tuple(rows), caption, (), fixed=len(header))
+
+
+def _compared(study: Study) -> list[Mapping[str, Any]]:
+    """The spec's methods as plain data, and the magnitude control if the planner added one."""
+    named = list(study.spec.get("methods", []))
+    known = {method.get("name", method.get("criterion")) for method in named}
+    added = [m for m in arms(study.groups, "pruned") if m not in known]
+    return [*named, *({"name": method} for method in added)]
 
 
 def settings(training: Any) -> str:
