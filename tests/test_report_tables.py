@@ -80,7 +80,10 @@ def test_the_title_says_how_much_of_the_data_was_used():
 def test_the_caption_names_metric_split_unit_n_chance_and_unequal_budgets():
     plan = case.study(retrain=5)
     caption = " ".join(built(plan, case.store(plan, right))[2].caption)
-    assert "Top-1 accuracy (k = 1) on the test split (10 000 images, read once per cell), in %" in caption
+    assert (
+        "Top-1 accuracy (k = 1) on the test split (10 000 images, read once per measured network), in %"
+        in caption
+    )
     cells, found, _ = built(plan, case.store(plan, right))
     told = tables.accuracy(cells.assign(test_top1_max=99.0), found).caption
     assert "10 000 images, read after every epoch too, as a diagnostic" in " ".join(told)

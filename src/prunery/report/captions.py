@@ -124,7 +124,7 @@ def _metric(frame: pd.DataFrame, metric: Metric) -> str:
     rows = ({str(k): v for k, v in row.items()} for row in frame.to_dict("records"))
     chance = next((c for c in map(metric.chance, rows) if c is not None), None)
     curves = "test_top1_max" in frame and frame["test_top1_max"].notna().any()
-    read = "read after every epoch too, as a diagnostic" if curves else "read once per cell"
+    read = "read after every epoch too, as a diagnostic" if curves else "read once per measured network"
     size = "" if images is None else f" ({text.thousands(images)} images, {read})"
     level = "" if chance is None else f"; chance level {chance:.{metric.decimals}f} {metric.unit}"
     return f"{metric.name} on the test split{size}, in {metric.unit}{level}."

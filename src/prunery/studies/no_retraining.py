@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from prunery.lab.spec import Spec, of
-from prunery.studies.table import Scale, named, study
+from prunery.studies.table import Scale, controls, named, study
 
 _LEVELS = ["25%", "50%", "60%", "70%", "80%", "90%", "95%", "97%", "99%"]
 _MNIST = {"epochs": 20, "optimizer": "adam", "learning_rate": 1e-3, "batch": 128}
@@ -74,5 +74,6 @@ def _spec(part: str, scale: Scale, task: dict[str, Any], *, seeds: int, norms: b
             "methods": methods,
             "sparsities": _LEVELS if scale != "smoke" else _LEVELS[1::3],
             "seeds": seeds,
+            **controls(scale),
         }
     )

@@ -216,7 +216,7 @@ def check_exact(masks: Masks, scope: Any, sparsity: float) -> None:
 
 
 def measure(bench: Bench) -> dict[str, Any]:
-    """Count right answers on each split, and what the network costs; the test split is read once."""
+    """Count right answers on each split, and what the network costs. Nothing is chosen by what it reads."""
     model, masks = bench.parent()
     began = time.perf_counter()
     parts = {"train": bench.splits.train, "validation": bench.splits.validation, "test": bench.splits.test}
