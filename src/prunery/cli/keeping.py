@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prunery.cli.network import Network, network
+from prunery.cli.network import bench_of
 from prunery.cli.options import DataOption, console
 from prunery.errors import StoreError
 
 if TYPE_CHECKING:
+    from prunery.lab.record import Record
     from prunery.lab.store import Store
 
 MethodOption = Annotated[str | None, typer.Option("--method", metavar="NAME", help="Only of this method.")]
@@ -62,19 +63,7 @@ def best(
         found = f"it has {len(names)} studies: {', '.join(names)}"
         raise StoreError(f"the best network of {store}", found, "name one: --study NAME")
     row = best_of(load(opened, study or names[0]), within=within, method=method)
-    record = opened.record(row["key"])
-    asked = network(
-        str(row["model"]),
-        str(row["data"]),
-        weights=None,
-        key=record.parents[0],
-        store=store,
-        untrained=False,
-        seed=None,
-        validation=0.0,
-        data_dir=data_dir,
-    )
-    _save(asked, opened, row["key"], Path(out))
+    _save(opened, opened.record(row["key"]), Path(out), data_dir)
     console().print(f"{said(row)}\nwritten: {out}", markup=False, highlight=False)
 
 
@@ -83,22 +72,17 @@ def _check_new(out: str) -> None:
         raise StoreError(f"the folder {out}", "there is something there already", "name a new folder")
 
 
-def _save(asked: Network, store: Store, measured: str, folder: Path) -> None:
-    """The network's weights (removed ones are 0), its masks and its measure record, whole or not at all."""
-    from safetensors.torch import save_model
-
-    from prunery.lab.work.bench import MASKS, WEIGHTS, settle_header
-
-    assert asked.record is not None
-    model, _ = asked.load()
+def _save(store: Store, measured: Record, folder: Path, data_dir: str | None) -> None:
+    """The measured network's weights (removed ones are 0), masks and record, whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        save_model(model.cpu(), str(beside / WEIGHTS))
-        settle_header(beside / WEIGHTS)
-        shutil.copyfile(store.file(asked.record.key, MASKS), beside / MASKS)
-        shutil.copyfile(store.path(measured) / "record.json", beside / "record.json")
-        beside.chmod(0o755)
+        bench = bench_of(measured, store, beside, data_dir)
+        bench.save(*bench.parent())
+        shutil.copyfile(store.path(measured.key) / "record.json", beside / "record.json")
+        beside.chmod(0o755)  # what a temporary folder and safetensors make is for its owner alone
+        for file in beside.iterdir():
+            file.chmod(0o644)
         os.replace(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

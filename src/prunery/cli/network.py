@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from prunery.data.splits import Splits
     from prunery.lab.record import Record
+    from prunery.lab.store import Store
+    from prunery.lab.work.bench import Bench
 
 KINDS = ("train", "prune", "recover")
 
@@ -131,12 +133,18 @@ def _of_file(asked: Network) -> tuple[nn.Module, Splits]:
 
 def _of_step(asked: Network, record: Record) -> tuple[nn.Module, Splits]:
     """The step's network, pruned as it is, and the splits that it was trained with."""
-    from prunery.lab.step import Step
     from prunery.lab.store import Store
+
+    bench = bench_of(record, Store(asked.store, create=False), Path(), asked.data_dir)
+    return bench.model_of(record.key)[0], bench.splits
+
+
+def bench_of(record: Record, store: Store, scratch: Path, data_dir: str | None) -> Bench:
+    """The bench of a step that is done."""
+    from prunery.lab.step import Step
     from prunery.lab.work.bench import Bench
 
-    if asked.data_dir is not None:
-        os.environ["PRUNERY_DATA"] = str(Path(asked.data_dir).resolve())
+    if data_dir is not None:
+        os.environ["PRUNERY_DATA"] = str(Path(data_dir).resolve())
     step = Step(record.key, record.kind, record.args, record.parents)  # type: ignore[arg-type]
-    bench = Bench(step, Store(asked.store, create=False), Path(), lambda epochs: None)
-    return bench.model_of(record.key)[0], bench.splits
+    return Bench(step, store, scratch, lambda epochs: None)
