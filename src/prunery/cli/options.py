@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 STORE = "runs/store"
+INTERRUPTED = 130  # the exit status after Ctrl-C
 _WIDTH = 100  # off a terminal
 
 SpecArgument = Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from prunery.cli.options import (
+    INTERRUPTED,
     STORE,
     DataOption,
     SanityOption,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from prunery.lab.plan import Plan
     from prunery.lab.spec import Spec
     from prunery.lab.store import Store
-
-INTERRUPTED = 130
 
 
 def run(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunery.cli.network import Network, network
-from prunery.cli.options import STORE, DataOption, StoreOption, console
+from prunery.cli.options import INTERRUPTED, STORE, DataOption, StoreOption, console
 from prunery.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from prunery.data.splits import Split, Splits
     from prunery.measure.sensitivity import Sensitivity
 
-INTERRUPTED = 130
 _LINE_SECONDS = 15.0
 
 ModelArgument = Annotated[

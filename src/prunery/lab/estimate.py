@@ -65,4 +65,5 @@ def _pace(step: Step | Record) -> tuple[str, ...]:
     choice = step.args.get("criterion", "")
     criterion = choice["name"] if isinstance(choice, Mapping) else choice
     kind = "train" if training else step.kind
-    return (kind, step.args["model"], step.args["data"], str(training.get("batch", "")), str(criterion))
+    data = [str(step.args.get(name) or "") for name in ("data", "classes", "images")]
+    return (kind, step.args["model"], *data, str(training.get("batch", "")), str(criterion))

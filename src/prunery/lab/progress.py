@@ -12,7 +12,6 @@ from rich.table import Column
 
 from prunery.lab.plan import Plan, Step
 
-_SMALL = 0.2  # what a step without training weighs, in epochs
 _LINE_SECONDS = 15.0
 
 
@@ -44,7 +43,7 @@ class Shown:
     def begin(self, plan: Plan, todo: Mapping[str, Step]) -> None:
         """Start the bar."""
         self.labels, self.todo = labels(plan), todo
-        self.left = sum(map(_weight, todo.values()))
+        self.left = sum(step.weight for step in todo.values())
         self.last_line = time.monotonic()
         if self.console.is_terminal and todo:
             text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1))
@@ -69,8 +68,8 @@ class Shown:
 
     def finished(self, step: Step) -> None:
         """Count the step as done."""
-        self.gone += _weight(step) - self.epochs.pop(step.key, 0.0)
-        self.left -= _weight(step)
+        self.gone += step.weight - self.epochs.pop(step.key, 0.0)
+        self.left -= step.weight
         self.done += 1
         self._show()
 
@@ -124,7 +123,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(seconds, 0):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _weight(step: Step) -> float:
-    return step.epochs or _SMALL

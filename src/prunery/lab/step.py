@@ -54,6 +54,11 @@ class Step:
         """The epochs of training that the step asks for."""
         return int(self.args.get("training", {}).get("epochs", 0))
 
+    @property
+    def weight(self) -> float:
+        """What the step weighs beside others, in epochs: a little where it does not train."""
+        return self.epochs or 0.1
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -19,8 +19,6 @@ from prunery.report.texttable import TextTable
 if TYPE_CHECKING:
     import pandas as pd
 
-NOTHING = "-"
-
 
 @dataclass(frozen=True)
 class _Kind:
@@ -128,14 +126,14 @@ def _table(name: str, found: Sequence[Pair]) -> TextTable:
 
 def _row(pair: Pair, notes: text.Footnotes) -> tuple[str, ...]:
     published, decimals = pair.published, pair.kind.decimals
-    ours = NOTHING
+    ours = text.NOTHING
     if pair.group.summary is not None or any(pair.group.having(s) for s in BROKEN):
         ours = text.cell(pair.group, usual_n=None, footnotes=text.Footnotes(), decimals=decimals)
         ours = ours.split(" [")[0]
     mark = f" {notes.mark(published.note)}" if published.note else ""
-    difference = NOTHING if pair.difference is None else text.signed(pair.difference)
+    difference = text.NOTHING if pair.difference is None else text.signed(pair.difference)
     value = f"{published.value:.{decimals}f}{mark}"
-    place = text.percent(published.sparsity) if pair.group.role == "pruned" else NOTHING
+    place = text.percent(published.sparsity) if pair.group.role == "pruned" else text.NOTHING
     return (published.method, place, ours, value, str(published.n), difference, published.report)
 
 

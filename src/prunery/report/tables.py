@@ -29,7 +29,6 @@ __all__ = [
     "usual_n",
 ]
 
-NOTHING = "-"
 FEW_CONTROLS = 3
 
 
@@ -90,7 +89,7 @@ def _rows(
     for method, role in wanted:
         own = {g.sparsity: g for g in found if (g.method, g.role) == (method, role)}
         of = [own.get(s) if role in AT_SPARSITY else next(iter(own.values())) for s in columns]
-        cells = [NOTHING if g is None else _cell(g, n, notes, metric) for g in of]
+        cells = [text.NOTHING if g is None else _cell(g, n, notes, metric) for g in of]
         rows.append((method, _epochs(list(own.values())), *cells))
     return tuple(rows)
 
@@ -125,14 +124,14 @@ def _cell(group: Group, n: int | None, notes: text.Footnotes, metric: Metric) ->
 def _epochs(own: Sequence[Group]) -> str:
     found = [g.epochs for g in own if g.epochs is not None]
     if not found:
-        return NOTHING
+        return text.NOTHING
     before, after = (text.ranged(float(e[i]) for e in found) for i in (0, 1))
     return f"{before}+{after}"
 
 
 def _difference(against: Against | None) -> str:
     if against is None:
-        return NOTHING
+        return text.NOTHING
     found = against.difference.summary
     if found.half is None or against.verdict is None:
         return text.signed(found.mean)

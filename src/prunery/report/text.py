@@ -11,6 +11,7 @@ from prunery.report.compare import ABSENT, AT_SPARSITY, BROKEN, Group, Run
 from prunery.report.stats import Summary
 
 DECIMALS = 2
+NOTHING = "-"  # in a cell of a table that has no value
 _BRIEFLY = {
     r"predicts class (\S+)": "predicts class {}",
     r"outputs NaN": "outputs NaN",

@@ -22,7 +22,6 @@ from prunery.lab.store import Failure, Store
 
 WORK = "prunery.lab.work:work"
 TRIES = 3
-_SMALL = 0.1  # what a step without training weighs, in epochs
 _AT_HAND = 0.25  # what it is worth, in epochs, that a worker just did the parent
 _BUSY_SECONDS = 0.5  # before asking again for a step that another run has claimed
 _WAIT_SECONDS = 0.2
@@ -62,7 +61,7 @@ def ranks(steps: Mapping[str, Step]) -> dict[str, float]:
     """The epochs on the longest way from each step to an end, itself included; parents come first."""
     longest = dict.fromkeys(steps, 0.0)
     for key, step in reversed(list(steps.items())):
-        longest[key] += step.epochs or _SMALL
+        longest[key] += step.weight
         for parent in step.parents:
             if parent in longest:
                 longest[parent] = max(longest[parent], longest[key])

@@ -10,7 +10,6 @@ from prunery.report import beside, tables, text
 from prunery.report.compare import ABSENT, AT_SPARSITY, BROKEN, REFERENCES, Group, groups, sparsities
 from prunery.report.metrics import recorded
 from prunery.report.page.study import Study
-from prunery.report.tables import NOTHING
 from prunery.report.texttable import TextTable
 
 
@@ -133,7 +132,7 @@ def problems(study: Study) -> Shown | None:
         for status in ("done", *BROKEN, *ABSENT):
             for run in group.having(status):
                 if status != "done" or run.notes:
-                    at = text.percent(group.sparsity) if group.role in AT_SPARSITY else NOTHING
+                    at = text.percent(group.sparsity) if group.role in AT_SPARSITY else text.NOTHING
                     said = "; ".join(run.notes) or "no reason was recorded"
                     rows.append((group.method, at, str(run.seed), status, said, run.key))
                     links.append((None, None, None, place, None, None))
@@ -164,8 +163,8 @@ def _counts(found: Mapping[str, float | None]) -> list[str]:
     texts = []
     for what in ("macs", "params"):
         dense, kept, used = (found[f"{what}_{kind}"] for kind in ("dense", "kept", "effective"))
-        texts += [NOTHING if v is None else text.thousands(v) for v in (kept, used)]
-        texts.append(text.plain(100 * used / dense, 3) if dense and used is not None else NOTHING)
+        texts += [text.NOTHING if v is None else text.thousands(v) for v in (kept, used)]
+        texts.append(text.plain(100 * used / dense, 3) if dense and used is not None else text.NOTHING)
     return texts
 
 

@@ -10,7 +10,6 @@ from prunery.report import text
 from prunery.report.captions import part, task
 from prunery.report.compare import arms, sparsities
 from prunery.report.page.study import Study
-from prunery.report.tables import NOTHING
 from prunery.report.texttable import TextTable
 
 AXES = ("criterion", "granularity", "scope", "schedule", "recovery", "at")
@@ -61,8 +60,8 @@ def methods(study: Study) -> TextTable:
         name = str(method.get("name", method.get("criterion")))
         own = [_choice(method.get(axis)) or _of_frame(study, name, axis) for axis in AXES]
         floor = method.get("floor")
-        exclude = ", ".join(method.get("exclude") or []) or NOTHING
-        rows.append((name, *own, f"{floor:g}" if floor else NOTHING, exclude))
+        exclude = ", ".join(method.get("exclude") or []) or text.NOTHING
+        rows.append((name, *own, f"{floor:g}" if floor else text.NOTHING, exclude))
     header = ("method", *AXES, "floor", "exclude")
     caption = ("A method is a choice on each axis; at: which network is pruned.",)
     return TextTable("The methods", header, tuple(rows), caption, (), fixed=len(header))
@@ -114,7 +113,7 @@ def _choice(value: Any) -> str:
 def _of_frame(study: Study, method: str, axis: str) -> str:
     place = study.index(method, "pruned")
     found = None if place is None else study.groups[place].first(axis)
-    return str(found) if found else NOTHING
+    return str(found) if found else text.NOTHING
 
 
 def _word(value: Any) -> str:
