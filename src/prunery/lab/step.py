@@ -57,7 +57,7 @@ class Step:
     @property
     def weight(self) -> float:
         """What the step weighs beside others, in epochs: a little where it does not train."""
-        return self.epochs or 0.1
+        return self.epochs or 0.2
 
 
 @dataclass(frozen=True)
