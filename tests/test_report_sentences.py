@@ -1,5 +1,7 @@
 """Generated sentences: they claim what the statistics allow, and name what broke."""
 
+from dataclasses import replace
+
 import report_case as case
 from prunery.report.compare import groups
 from prunery.report.frame import frame
@@ -116,6 +118,23 @@ def test_weights_and_filters_are_ranked_apart():
         "At 90 % of the weights, magnitude is highest: 97.00 % (one seed: no verdict).",
         "At 90 % of the filters, filters global is highest: 93.00 % (one seed: no verdict).",
     ]
+
+
+def test_what_has_no_path_left_is_named():
+    plan = case.study(["snip", "magnitude"], sparsities=[0.9, 0.98], seeds=2)
+    gone = {c.key for c in plan.cells if (c.method, c.sparsity) == ("snip", 0.98)}
+    notes = {key: ["test: predicts class 1 for all 10000"] for key in gone}
+    store = case.store(plan, lambda c: 9800, notes=notes)
+    for key in gone:
+        record = store.records[key]
+        numbers = tuple(replace(n, value=0) if n.name == "params_effective" else n for n in record.numbers)
+        store.records[key] = replace(record, numbers=numbers)
+    cells = frame(plan, store)
+    assert answers(groups(cells))[-1] == (
+        "No path from input to output is left, so nothing can be learnt: snip at 98 %."
+    )
+    (noted,) = {row["notes"] for row in cells.to_dict("records") if row["key"] in gone}
+    assert noted.endswith("for all 10000 | no path from input to output is left, so it cannot learn")
 
 
 def test_the_family_is_all_pairs_because_the_first_was_chosen_by_its_mean():

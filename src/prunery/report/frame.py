@@ -20,20 +20,9 @@ SPLITS = ("test", "validation", "train")
 COSTS = ("epochs", "samples", "training_macs", "scoring_macs", "seconds")
 _COUNTS = ("kept", "total", "test_images", "macs_", "params_", "bytes_", "epochs", "samples", "seed")
 _KEYS = ("key", "dense_key", "extra_key", "before_key")
-_TEXTS = (
-    "study",
-    "model",
-    "data",
-    "method",
-    "role",
-    "of",
-    "arm",
-    *AXES,
-    "recovery",
-    "status",
-    "notes",
-    *_KEYS,
-)
+_CELL = ("study", "model", "data", "method", "role", "of", "arm")
+_TEXTS = (*_CELL, *AXES, "recovery", "status", "notes", *_KEYS)
+NO_PATH = "no path from input to output is left, so it cannot learn"
 
 
 class Records(Protocol):
@@ -175,6 +164,8 @@ def _ending(measured: Record | None, own: Sequence[Record | None]) -> tuple[str,
     trainings = [r for r in done if r.kind in ("train", "recover")]
     cuts = [r for r in done if r.kind == "prune"]
     notes = [note for r in (*trainings, *cuts[-1:], measured) for note in r.notes]
+    if cuts and _value(measured, "params_effective") == 0:
+        notes.append(NO_PATH)
     values = [_value(measured, name, "test") for name in ("top1", "loss")]
     diverged = any(v is None or not math.isfinite(v) for v in values)
     diverged |= any(note.startswith("diverged") for r in trainings[-1:] for note in r.notes)

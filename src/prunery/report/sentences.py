@@ -25,7 +25,7 @@ def answers(found: Sequence[Group]) -> list[str]:
     best = [sentence for s, kind in places if (sentence := _best(found, s, kind, len(kinds)))]
     verdicts = [VERDICTS] if any("points against" in sentence for sentence in best) else []
     budgets = [sentence for sentence in (unequal(found),) if sentence and best]
-    return [*best, *verdicts, *budgets, *_leaving(found), *_problems(found)]
+    return [*best, *verdicts, *budgets, *_leaving(found), *_problems(found), *_cut_off(found)]
 
 
 def _best(found: Sequence[Group], sparsity: float, kind: str | None, kinds: int) -> str | None:
@@ -93,16 +93,28 @@ def _problems(found: Sequence[Group]) -> list[str]:
     return sentences
 
 
+def _cut_off(found: Sequence[Group]) -> list[str]:
+    """Where a network cannot learn, whatever it is trained for."""
+    own = [g for g in found if any(run.row.get("params_effective") == 0 for run in g.runs)]
+    if not own:
+        return []
+    named = [_place(m, [g for g in own if g.method == m]) for m in _methods(own)]
+    return [f"No path from input to output is left, so nothing can be learnt: {text.listed(named)}."]
+
+
 def _where(method: str, bad: Sequence[Group], status: str) -> str:
-    """`snip at 90 % (1 of 3)`, `snip at 90 % and 98 % (4 of 6)`, `snip at 7 sparsities from 10 % to 80 %`."""
-    at = [text.percent(s) for s in sorted(g.sparsity for g in bad)]
-    if len(bad) == 1:
-        place = text.label(bad[0])
-    elif len(bad) <= FEW_PLACES:
-        place = f"{method} at {text.listed(at)}"
-    else:
-        place = f"{method} at {len(at)} sparsities from {at[0]} to {at[-1]}"
-    return f"{place} ({_counted(bad, status)})"
+    """`snip at 90 % (1 of 3)`, `snip at 90 % and 98 % (4 of 6)`."""
+    return f"{_place(method, bad)} ({_counted(bad, status)})"
+
+
+def _place(method: str, own: Sequence[Group]) -> str:
+    """`dense`, `snip at 90 %`, `snip at 90 % and 98 %`, `snip at 7 sparsities from 10 % to 80 %`."""
+    at = [text.percent(s) for s in sorted(g.sparsity for g in own)]
+    if len(own) == 1:
+        return text.label(own[0])
+    if len(own) <= FEW_PLACES:
+        return f"{method} at {text.listed(at)}"
+    return f"{method} at {len(at)} sparsities from {at[0]} to {at[-1]}"
 
 
 def _counted(groups: Sequence[Group], status: str) -> str:

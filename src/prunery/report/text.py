@@ -15,6 +15,7 @@ NOTHING = "-"  # in a cell of a table that has no value
 _BRIEFLY = {
     r"predicts class (\S+)": "predicts class {}",
     r"outputs NaN": "outputs NaN",
+    r"^no path from input": "no path is left",
     r"^diverged: .* (?:of|in) epoch (\d+)": "at epoch {}",
 }
 

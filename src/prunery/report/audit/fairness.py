@@ -157,7 +157,8 @@ def _rounds(sheet: Sheet, entry: Entry) -> int | None:
         if e.row.report == entry.row.report and e.method == entry.method and _less(entry, e)
     ]
     for text in (t for e in [entry, *alike] for t in e.labels.values()):
-        if (share := _OF_REMAINING.search(text)) and entry.sparsity is not None and entry.sparsity < 1:
+        share = _OF_REMAINING.search(text)
+        if share and 0 < float(share[1]) < 100 and entry.sparsity is not None and entry.sparsity < 1:
             return math.ceil(
                 round(math.log(1 - entry.sparsity) / math.log(1 - float(share[1]) / 100), 2) - 0.02
             )

@@ -12,6 +12,7 @@ _CELL = re.compile(
     rf"(?:\s*(?:±|\+/-|\+-|\\pm|\()\s*(?P<spread>{_DIGITS})\s*%?\s*\)?)?\s*%?"
 )
 _SCALES = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
+_LARGEST = 1e30  # what is larger is no measurement: a hash like 4821e719, an overflow
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def parse(text: str, *, comma: bool = False) -> Number | None:
     digits = found["value"].replace(",", "")
     unit = found["unit"] or ""
     spread = None if found["spread"] is None else float(found["spread"].replace(",", ""))
+    if max(abs(float(digits)), abs(spread or 0.0)) > _LARGEST:
+        return None
     number = Number(text.strip(), float(digits), _step(digits), spread, unit.lower().replace("×", "x"))
     return number.scaled(_SCALES[unit]) if unit in _SCALES else number
 
@@ -48,7 +51,7 @@ def parse(text: str, *, comma: bool = False) -> Number | None:
 def _step(digits: str) -> float:
     mantissa, _, exponent = digits.lower().partition("e")
     decimals = len(mantissa.partition(".")[2])
-    return float(10.0 ** (int(exponent or 0) - decimals))
+    return float(10.0 ** max(int(exponent or 0) - decimals, -300))
 
 
 def agree(a: float, b: float, slack: float) -> bool:
@@ -104,5 +107,6 @@ def mended(text: str, target: float, slack: float) -> str | None:
     """The number nearest to a target that differs from the printed one by one digit, if near enough."""
     places = [i for i, c in enumerate(text) if c.isdigit()]
     tried = [text[:i] + d + text[i + 1 :] for i in places for d in "0123456789" if d != text[i]]
-    close = [t for t in tried if (n := parse(t)) is not None and abs(n.value - target) <= slack]
-    return min(close, key=lambda t: abs(float(t.replace(",", "").rstrip("% ")) - target), default=None)
+    close = [(abs(n.value - target), t) for t in tried if (n := parse(t)) is not None]
+    gap, nearest = min(close, default=(math.inf, None))
+    return nearest if gap <= slack else None

@@ -86,13 +86,14 @@ def names_of(entry: Entry) -> list[str]:
     schedules = [t for c, t in entry.labels.items() if plain(c) in ("schedule", "scope")]
     words = [re.split(r"\s+\d", text)[0] for text in schedules]
     names = [entry.method, *words]
-    return [n for n in names if len(n) > 2 and n.lower() not in (*DENSE, "global", "layer", "local")]
+    kept = [n for n in names if len(n) > 2 and re.search(r"[^\W\d_]", n)]  # 100 is no name in a sentence
+    return [n for n in kept if n.lower() not in (*DENSE, "global", "layer", "local")]
 
 
 def _pattern(name: str) -> re.Pattern[str]:
     words = [re.escape(w) for w in re.split(r"[\s_\-,+]+", name) if w]
     text = r"[\s_,+\-]*".join(words)
-    text = re.sub(r"(\d+)$", r"(?:[\\s_-]*\1)?", text)
+    text = re.sub(r"(?<=[^\W\d])(\d+)$", r"(?:[\\s_-]*\1)?", text)
     return re.compile(rf"(?<![A-Za-z]){text}(?![A-Za-z])", re.IGNORECASE)
 
 
@@ -131,7 +132,7 @@ def _starts(lines: Sequence[str]) -> list[int]:
 def _understood(line: int, text: str, words: Vocabulary) -> Sentence:
     methods = _methods(text, words)
     data, networks, rest = _places(text, words)
-    for _, name in methods:
+    for name in dict.fromkeys(name for _, name in methods):
         rest = words.methods[name].sub(" ", rest) if name in words.methods else rest
     gaps = tuple(_GAP.findall(rest))
     rest = _NOT_VALUES.sub(" ", _GAP.sub(" ", rest))
