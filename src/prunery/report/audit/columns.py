@@ -57,7 +57,7 @@ class Layout:
 def layout(raw: Raw) -> Layout:
     """What each column of a loaded table is."""
     cells = {c: [line[i] for _, line in raw.lines] for i, c in enumerate(raw.columns)}
-    numbers = {c: [n for t in texts if (n := parse(t, comma=raw.comma))] for c, texts in cells.items()}
+    numbers = {c: [n for t in texts if (n := parse(t, comma=c in raw.commas))] for c, texts in cells.items()}
     found: dict[str, str] = {}
     numeric = {c for c in raw.columns if _mostly(numbers[c], cells[c])}
     measured = list(_sparsity_headers(raw, numeric))
@@ -65,6 +65,8 @@ def layout(raw: Raw) -> Layout:
     for column in raw.columns:
         if column not in found:
             found[column] = _role(column, column in numeric, cells[column])
+            if found[column] in levels.ROLES and levels.doubtful(column, found[column], numbers[column]):
+                found[column] = "unread"
     _before_and_after(found)
     measured += _measuring(raw, found, numbers)
     for m in measured:
@@ -72,7 +74,9 @@ def layout(raw: Raw) -> Layout:
     _settle(found, cells)
     _first_text_is_method(found, cells, numeric, measured)
     scales = {c: levels.scale(c, r, numbers[c]) for c, r in found.items() if r in levels.ROLES}
-    return Layout(found, tuple(measured), scales, tuple(c for c, r in found.items() if r == "unread"))
+    return Layout(
+        found, tuple(measured), scales, tuple(c for c, r in found.items() if r in ("unread", "derived"))
+    )
 
 
 def _before_and_after(found: dict[str, str]) -> None:
@@ -93,7 +97,8 @@ def _mostly(numbers: Sequence[Number], texts: Sequence[str]) -> bool:
 
 
 def _sparsity_headers(raw: Raw, numeric: set[str]) -> list[Measured]:
-    found = roles.levels([c for c in raw.columns if c in numeric])
+    beside = any(roles.role(c) in levels.ROLES for c in numeric)
+    found = roles.levels([c for c in raw.columns if c in numeric], beside=beside)
     texts = [text for _, text in found.values()]
     measured = []
     for column, (what, text) in found.items():
@@ -145,6 +150,8 @@ def _measuring(raw: Raw, found: dict[str, str], numbers: Mapping[str, list[Numbe
     taken = {m.column for m in named}
     left = [c for c in raw.columns if found[c] == "open" and c not in taken]
     wide = _wide(raw, left, numbers, bare=not (named or seeds))
+    if "method" in found.values():  # a header names no method of its own, unless it is a known one
+        wide = [m if _is_method(m.column) else replace(m, method=None) for m in wide]
     return named + seeds + wide
 
 
@@ -161,14 +168,18 @@ def _wide(
     """Columns whose header is a method, or a data set or network, with the accuracies below it."""
     found = []
     for column in left:
-        plain = roles.plain(column)
-        is_method = re.match(rf"({_METHODS.pattern})(_|\d|$)", plain) is not None
+        is_method = _is_method(column)
         is_place = facts.data_in(column) is not None or facts.network_in(column) is not None
         kind = roles.metric(raw.name) or Metric(column, "accuracy" if _percent(numbers[column]) else "other")
         if is_method or is_place or (bare and _percent(numbers[column])):
             method = column if not is_place else None
             found.append(Measured(column, replace(kind, name=column), method=method, named=column))
     return found
+
+
+def _is_method(column: str) -> bool:
+    plain = roles.plain(column)
+    return plain in _BEFORE or re.match(rf"({_METHODS.pattern})(_|\d|$)", plain) is not None
 
 
 def _percent(numbers: Sequence[Number]) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from prunery.report.audit.findings import CHECKS, Finding, of, percent
 from prunery.report.audit.numbers import median
@@ -16,14 +18,14 @@ _USUAL_NOISE = 0.15  # points; where a table has too few plateaus to tell
 _COST = 0.12  # relative, for MACs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Point:
     """All runs of one arm at one sparsity."""
 
     order: float
     entries: tuple[Entry, ...]
 
-    @property
+    @cached_property
     def middle(self) -> float:
         """The median of its values."""
         return median([e.value for e in self.entries])
@@ -32,11 +34,11 @@ class Point:
 def curves(sheet: Sheet, *kinds: str) -> Iterator[list[Point]]:
     """Each arm's points by sparsity; a dense row of its own stands first in every arm of its place."""
     entries = [e for e in sheet.of(*kinds) if e.order is not None]
-    dense = {g[0].place: g for g in grouped((e for e in entries if e.dense), lambda e: e.place)}
     for arm in grouped((e for e in entries if not e.dense), lambda e: e.arm):
-        first = dense.get(arm[0].place, [])
+        first = [d for d in sheet.references.of(arm[0]) if d.place == arm[0].place and d.order is not None]
         own = [e for e in first if e.method == arm[0].method] or first
-        points = [Point(g[0].order or 0.0, tuple(g)) for g in grouped([*own, *arm], lambda e: e.order)]
+        grid = grouped([*own, *arm], lambda e: 0.0 if e.dense else e.order)
+        points = [Point(0.0 if g[0].dense else g[0].order or 0.0, tuple(g)) for g in grid]
         yield sorted(points, key=lambda p: p.order)
 
 
@@ -44,6 +46,8 @@ def curves(sheet: Sheet, *kinds: str) -> Iterator[list[Point]]:
 def off_the_curve(sheet: Sheet) -> Iterator[Finding]:
     """Accuracy may fall with sparsity as it likes; one point far above or below both neighbours is odd."""
     told: dict[int, list[tuple[Entry, str]]] = {}
+    if sheet.noisy:
+        return
     for group in grouped(curves(sheet, "accuracy"), lambda points: _scope(points[0].entries[0])):
         for entry, bad in _leaving(group):
             mine = told.setdefault(entry.line, [])
@@ -61,16 +65,37 @@ def off_the_curve(sheet: Sheet) -> Iterator[Finding]:
 def _leaving(group: Sequence[Sequence[Point]]) -> Iterator[tuple[Entry, str]]:
     """(entry, how it leaves its curve), among curves of one metric of one network."""
     top = max(p.middle for points in group for p in points)
-    noise, bumps = _noise(group), _bumps(group)
+    noise, bumps = _NOISE * _noise(group), _Bumps(group)
     for points in group:
+        found = []
         for place, point in enumerate(points):
-            rough = 3 * _elsewhere(bumps, points, place)
+            rough = 3 * bumps.elsewhere(points, place)
             for entry in point.entries:
-                spread = 4 * (entry.number.spread or 0)
-                floor = _FLOOR * (3 if entry.metric.split == "validation" else 1)  # few images
-                bad = _apart(points, place, entry, max(floor, _NOISE * noise, spread, rough), top)
-                if bad:
-                    yield entry, bad
+                if bad := _apart(points, place, entry, max(_allowed(entry), noise, rough), top):
+                    found.append((entry, bad))
+        guilty = [(entry, bad) for entry, bad in found if not _innocent(points, entry, found, noise, top)]
+        yield from guilty or found
+
+
+def _allowed(entry: Entry) -> float:
+    few = 3 if entry.metric.split == "validation" else 1  # images
+    return max(_FLOOR * few, 4 * (entry.number.spread or 0))
+
+
+def _innocent(
+    points: Sequence[Point], entry: Entry, found: Sequence[tuple[Entry, str]], noise: float, top: float
+) -> bool:
+    """Whether an end of a curve stands apart only from a neighbour that stands apart from both of its own."""
+    place = next(i for i, p in enumerate(points) if any(e is entry for e in p.entries))
+    if 0 < place < len(points) - 1 or len(found) < 2:
+        return False
+    beside = points[1 if place == 0 else place - 1]
+    kept = tuple(e for e in beside.entries if all(e is not other for other, _ in found))
+    if len(kept) == len(beside.entries):
+        return False
+    mended = [Point(p.order, kept) if p is beside else p for p in points]
+    mended = [p for p in mended if p.entries]
+    return _apart(mended, mended.index(points[place]), entry, max(_allowed(entry), noise), top) is None
 
 
 def _scope(entry: Entry) -> tuple[object, ...]:
@@ -87,22 +112,30 @@ def _noise(group: Sequence[Sequence[Point]]) -> float:
     return max(_USUAL_NOISE / 2, 1.2 * median(away)) if len(away) >= 4 else _USUAL_NOISE
 
 
-def _bumps(group: Sequence[Sequence[Point]]) -> list[tuple[int, int, float]]:
-    """(curve, place, how far a point lies outside of its neighbours), where it does."""
-    found = []
-    for points in group:
-        for i in range(1, len(points) - 1):
-            low, high = sorted((points[i - 1].middle, points[i + 1].middle))
-            out = max(low - points[i].middle, points[i].middle - high)
-            if out > 0:
-                found.append((id(points), i, out))
-    return found
+class _Bumps:
+    """How far points lie outside of their neighbours, where they do."""
 
+    def __init__(self, group: Sequence[Sequence[Point]]) -> None:
+        self._out: dict[tuple[int, int], float] = {}
+        for points in group:
+            for i in range(1, len(points) - 1):
+                low, high = sorted((points[i - 1].middle, points[i + 1].middle))
+                out = max(low - points[i].middle, points[i].middle - high)
+                if out > 0:
+                    self._out[id(points), i] = out
+        self._sizes = sorted(self._out.values())
 
-def _elsewhere(bumps: Sequence[tuple[int, int, float]], points: Sequence[Point], place: int) -> float:
-    """The upper quartile of what other points do: how rough these curves are without this one."""
-    sizes = sorted(out for curve, i, out in bumps if curve != id(points) or abs(i - place) > 1)
-    return sizes[(3 * len(sizes)) // 4] if len(sizes) >= 3 else 0.0
+    def elsewhere(self, points: Sequence[Point], place: int) -> float:
+        """The upper quartile of what other points do: how rough these curves are without this one."""
+        near = [self._out.get((id(points), i)) for i in (place - 1, place, place + 1)]
+        left_out = [out for out in near if out is not None]
+        count = len(self._sizes) - len(left_out)
+        if count < 3:
+            return 0.0
+        at = (3 * count) // 4  # among the others; one of those left out that ranks before moves it on
+        for out in sorted(left_out):
+            at += bisect_left(self._sizes, out) <= at
+        return self._sizes[at]
 
 
 def _apart(points: Sequence[Point], place: int, entry: Entry, allowed: float, top: float) -> str | None:
@@ -131,7 +164,7 @@ def _apart(points: Sequence[Point], place: int, entry: Entry, allowed: float, to
 
 
 def _at(point: Point) -> str:
-    sparsity = point.entries[0].sparsity
+    sparsity = 0.0 if point.order == 0 else point.entries[0].sparsity
     return percent(sparsity) if sparsity is not None else f"{point.order:g}"
 
 

@@ -11,7 +11,7 @@ from itertools import permutations
 from prunery.report.audit.findings import CHECKS, Finding, in_row, percent
 from prunery.report.audit.numbers import Number, agree, mean, sd
 from prunery.report.audit.roles import plain
-from prunery.report.audit.sheet import Entry, Row, Sheet, grouped
+from prunery.report.audit.sheet import Entry, Row, Sheet
 
 _MOST = 0.6  # a relation that holds in so many rows is meant to hold in all
 _PRUNED = ("pruned", "after", "sparse", "final")
@@ -201,12 +201,12 @@ def _less(row: Row, stated: Number, a: Number, b: Number) -> Case:
 
 
 def _to_dense(sheet: Sheet, rows: Sequence[Row], column: str, a: str) -> list[Case | None]:
-    dense = {g[0].place: g for g in grouped((e for e in sheet.entries if e.dense), lambda e: e.place)}
     mine = {id(e.row): e for e in sheet.entries if e.column == a}
     cases = []
     for row in rows:
         entry = mine.get(id(row))
-        own = _own(dense.get(entry.place, []), entry) if entry else None
+        dense = [d for d in sheet.references.of(entry) if d.place == entry.place] if entry else []
+        own = _own(dense, entry) if entry else None
         cases.append(_less(row, row.numbers[column], row.numbers[a], own) if own else None)
     return cases
 

@@ -10,6 +10,8 @@ from prunery.report.audit.numbers import Number, parse
 from prunery.report.audit.roles import plain
 
 ROLES = ("sparsity", "density", "exponent", "ratio", "compression")  # the first is preferred
+_SURE = re.compile("spars|dens|ratio|rate|percent|pct|frac|amount|level")
+_COUNTED = re.compile(r"^(n|num)_|_(m|k|g|mb|kb|millions?|thousands?|counts?)$")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,19 @@ def scale(name: str, role: str, numbers: Sequence[Number]) -> Scale:
     large = sum(v > 1 for v in values) > len(values) / 2
     percent = large or re.search("percent|pct", plain(name)) is not None
     return Scale(role, 0.01 if percent else 1.0)
+
+
+def doubtful(name: str, role: str, numbers: Sequence[Number]) -> bool:
+    """Whether a column that sounds like sparsities counts something, or does not say what its numbers are.
+
+    `channels_pruned` 312 is a count; a `compression_rate` of 0.66 may be what is kept or what is gone.
+    """
+    text = plain(name)
+    if role == "ratio":
+        return bool(numbers) and sum(n.value >= 1 for n in numbers) < len(numbers) / 2
+    if role not in ("sparsity", "density") or _SURE.search(text):
+        return False
+    return _COUNTED.search(text) is not None or any(n.value > 100 for n in numbers)
 
 
 def _compression(values: list[float], ratio: bool) -> Scale:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from prunery.errors import DataError
+from prunery.report.audit import roles
 
 _SEPARATORS = ",;\t|"
+# numbers that can be written with one decimal sign only: 93,5 and 1.234.567; 93.5 and 1,234,567
+_COMMA = re.compile(r"\d+,(\d\d?|\d{4,})|0,\d+|\d{1,3}(\.\d{3}){2,}|\d{1,3}(\.\d{3})+,\d+")
+_POINT = re.compile(r"\d+\.(\d\d?|\d{4,})|0\.\d+|\d{1,3}(,\d{3}){2,}|\d{1,3}(,\d{3})+\.\d+")
 _LARGEST = 64 << 20  # bytes
 
 
@@ -22,7 +26,7 @@ class Raw:
     columns: tuple[str, ...]
     lines: tuple[tuple[int, tuple[str, ...]], ...]
     ragged: tuple[tuple[int, int], ...]  # (line, number of cells) of lines that were left out
-    comma: bool  # decimals may be written with a comma
+    commas: frozenset[str]  # columns whose decimals are written with a comma
 
 
 def load(path: Path) -> Raw:
@@ -38,10 +42,12 @@ def load(path: Path) -> Raw:
     ragged = [(line, len(cells)) for line, cells in records[1:] if len(cells) != len(columns)]
     if len(ragged) > len(whole):
         raise _refused(path, f"{len(ragged)} of {len(records) - 1} lines are not as long as the first")
-    return Raw(path.stem, columns, tuple(whole), tuple(ragged), separator != ",")
+    return Raw(path.stem, columns, tuple(whole), tuple(ragged), _commas(columns, [c for _, c in whole]))
 
 
 def _text(path: Path) -> str:
+    if path.is_dir():
+        raise DataError(f"table {path}", "it is a directory", "give the path of a CSV file in it")
     if not path.is_file():
         raise DataError(f"table {path}", "there is no such file", "give the path of a CSV file")
     if path.stat().st_size > _LARGEST:
@@ -79,6 +85,29 @@ def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
         if any(cells) and not cells[0].startswith("#") and not rule:
             yield line, cells
         line = reader.line_num + 1
+
+
+def _commas(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> frozenset[str]:
+    """The columns with decimal commas: all or none, by what most numbers show.
+
+    Three digits after a single comma are thousands, but in a column of accuracies.
+    """
+    votes = 0
+    for cell in (cell for row in rows for cell in row if "," in cell or "." in cell):
+        if not re.search("[A-Za-z]{2}", cell):
+            for number in re.findall(r"\d[\d.,]*\d", cell):
+                votes += (_COMMA.fullmatch(number) is not None) - (_POINT.fullmatch(number) is not None)
+    if votes > 0:
+        return frozenset(columns)
+    return frozenset(c for i, c in enumerate(columns) if _shares(c, [row[i] for row in rows if row[i]]))
+
+
+def _shares(column: str, texts: Sequence[str]) -> bool:
+    """Whether a column of accuracies prints each of them like 93,413."""
+    measured = roles.metric(column)
+    if measured is None or measured.kind != "accuracy":
+        return False
+    return bool(texts) and all(re.fullmatch(r"\d\d?,\d{3}\s*%?", text) for text in texts)
 
 
 def _columns(cells: list[str]) -> tuple[str, ...]:

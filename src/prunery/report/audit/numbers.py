@@ -34,8 +34,11 @@ class Number:
 def parse(text: str, *, comma: bool = False) -> Number | None:
     """The number that a cell prints, or None; `comma`: 93,2 is a decimal."""
     plain = text.strip().strip("*_†‡$~≈ ").replace("−", "-").replace("\u00a0", " ")
-    if comma and re.fullmatch(r"[+-]?\d+,\d+", plain):
-        plain = plain.replace(",", ".")
+    if comma:
+        plain = re.sub(
+            r"(?<![\d.,])[1-9]\d{0,2}(?:\.\d{3})+(?![\d.])", lambda m: m[0].replace(".", ""), plain
+        )
+        plain = re.sub(r"(?<=\d),(?=\d)", ".", plain)
     found = _CELL.fullmatch(plain)
     if found is None:
         return None

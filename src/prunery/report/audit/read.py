@@ -40,7 +40,7 @@ def read(path: Path) -> tuple[Sheet, tuple[tuple[int, int], ...]]:
 
 def _row(raw: Raw, found: Layout, line: int, cells: Sequence[str]) -> Row:
     by_name = dict(zip(raw.columns, cells, strict=True))
-    numbers = {c: n for c, text in by_name.items() if (n := parse(text, comma=raw.comma)) is not None}
+    numbers = {c: n for c, text in by_name.items() if (n := parse(text, comma=c in raw.commas)) is not None}
     kept = ("dataset", "model", "method", "label", "layer")
     labels = {c: _tidy(text) for c, text in by_name.items() if found.roles[c] in kept}
     budget = {c: t for c, t in by_name.items() if found.roles[c] in ("epochs", "rounds", "cost") and t}
@@ -130,7 +130,7 @@ def _entry(
         sparsity=sparsity,
         order=order,
         seed=measured.column if measured.of_seeds else row.seed,
-        family=measured.family,
+        family=measured.family if measured.metric is not None else f"{measured.family}/{metric.name}",
         of_seeds=measured.of_seeds,
         known_chance=_chance(row, found, metric),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 
 from prunery.report.audit.curves import Point, curves, misfit
@@ -13,6 +14,7 @@ from prunery.report.audit.values import chance_level
 
 _SLIP = 0.4  # points; smaller differences of one digit are usual between runs
 _STUCK = 4  # so many neighbouring points of a curve are not equal by accident
+_BASELINE_OF = re.compile(r"(baseline|base|dense|original|unpruned)\W+\w", re.IGNORECASE)
 _BLANK = ("", "-", "—", "n/a")
 
 
@@ -106,7 +108,8 @@ def all_but_one(sheet: Sheet) -> Iterator[Finding]:
     for group in grouped(constants, lambda e: (e.row.report, e.data_name, e.model, e.column)):
         yield from _odd_one(group, 0.0)
     dense = [e for e in sheet.of("accuracy") if e.order == 0 and e.seed is None and not e.metric.variant]
-    for group in grouped(dense, lambda e: e.place):
+    methods = {"method", *sheet.columns_of("method")}
+    for group in grouped(dense, lambda e: (*e.place, *_whose(e, methods))):
         yield from _odd_one(group, 1.0 if len(group) == 3 else 0.3)
     for entry in sheet.of("accuracy"):
         level, implied = entry.known_chance, entry.data.chance(entry.metric.k or 1) if entry.data else None
@@ -114,6 +117,12 @@ def all_but_one(sheet: Sheet) -> Iterator[Finding]:
             yield of(
                 "all_but_one", [entry], f"chance is stated as {level:g} %, {implied:g} % for its data set"
             )
+
+
+def _whose(entry: Entry, methods: Collection[str]) -> list[str]:
+    """Labels besides the method's, and whose own baseline an entry is: `baseline (HRank)`."""
+    named = f"method={entry.method}" if _BASELINE_OF.match(entry.method) else ""
+    return [named, *sorted(f"{c}={t}" for c, t in entry.labels.items() if c not in methods)]
 
 
 def _odd_one(group: Sequence[Entry], least: float) -> Iterator[Finding]:

@@ -43,7 +43,8 @@ _NAMES: tuple[tuple[str, str], ...] = (
         "epochs",
         r"((total|train|training|finetune|fine_tune|fine_tuning|retrain|retraining|ft)_)?epochs?(_\w+)?",
     ),
-    ("cost", r"samples|steps|iterations|(training|scoring|train|retraining)_(macs|flops)|budget"),
+    ("cost", r"samples|steps|iterations|budget|(training|scoring|train|retraining)_(macs|flops)(_\w+)?"),
+    ("cost", r"(macs|flops)_(training|scoring|train|retraining)(_\w+)?"),
     ("chance", r".*chance.*"),
     ("images", r"(n_)?(test|eval)_(images|samples|size|examples)|n_test"),
 )
@@ -53,15 +54,28 @@ _SETTINGS = re.compile(
 )
 _SPREAD = re.compile(r"(^|_)(sd|std|stdev|stddev|se|sem|ci|ci95|half_width|interval|pm|variance|var)(_|$)")
 _BOUND = re.compile(r"(^|_)(low|high|lower|upper|min|max|best|worst|p|p_value|holm|median|iqr)(_|$)")
-_BEFORE = re.compile(r"(^|_)(dense|base|baseline|original|unpruned|before)(_|$)")
+_BEFORE = re.compile(
+    r"(^|_)(dense|base|baseline|original|unpruned|before(?!_(fine|ft|re_?train|recover|rewind|training)))(_|$)"
+)
 _DELTA = re.compile(r"(^|_)(delta|diff|difference|drop|gain|change|improvement|loss_of|vs|to)(_|$)|^[Δδ]")
-_DERIVED = re.compile(r"reduc|saving|saved|speed_?up|efficien|acceler")
+_DERIVED = re.compile(r"reduc|saving|saved|speed_?up|efficiency|acceleration")
 _ACCURACY = re.compile(r"(^|_)(acc|accuracy|accuracies|top_?1|top_?5|top_?3)(_|$|\d)")
 _ERROR = re.compile(r"(^|_)(err|error|error_rate|misclassification)(_|$)")
 _MACS = re.compile(r"(^|_)[mg]?(mac|macs|flop|flops|madd|madds|maccs)(_|$)")
 _PARAMS = re.compile(r"(^|_)[mk]?(param|params|parameters|nnz|nonzeros?|weights)(_|$)")
 _TIME = re.compile(r"(^|_)(seconds?|secs?|time|times|latency|runtime|duration|ms|minutes|hours)(_|$)|^s$")
 _FRACTION = re.compile(r"(^|_)(fraction|ratio|share|relative|percent|pct|rel)(_|$)")
+_LOST = re.compile(r"(acc|accuracy|top_?\d)_(loss|lost|decrease|degradation)(_|$)")
+_NO_ACCURACY = re.compile(  # numbers about an accuracy
+    r"(^|_)(relative|rel|normali[sz]ed|retained|retention|preserved)(_|$)|_(epochs?|steps?|iterations?|rank)$"
+    r"|_(ratio|of_(the_)?(dense|baseline|original|full)(_\w+)?)$"
+)
+_OTHER = re.compile(  # lower is better, or no percentage
+    r"(^|_)(fid|kid|lpips|perplexity|perplexities|ppl|wer|cer|ter|psnr|ssim|nll|bpc|bpb|mse|rmse|mae|ece|brier"
+    r"|(word|character|squared|absolute|calibration|reconstruction|approximation)_error)(_|$)"
+)
+_LESS = re.compile(r"compress|↓.*percent")  # of a cost: what is saved, or how many times less
+_AT = re.compile(r"\b(?:acc|accuracy|prec|precision)\s*@\s*(\d)\b", re.IGNORECASE)
 _LAYER_SHARE = re.compile(r"layer.*(compress|densit|sparsit|kept|prun)|(compress|densit|sparsit).*layer")
 
 
@@ -78,10 +92,16 @@ class Metric:
     flops: bool = False  # two operations a MAC may have been counted
     variant: str = ""  # dense, effective: not what is kept
 
+    @property
+    def sort(self) -> tuple[str, int | None, str, str]:
+        """What two numbers share that can be compared."""
+        return (self.kind, self.k, self.split, self.name if self.kind == "other" else "")
+
 
 def plain(name: str) -> str:
     """A header in lower case, its words joined by underscores."""
     name = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", name.strip())
+    name = re.sub(r"(?<!\d)\.|\.(?!\d)", " ", name)
     return re.sub(r"[^\w.%Δ]+|%", "_", name.lower().replace("%", " percent ")).strip("_")
 
 
@@ -99,6 +119,14 @@ def is_setting(name: str) -> bool:
 def aside(name: str) -> str | None:
     """spread, bound, delta or derived, where the name says that the number belongs to another one."""
     text = plain(name)
+    about = _ACCURACY.search(text) is not None
+    cost = _MACS.search(text) or _PARAMS.search(text)
+    if about and (_LOST.search(text) or "↓" in name):
+        return "delta"
+    if (about and _NO_ACCURACY.search(text)) or (
+        cost and _LESS.search(text if "↓" not in name else f"↓{text}")
+    ):
+        return "derived"
     for kind, pattern in (("spread", _SPREAD), ("bound", _BOUND), ("delta", _DELTA), ("derived", _DERIVED)):
         if pattern.search(text):
             return kind
@@ -110,11 +138,15 @@ def metric(name: str) -> Metric | None:
     text = plain(name)
     if "layer" in text and _LAYER_SHARE.search(text):
         return Metric(name, "layer_share")
-    if _ACCURACY.search(text):
+    if _OTHER.search(text):
+        return Metric(name, "other")
+    if aside(name) in ("delta", "derived") and not _TIME.search(text):
+        return None
+    if _ACCURACY.search(text) or _AT.search(name):
         before = "dense" if _BEFORE.search(text) else ""
-        return Metric(name, "accuracy", _k(text), _split(text), variant=before)
+        return Metric(name, "accuracy", _k(name), _split(text), variant=before)
     if _ERROR.search(text):
-        return Metric(name, "accuracy", _k(text), _split(text), error=True)
+        return Metric(name, "accuracy", _k(name), _split(text), error=True)
     if _MACS.search(text):
         return _macs(name, text)
     if re.search(r"(^|_)loss(_|$)", text):
@@ -128,6 +160,8 @@ def metric(name: str) -> Metric | None:
 
 def _macs(name: str, text: str) -> Metric:
     flops = "flop" in text
+    if (role(name) or "") == "cost":
+        return Metric(name, "other")
     if _FRACTION.search(text):
         factor = 0.01 if re.search("percent|pct", text) else 1.0
         return Metric(name, "macs_fraction", factor=factor, flops=flops, variant=_variant(text))
@@ -139,8 +173,8 @@ def _variant(text: str) -> str:
     return "" if found is None else "effective" if found[1] == "effective" else "dense"
 
 
-def _k(text: str) -> int | None:
-    found = re.search(r"top_?(\d)", text)
+def _k(name: str) -> int | None:
+    found = re.search(r"top_?(\d)", plain(name)) or _AT.search(name)
     return int(found[1]) if found else None
 
 
@@ -177,14 +211,22 @@ def level(name: str) -> tuple[str, str] | None:
     return what, found["level"].replace("×", "x").replace(" ", "")
 
 
-def levels(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """The headers that are sparsities, each with what is measured and the sparsity's text."""
+def levels(names: Sequence[str], *, beside: bool = False) -> dict[str, tuple[str, str]]:
+    """The headers that are sparsities, each with what is measured and the sparsity's text.
+
+    `beside`: the table has a column of sparsities, so that a number alone is an epoch, a task or a step.
+    """
     found = {name: parts for name in names if (parts := level(name)) and _may_be_level(name, *parts)}
-    bare = [parts[1] for parts in found.values()]
-    counting = sorted(bare) == [str(i) for i in range(len(bare))] or sorted(bare) == [
-        str(i + 1) for i in range(len(bare))
-    ]
+    if beside:
+        found = {name: (what, text) for name, (what, text) in found.items() if _says_level(what, text)}
+    bare = sorted(float(text) for _, text in found.values() if text.isdigit())
+    counting = bare and bare == [bare[0] + i for i in range(len(found))]
     return {} if len(found) < 2 or counting else found
+
+
+def _says_level(what: str, text: str) -> bool:
+    """Whether a header calls itself a sparsity: `90%`, `10x`, `sparsity_90`."""
+    return text[-1] in "%x" or re.search("spars|dens|prun|comp", plain(what)) is not None
 
 
 def _may_be_level(name: str, what: str, text: str) -> bool:
@@ -193,8 +235,10 @@ def _may_be_level(name: str, what: str, text: str) -> bool:
         r"top_?|seed|run|trial|fold|rep|epochs?|n|k|resnet|vgg|lenet|cifar|mnist|c|p|conv", plain(what)
     ):
         return False
-    if re.search(r"top_?[135]$", plain(name)) or (
-        role(name) is not None and not re.search("spars|dens", what)
+    if (
+        _AT.search(name)
+        or re.search(r"top_?[135]$", plain(name))
+        or (role(name) is not None and not re.search("spars|dens", what))
     ):
         return False
     said = what == "" or re.search(r"spars|dens|prun|^s$|^p$|comp|acc|top|err|flop|mac", plain(what))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
 from prunery.report.audit.facts import Data
 from prunery.report.audit.numbers import Number
-from prunery.report.audit.roles import Metric
+from prunery.report.audit.roles import Metric, plain
 
 T = TypeVar("T")
 
@@ -71,17 +72,18 @@ class Entry:
         """What is measured."""
         return self.metric.kind
 
-    @property
+    @cached_property
     def dense(self) -> bool:
-        """Whether it belongs to a network that was not pruned."""
-        words = self.method.lower().replace("_", " ").split()
-        named = bool(words) and words[0].strip(",") in DENSE
-        return self.order == 0 or named or self.labels.get("role", "").startswith("dense")
+        """Whether it belongs to a network that was not pruned; `no retraining` at 50 % was pruned."""
+        if self.order == 0 or self.labels.get("role", "").startswith("dense"):
+            return True
+        text = " ".join(self.method.lower().replace("_", " ").split())
+        return (_UNPRUNED.fullmatch(text) if self.order else _NOT_PRUNED.match(text)) is not None
 
     @cached_property
     def place(self) -> tuple[str, ...]:
         """Report, table, data, model, layer and metric: what a comparison stays within."""
-        metric = f"{self.metric.kind}/{self.metric.k}/{self.metric.split}/{self.metric.variant}"
+        metric = "/".join(map(str, (*self.metric.sort, self.metric.variant)))
         return (self.row.report, self.row.table, self.data_name, self.model, self.layer, metric, self.family)
 
     @cached_property
@@ -90,6 +92,14 @@ class Entry:
         return (*self.place, *(f"{k}={v}" for k, v in sorted(self.labels.items())))
 
 
+_NETWORK = r"(?: (?:network|model|baseline|reference|net))?"
+_UNPRUNED = re.compile(
+    rf"(?:dense|unpruned){_NETWORK}|(?:no|without) pruning|(?:full|original) (?:network|model)"
+)
+_NOT_PRUNED = re.compile(
+    r"(?:none|dense|baseline|base|unpruned|original|-),?(?!\S)|(?:full|no)$|(?:full|no) (?:net|model|prun)"
+)
+_NOISY = re.compile(r"label_?nois|noisy_label|nois\w*_(rate|ratio|level|labels?)|corrupted_labels")
 DENSE = ("none", "dense", "baseline", "base", "unpruned", "original", "full", "no", "-")
 
 
@@ -117,6 +127,63 @@ class Sheet:
     def columns_of(self, *roles: str) -> list[str]:
         """The columns that have one of these roles."""
         return [column for column in self.columns if self.roles.get(column) in roles]
+
+    @cached_property
+    def noisy(self) -> bool:
+        """Whether labels are wrong on purpose: a dense network learns them by heart, a pruned one cannot."""
+        return any(_NOISY.search(plain(column)) for column in self.columns)
+
+    @cached_property
+    def references(self) -> References:
+        """The dense networks that each entry may be compared with."""
+        methods = {"method", *self.columns_of("method", "dataset", "model")}
+        return References(self.entries, methods)
+
+
+class References:
+    """The dense networks of a table by what must agree: place, column, and the labels that tell rows apart.
+
+    A label that no dense row shares with a pruned one (an epoch count, a remark) tells nothing.
+    """
+
+    def __init__(self, entries: Sequence[Entry], ignored: Collection[str]) -> None:
+        self._ignored = ignored
+        self._dense: dict[object, list[Entry]] = {}
+        pruned: dict[object, dict[str, set[str]]] = {}
+        for entry in entries:
+            if entry.dense:
+                self._dense.setdefault(self._key(entry), []).append(entry)
+            else:
+                labels = pruned.setdefault(self._key(entry), {})
+                for column, text in entry.labels.items():
+                    labels.setdefault(column, set()).add(text)
+        self._telling = {
+            key: {c for e in dense for c, t in e.labels.items() if t in pruned.get(key, {}).get(c, ())}
+            for key, dense in self._dense.items()
+        }
+        self._found: dict[object, list[Entry]] = {}
+
+    def of(self, entry: Entry) -> list[Entry]:
+        """The dense entries that an entry belongs to: of its own row, else of its column and labels."""
+        key = self._key(entry)
+        dense = self._dense.get(key, [])
+        told = [(c, entry.labels.get(c, "")) for c in self._telling.get(key, ()) if c not in self._ignored]
+        known = (key, entry.family, *sorted(told))
+        if known not in self._found:
+            here = [d for d in dense if d.family == entry.family or d.metric.variant]
+            fitting = [d for d in here if all(_fits(d.labels.get(c, ""), text) for c, text in told)]
+            same = [d for d in fitting if all(d.labels.get(c, "") == text for c, text in told)]
+            self._found[known] = same or fitting
+        found = self._found[known]
+        return [d for d in found if d.metric.variant and d.line == entry.line] or found
+
+    @staticmethod
+    def _key(entry: Entry) -> object:
+        return (entry.row.report, entry.data_name, entry.model, entry.layer, *entry.metric.sort)
+
+
+def _fits(dense: str, text: str) -> bool:
+    return dense == text or not text or dense.lower() in (*DENSE, "", "—", "n/a", "0")
 
 
 def grouped(items: Iterable[T], by: Callable[[T], object]) -> Iterator[list[T]]:

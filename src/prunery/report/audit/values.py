@@ -160,20 +160,13 @@ def not_credible(sheet: Sheet) -> Iterator[Finding]:
 @CHECKS.add(says="pruned accuracy above the table's own dense network by an implausible amount")
 def above_dense(sheet: Sheet) -> Iterator[Finding]:
     """Pruned networks that leave less than 70 % of the errors of the dense one, and gain over two points."""
-    everything = [e for e in _accuracies(sheet) if e.metric.split != "train"]
-    for group in grouped(
-        everything, lambda e: (e.row.report, e.data_name, e.model, e.metric.k, e.metric.split)
-    ):
-        if (dense := own_dense(group)) is None:
+    for entry in (e for e in _accuracies(sheet) if e.metric.split != "train" and not e.dense):
+        if sheet.noisy:
+            return
+        if not (values := [d.value for d in sheet.references.of(entry)]):
             continue
-        for entry in group:
-            left = (100 - entry.value) / max(100 - dense, 1e-9)
-            if not entry.dense and dense + _GAIN < entry.value <= 100 and left < _ERRORS_LEFT:
-                gain = f"{entry.value - dense:.2f} points above its own dense network ({dense:g})"
-                yield of("above_dense", [entry], f"{entry.printed} is {gain}")
-
-
-def own_dense(group: Sequence[Entry]) -> float | None:
-    """The median accuracy of the dense networks among these entries."""
-    values = [e.value for e in group if e.dense]
-    return median(values) if values else None
+        dense = median(values)
+        left = (100 - entry.value) / max(100 - dense, 1e-9)
+        if dense + _GAIN < entry.value <= 100 and left < _ERRORS_LEFT:
+            gain = f"{entry.value - dense:.2f} points above its own dense network ({dense:g})"
+            yield of("above_dense", [entry], f"{entry.printed} is {gain}")

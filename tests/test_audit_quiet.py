@@ -1,0 +1,117 @@
+"""Tables that are odd but right give no finding: other metrics, other conventions, other settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from audit_kit import audited, lines
+
+QUIET = {
+    "clean and robust": "method,sparsity,clean_acc,robust_acc\ndense,0,94,48\nGMP,0.5,93.9,47.5",
+    "acc@1": "Method,Sparsity,acc@1,acc@5\ndense,0,76.13,92.86\nGMP,0.9,74.91,92.10",
+    "languages": "method,sparsity,language,acc\ndense,0,en,92\ndense,0,sw,61\nGMP,0.5,en,91.5",
+    "augmentation": "augmentation,method,sparsity,acc\nnone,dense,0,86\nfull,dense,0,95\nfull,GMP,0.8,94.5",
+    "optimizers": """optimizer,method,sparsity,acc
+        sgd,dense,0,91.0
+        adam,dense,0,87.0
+        sgd,magnitude,0.5,90.8
+        sgd,magnitude,0.9,88.9
+        adam,magnitude,0.5,86.9
+        adam,magnitude,0.9,84.5""",
+    "long metrics": """method,sparsity,metric,value
+        dense,0,clean_acc,94
+        dense,0,robust_acc,48
+        GMP,0.5,clean_acc,93.9
+        GMP,0.5,robust_acc,47.5""",
+    "before": "method,sparsity,acc_before_finetune,acc_after_finetune\nGMP,0.5,88.1,92.2\nGMP,0.8,31.0,91.4",
+    "no retraining": "method,sparsity,acc\nno retraining,0.5,80.2\nrewinding,0.5,91.8",
+    "fid": "Method,Sparsity,FID\ndense,0,4.2\nGMP,0.95,38.8",
+    "perplexity": "Method,Sparsity,Perplexity\ndense,0,5.47\nGMP,0.5,16.03\nGMP,0.9,1603.1",
+    "wer": "Method,Sparsity,WER clean,WER other\ndense,0,3.4,8.5\nGMP,0.9,12.1,35.5",
+    "images": "Method,Sparsity,PSNR,SSIM\ndense,0,32.1,0.912\nGMP,0.5,32.0,0.910\nGMP,0.9,30.2,0.861",
+    "accuracy loss": "method,sparsity,acc,accuracy loss\nA,0.5,93.0,-0.2\nA,0.9,92.4,0.4",
+    "relative accuracy": "method,sparsity,acc,relative_accuracy\nA,0.5,93.0,100.4\nA,0.9,92.4,99.6",
+    "epoch of the best": "method,sparsity,acc,best_acc_epoch\nA,0.5,93.0,143\nA,0.9,92.4,151",
+    "flops down": "dataset,model,method,sparsity,acc,FLOPs ↓ (%)\ncifar10,resnet56,GMP,0.95,92.0,91.2",
+    "flops compression": """method,acc,FLOPs compression ratio,params compression ratio
+        dense,93.2,1,1
+        A,92.1,4.5,6.2""",
+    "flops of training": """Method,Sparsity,acc,FLOPs (Train),train_flops_ratio
+        dense,0,76.8,1x,1.0
+        RigL 5x,0.8,77.1,2.09x,2.09""",
+    "rate below one": "method,acc,compression_rate\nGAL,90.36,0.66\nHRank,90.7,0.42",
+    "counts of what is gone": "method,acc,channels_pruned,params_removed_m\nA,93.0,312,7.2\nB,92.0,711,120.5",
+    "dense in each column": """Method,70%,90%,95%
+        Dense,76.2,76.2,76.2
+        SNIP,74.1,67.2,60.0
+        GMP,75.9,73.9,70.6""",
+    "epochs in headers": "method,sparsity,acc_20,acc_50\nA,0.9,85,91\nB,0.9,83.2,90.1",
+    "their own baselines": """dataset,model,method,sparsity,top1
+        imagenet,resnet50,baseline (HRank),0,76.15
+        imagenet,resnet50,baseline (GAL),0,76.15
+        imagenet,resnet50,baseline (ThiNet),0,72.88""",
+    "unknown metrics": """task,metric,sparsity,MaP
+        SQuAD,EM,0.9,67.7
+        SQuAD,F1,0.9,78.5
+        MNLI,acc,0.9,77.8
+        MNLI,acc,0.8,79.8""",
+    "label noise": "data,label_noise,method,sparsity,acc\nx,0.4,dense,0,61.0\nx,0.4,IMP,0.89,73.5",
+    "thousands in tabs": "method\tsparsity\tacc\tparams\ndense\t0\t98.2\t266,610\nGMP\t0.95\t97.9\t800",
+    "points as thousands": "method;sparsity;acc;weights\n-;0;98,2;266.610\nG;0,95;97,9;13.330\nA;0,99;93;800",
+    "decimals of three digits": 'method,sparsity,acc\ndense,0,"93,521"\nA,50,"93,413"\nA,90,"92,882"',
+    "quoted decimal commas": 'method,sparsity,acc\ndense,0,"93,52"\nA,"0,5","93,41"\nA,"0,9","92,88"',
+    "a hash like a float": "commit,method,sparsity,acc\n4821e719,SNIP,0.9,92.2",
+    "an overflow": "method,sparsity,acc\nSNIP,0.9,1e999\nSNIP,0.5,92.1\nA,0.5,92.1\nB,0.5,92.1\nC,0.5,92.1",
+    "nothing and all of what remains": """report,method,sparsity,schedule,recovery,acc
+        r,A,0.9,iterative 0% of remaining,90 epochs a round,50
+        r,B,0.9,one_shot,90 epochs,60
+        r,C,0.9,iterative 100% of remaining,90 epochs a round,50""",
+}
+
+
+@pytest.mark.parametrize("name", QUIET)
+def test_nothing_is_found(tmp_path, name):
+    done = audited(tmp_path, QUIET[name])
+    assert [str(f) for f in done.findings] == []
+    assert done.sheet.entries
+
+
+SLIPS = [  # table, what stood there, what stands there now, line, check: the rules above hide no slip
+    ("clean and robust", "47.5", "77.5", 3, "above_dense"),
+    ("acc@1", "74.91", "94.91", 3, "above_dense"),
+    ("languages", "91.5", "98.5", 4, "above_dense"),
+    ("optimizers", "86.9", "68.9", 6, "off_the_curve"),
+    ("before", "92.2", "192.2", 2, "out_of_range"),
+    ("dense in each column", "67.2", "6.72", 3, "off_the_curve"),
+    ("thousands in tabs", "97.9\t800", "97.9\t366,610", 3, "costs_in_order"),
+    ("points as thousands", "13.330", "413.330", 3, "costs_in_order"),
+    ("quoted decimal commas", "93,41", "934,1", 3, "out_of_range"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new", "line", "check"), SLIPS)
+def test_a_slip_there_is_found(tmp_path, name, old, new, line, check):
+    done = audited(tmp_path, QUIET[name].replace(old, new))
+    assert lines(done, check) == {line}, [str(f) for f in done.findings]
+
+
+@pytest.mark.parametrize("header", ["Test Acc. (%)", "Accelerated acc. (%)", "Top-1 acc. ↑"])
+def test_a_header_with_a_dot_or_an_arrow_is_an_accuracy(tmp_path, header):
+    done = audited(tmp_path, f"method,sparsity,{header}\ndense,0,93.5\nSNIP,0.9,192.2")
+    assert lines(done, "out_of_range") == {3}
+
+
+def test_an_accuracy_of_the_baseline_is_dense(tmp_path):
+    table = "Method,Baseline acc. (%),Accelerated acc. (%),Acc. ↓ (%)\nA,92.2,90.8,1.4\nB,93.2,98.8,-5.6"
+    done = audited(tmp_path, table)
+    assert [(f.check, f.lines) for f in done.findings] == [("above_dense", (3,))]
+
+
+def test_columns_that_no_check_reads_are_told(tmp_path):
+    done = audited(tmp_path, "method,sparsity,acc,FLOPs ↓ (%),channels_pruned\nA,0.5,93.0,40.1,312")
+    assert done.sheet.unread == ("FLOPs ↓ (%)", "channels_pruned")
+
+
+def test_the_neighbour_of_a_slip_is_not_accused(tmp_path):
+    done = audited(tmp_path, "method,sparsity,acc\ndense,0,93.5\nA,0.5,93.1\nA,0.8,9.29\nA,0.9,92.0")
+    assert [(f.check, f.lines) for f in done.findings] == [("off_the_curve", (4,))]
