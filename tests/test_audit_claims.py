@@ -96,3 +96,62 @@ def test_methods_called_by_numbers_are_no_names(tmp_path):
     table = "method,sparsity,acc\n100,0.9,92\n200,0.9,91"
     done = audited(tmp_path, table, claims="At 90 % sparsity, A reaches 92.1 % and B 91.0 %.")
     assert done.findings == ()
+
+
+SMALL = """method,sparsity,acc
+    dense,0,92.3
+    GMP,0.5,92.4
+    GMP,0.9,90.1
+    SNIP,0.5,91.9
+    SNIP,0.9,88.7"""
+BORNE_OUT = [
+    "No method falls below 88 %.",
+    "SNIP keeps 91.9 % at 50 % and 88.7 % at 90 %.",
+    "From 50 % to 90 % sparsity, GMP falls from 92.4 % to 90.1 %.",
+    "GMP loses less than 3 % at 90 % sparsity.",
+    "GMP loses only 2.2 points at 90 % sparsity.",
+    "All methods except SNIP stay above 90 %.",
+    "SNIP never rises above the dense network.",
+    "SNIP is within 1.5 points of GMP at 90 %.",
+    "GMP is 0.1 points above the dense network at 50 %.",
+]
+NOT_CHECKED = [  # two comparisons, others' results, what the table does not hold
+    "GMP beats SNIP by 0.5 points at 50 %, but is 2.2 points worse than dense at 90 %.",
+    "GMP is better than SNIP, and SNIP is worse than dense.",
+    "SNIP was reported to reach 93.1 % at 90 % in the original paper, we get 88.7 %.",
+    "Without fine-tuning, GMP would drop to 40 % at 90 %.",
+    "GMP at 90 % sparsity is worse than SNIP at 50 % sparsity.",
+    "SNIP reaches about 89 % at 90 % sparsity.",
+    "Only GMP is better than dense at 50 %.",
+    "Not all methods stay above 90 %.",
+]
+CONTRADICTED = [
+    ("No method falls below 89 %.", "1 of 4 values"),
+    ("SNIP keeps 91.9 % at 50 % and 88.9 % at 90 %.", "88.9 is quoted for SNIP at 90 %"),
+    ("From 50 % to 90 % sparsity, GMP falls from 94.2 % to 90.1 %.", "94.2 is quoted for GMP at 50 %"),
+    ("GMP loses only 0.3 points at 90 %.", "the table has 2.20 points"),
+    ("SNIP loses less than 1 % at 90 % sparsity.", "the table has 3.60 points"),
+    ("All methods except SNIP stay above 91 %.", "1 of 2 values"),
+    ("GMP improves over dense at 90 %.", "1 of 1 comparisons"),
+    ("GMP never drops below the dense baseline.", "1 of 2 comparisons"),
+    ("SNIP is within 0.5 points of GMP at 90 %.", "1 of 1 comparisons"),
+]
+
+
+@pytest.mark.parametrize("text", BORNE_OUT)
+def test_a_true_sentence_is_not_called_false(tmp_path, text):
+    done = audited(tmp_path, SMALL, claims=text)
+    assert [str(f) for f in done.findings] == []
+
+
+@pytest.mark.parametrize("text", NOT_CHECKED)
+def test_a_sentence_that_is_not_sure_is_listed(tmp_path, text):
+    done = audited(tmp_path, SMALL, claims=text)
+    assert [str(f) for f in done.findings] == []
+    assert [u.text for u in done.unchecked] == [text]
+
+
+@pytest.mark.parametrize(("text", "why"), CONTRADICTED)
+def test_a_false_sentence_is_found(tmp_path, text, why):
+    (found,) = audited(tmp_path, SMALL, claims=text).findings
+    assert why in found.message

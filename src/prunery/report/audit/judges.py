@@ -17,10 +17,13 @@ from prunery.table import Table
 JUDGES = Table("claim")  # (sentence, arms) -> what is wrong, or None where the sentence claims no such thing
 _BETTER = (
     r"beats?|outperform\w*|better than|surpass\w*|exceeds?|superior to|more accurate than|ahead of"
-    r"|higher (?:\w+ )?than"
+    r"|higher (?:\w+ )?than|improv\w+ (?:up)?on(?!\w)|improv\w+ over"
+    r"|gains? [\d.]+ ?(?:points?|pp|%) over"
+    r"|(?:is|stays?|remains?|lies?|points?|pp) above(?= (?:the )?[A-Za-z])"
 )
 _WORSE = (
-    r"worse than|loses? to|inferior to|underperform\w*|lower (?:\w+ )?than|less accurate than|falls? behind"
+    r"(?:is|stays?|remains?|lies?|points?|pp|falls?|drops?|goes) below(?= (?:the )?[A-Za-z])"
+    r"|worse than|loses? to|inferior to|underperform\w*|lower (?:\w+ )?than|less accurate than|falls? behind"
 )
 _COMPARE = re.compile(rf"\b(?:(?P<better>{_BETTER})|(?P<worse>{_WORSE}))", re.IGNORECASE)
 _BEST = re.compile(
@@ -28,7 +31,19 @@ _BEST = re.compile(
 )
 _LOW = re.compile(r"lowest|worst|least", re.IGNORECASE)
 _OTHERS = re.compile(r"(all|every|each|any) (?:of the )?(?:other|method|criteri)|the others|the rest", re.I)
-_NOT = re.compile(r"\b(never|not|no longer|cannot|nowhere|fails? to|does ?n[o']t|rarely)\b", re.IGNORECASE)
+_NOT = re.compile(
+    r"\b(never|not|no longer|cannot|nowhere|fails? to|does ?n[o']t|rarely|none of|neither|without"
+    r"|no (?:\w+ )?(?:method|criterion|network|model|run|value)s?)\b",
+    re.IGNORECASE,
+)
+_EXCEPT = re.compile(
+    r"\b(?:except|apart from|other than|excluding|besides|unlike|all but|only)\b", re.IGNORECASE
+)
+_VAGUE = re.compile(
+    r"(?:below|above|under|over|less than|more than|at least|at most|about|around|nearly|almost|roughly"
+    r"|beyond|approximately|close to|up to|~|≈|<|>)\s*\d",
+    re.IGNORECASE,
+)
 _MONOTONE = re.compile(
     r"monoton|steadily|(?:with|as) (?:the )?(?:increasing|growing|higher|rising|more)? ?sparsity", re.I
 )
@@ -86,7 +101,9 @@ def _called(arms: Iterable[Arm], name: str) -> list[Arm]:
 def compared(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     """A beats B: wherever the table has both at one sparsity, in one place."""
     match = _COMPARE.search(sentence.text)
-    if match is None:
+    if match is None or len(_COMPARE.findall(sentence.text)) > 1 or _two_levels(sentence, match):
+        return None
+    if _EXCEPT.search(sentence.text):
         return None
     before = [name for at, name in sentence.methods if at < match.start()]
     after = [name for at, name in sentence.methods if at >= match.end()]
@@ -94,17 +111,23 @@ def compared(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
         return None
     sign = -1 if match["worse"] else 1
     negated = _NOT.search(sentence.text[: match.start()]) is not None
-    pairs = list(_pairs(arms, before[0], set(after)))
+    pairs = list(pairs_of(arms, before[0], set(after)))
     if not pairs:
         return [
             f"unsupported: the table has no pair of {before[0]} and {several(after) or 'others'} to compare"
         ]
     wrong = [(a, b) for a, b in pairs if (sign * (a.value - b.value) > 0) == negated]
-    said = [f"{len(wrong)} of {len(pairs)} comparisons say otherwise: {_versus(wrong)}"] if wrong else []
+    said = [f"{len(wrong)} of {len(pairs)} comparisons say otherwise: {versus(wrong)}"] if wrong else []
     return said + (_gaps(sentence, pairs) if len(sentence.gaps) == 1 and not wrong else [])
 
 
-def _pairs(arms: list[Arm], name: str, others: set[str]) -> Iterator[tuple[Arm, Arm]]:
+def _two_levels(sentence: Sentence, match: re.Match[str]) -> bool:
+    """Whether a comparison is of one sparsity with another."""
+    sides = (sentence.text[: match.start()], sentence.text[match.end() :])
+    return len(sentence.sparsities) > 1 and all(re.search(r"\bat \d", side) for side in sides)
+
+
+def pairs_of(arms: list[Arm], name: str, others: set[str]) -> Iterator[tuple[Arm, Arm]]:
     """(arm of that name, arm of another) at one sparsity and place; the dense network stands at every one."""
     for group in grouped(arms, lambda a: a.entries[0].place):
         for a in _called(group, name):
@@ -115,7 +138,8 @@ def _pairs(arms: list[Arm], name: str, others: set[str]) -> Iterator[tuple[Arm, 
                     yield a, b
 
 
-def _versus(pairs: Sequence[tuple[Arm, Arm]]) -> str:
+def versus(pairs: Sequence[tuple[Arm, Arm]]) -> str:
+    """The first pairs as text."""
     return several(f"{a} against {b}" for a, b in pairs[:2]) + (" ..." if len(pairs) > 2 else "")
 
 
@@ -136,7 +160,7 @@ def best(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     """The one method named beside highest or lowest, against all others at each sparsity and place."""
     match = _BEST.search(sentence.text)
     subject = [name for _, name in sentence.methods if name != "dense"]
-    if match is None or len(set(subject)) != 1:
+    if match is None or len(set(subject)) != 1 or _EXCEPT.search(sentence.text):
         return None
     sign = -1 if _LOW.search(match[0]) else 1
     own = [
@@ -152,7 +176,7 @@ def best(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     tops = [(a, max((b for b in group if b.names), key=lambda b: sign * b.value)) for a, group in own]
     negated = _NOT.search(sentence.text) is not None
     wrong = [(a, b) for a, b in tops if (sign * (b.value - a.value) > 1e-9) != negated]
-    return [f"not so in {len(wrong)} of {len(tops)} places: {_versus(wrong)}"] if wrong else []
+    return [f"not so in {len(wrong)} of {len(tops)} places: {versus(wrong)}"] if wrong else []
 
 
 @JUDGES.add()
@@ -161,9 +185,15 @@ def limited(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     match = _LIMIT.search(sentence.text)
     if match is None or len(sentence.values) != 1 or not _EVERY.search(sentence.text):
         return None
+    if re.search(r"\bnot (?:all|every|always|each)\b", sentence.text, re.IGNORECASE):
+        return None
     below = (match["down"] is not None) != (_NOT.search(sentence.text) is not None)
     limit = float(sentence.values[0])
-    chosen = [a for n in sentence.names() for a in _called(arms, n)] or [a for a in arms if a.names]
+    spared = _EXCEPT.search(sentence.text)
+    out = {name for at, name in sentence.methods if spared and at > spared.start()}
+    names = [n for n in sentence.names() if n not in out]
+    chosen = [a for n in names for a in _called(arms, n)] or [a for a in arms if a.names]
+    chosen = [a for a in chosen if not out & set(a.names)]
     if not chosen:
         return [f"unsupported: the table has nothing of {several(sentence.names())} there"]
     wrong = [a for a in chosen if (a.value > limit if below else a.value < limit)]
@@ -192,7 +222,7 @@ def monotone(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     negated = _NOT.search(sentence.text) is not None
     if negated:
         return [] if wrong else ["it is monotone in the table"]
-    return [f"{len(wrong)} of {len(steps)} steps go the other way: {_versus(wrong)}"] if wrong else []
+    return [f"{len(wrong)} of {len(steps)} steps go the other way: {versus(wrong)}"] if wrong else []
 
 
 @JUDGES.add()
@@ -240,6 +270,8 @@ def _matched(sentence: Sentence, names: list[str], arms: list[Arm]) -> list[Quot
         or not names
         or not _QUOTES.search(sentence.text)
         or (_LIMIT.search(sentence.text) and _EVERY.search(sentence.text))
+        or _NOT.search(sentence.text)
+        or _VAGUE.search(sentence.text)
     ):
         return None
     of = partial(_called, arms)
@@ -249,7 +281,8 @@ def _matched(sentence: Sentence, names: list[str], arms: list[Arm]) -> list[Quot
             (v, _at(of(names[0]), s), f"{names[0]} at {percent(s)}")
             for v, s in zip(values, levels, strict=True)
         ]
-    if len(names) == 1 and (len(levels) == 1 or names == ["dense"] or len(values) == 1):
+    places = len(sentence.data) + len(sentence.networks)
+    if len(names) == 1 and (len(values) == 1 or len(levels) <= 1 < len(values) <= places):
         return [(v, of(names[0]), f"{names[0]}{at}") for v in values]
     if len(names) == len(values) and len(levels) <= 1:
         return [(v, of(n), f"{n}{at}") for v, n in zip(values, names, strict=True)]

@@ -17,7 +17,8 @@ _SPARSITY = re.compile(
     rf"(?P<a>{_CHAIN})\s*(?:of (?:the |all |its )?(?:weights|parameters)|(?:of )?sparsit\w+"
     r"|sparse|pruned|removed)"
     rf"|sparsit\w+(?: levels?)?\s*(?:of|=|:)?\s*(?P<b>{_CHAIN})"
-    rf"|\b(?:at|for|beyond|until|to)\s+(?P<c>{_CHAIN})"
+    rf"|\bfrom\s+(?P<d>{_NUMBER}\s*%?\s+to\s+{_NUMBER}\s*%)(?P<both>\s*sparsit\w+)?"
+    rf"|\b(?:at|for|beyond|until|up to)\s+(?P<c>{_CHAIN})"
     r"(?P<sure>\s*(?:sparsit\w+|sparse|pruned|of the weights))?",
     re.IGNORECASE,
 )
@@ -25,17 +26,18 @@ _DENSE_WORDS = re.compile(
     r"\b(dense|unpruned|without pruning|no pruning|baseline|(?:original|full) (?:network|model))\b",
     re.IGNORECASE,
 )
+_HOW = "(?:only|just|about|at most|at least|less than|more than|under|over|up to|nearly|no more than)"
 _NOT_VALUES = re.compile(
     rf"{_NUMBER}\s*(?:x\b|×|-?fold|epochs?|rounds?|seeds?|runs?|seconds?|s\b|ms\b|minutes?|hours?|images?|classes"
     rf"|layers?|MACs|FLOPs|[MGk]\b|million|parameters|weights)|\b(?:n\s*=\s*|top-?)\d+|±\s*{_NUMBER}\s*%?"
-    rf"|(?:by|within|los\w+|gain\w*|(?:drop|reduction|increase) of)\s+(?:only |about |at most )?{_NUMBER}\s*%"
+    rf"|(?:by|within|los\w+|gain\w*|drops?|(?:drop|reduction|increase) of)\s+(?:{_HOW}\s+)?{_NUMBER}\s*%"
     rf"|{_NUMBER}\s*%\s*(?:t-|confidence|interval|level|of the (?:time|data|images|errors|training|test)"
-    r"|reduction|drop|loss|gain|improvement|fewer|less|more|smaller|faster|lower|higher)"
+    r"|reduction|drop|loss|gain|improvement|fewer|less|more|smaller|faster|lower|higher|worse|better)"
     rf"|(?:tests?|level|chance|error bars?)\s+(?:at|of|is|level)\s+{_NUMBER}\s*%"
     rf"|(?:table|figure|section|seed)\s+[\dIVX]+[\w.]*",
     re.IGNORECASE,
 )
-_GAP = re.compile(rf"({_NUMBER})\s*(?:percentage points|points|pp\b|percent points)", re.IGNORECASE)
+_GAP = re.compile(rf"({_NUMBER})\s*(?:percentage points?|points?|pp\b|percent points?)", re.IGNORECASE)
 _VALUE = re.compile(rf"(?<![\w.])({_NUMBER})(\s*%)?(?![\w.]*\w)")
 _TABLE = re.compile(r"\btable\s+([\w.]*\w)", re.IGNORECASE)
 
@@ -180,13 +182,26 @@ def _sparsities(text: str, words: Vocabulary) -> tuple[tuple[float, ...], str]:
     found: list[float] = []
     rest = text
     for match in _SPARSITY.finditer(text):
-        chain = match["a"] or match["b"] or match["c"]
-        levels = [_level(n, "%" in chain) for n in re.findall(_NUMBER, chain)]
-        sure = match["c"] is None or match["sure"] is not None
-        if all(0 <= s < 1 and (sure or nearest(s, words) is not None) for s in levels):
-            found += levels
-            rest = rest.replace(match[0], " ", 1)
+        chain = match["a"] or match["b"] or match["c"] or match["d"]
+        numbers = list(re.finditer(_NUMBER, chain))
+        levels = [_level(n[0], "%" in chain) for n in numbers]
+        if match["d"]:
+            sure = match["both"] is not None or all(s in words.sparsities for s in levels)
+            kept = len(levels) if sure else 0
+        else:
+            sure = match["c"] is None or match["sure"] is not None
+            known = [0 <= s < 1 and (sure or nearest(s, words) is not None) for s in levels]
+            kept = len(levels) if all(known) else known.index(False) if match["c"] else 0
+        if kept:
+            found += levels[:kept]
+            said = match[0] if kept == len(levels) else match[0][: _end_of(match, numbers[kept - 1])]
+            rest = rest.replace(said, " ", 1)
     return tuple(dict.fromkeys(found)), rest
+
+
+def _end_of(match: re.Match[str], number: re.Match[str]) -> int:
+    """Where a number of the third kind of chain ends within the whole match."""
+    return match.start("c") - match.start() + number.end()
 
 
 def _level(number: str, percent: bool) -> float:
