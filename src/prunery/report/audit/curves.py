@@ -15,6 +15,7 @@ _FLOOR = 1.0  # points below which no value is odd
 _NOISE = 8.0  # times the noise of the table's plateaus
 _SHARE = 0.15  # of what has been lost already: curves that fall are rough
 _USUAL_NOISE = 0.15  # points; where a table has too few plateaus to tell
+_SAME_KEPT = 0.06  # relative, of the weights kept
 _COST = 0.12  # relative, for MACs
 
 
@@ -173,6 +174,8 @@ def macs_off_the_curve(sheet: Sheet) -> Iterator[Finding]:
     """MACs fall with sparsity; one far below or above both neighbours is odd."""
     for points in curves(sheet, "macs", "macs_fraction"):
         for before, point, after in zip(points, points[1:], points[2:], strict=False):
+            if _near(before, point) or _near(point, after):
+                continue
             low, high = sorted((before.middle, after.middle))
             for entry in point.entries:
                 if before.middle < after.middle * (1 - _COST) or low * (1 - _COST) <= entry.value <= high * (
@@ -182,6 +185,14 @@ def macs_off_the_curve(sheet: Sheet) -> Iterator[Finding]:
                 stands = ", ".join(f"{p.entries[0].printed} at {_at(p)}" for p in (before, after))
                 message = f"{entry.printed} does not lie between its neighbours ({stands})"
                 yield of("macs_off_the_curve", [entry], message)
+
+
+def _near(a: Point, b: Point) -> bool:
+    """Whether two sparsities leave nearly the same weights, which layers they leave matters more."""
+    first, second = a.entries[0].sparsity, b.entries[0].sparsity
+    if first is None or second is None or a.order == 0:
+        return False
+    return abs(second - first) < _SAME_KEPT * (1 - min(first, second))
 
 
 def misfit(sheet: Sheet, entry: Entry) -> float:

@@ -6,15 +6,13 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 
 from prunery.report.audit.findings import CHECKS, Finding, in_row, percent
 from prunery.report.audit.numbers import Number, agree, mean, sd
 from prunery.report.audit.roles import plain
-from prunery.report.audit.sheet import Entry, Row, Sheet
+from prunery.report.audit.sheet import Row, Sheet
 
 _MOST = 0.6  # a relation that holds in so many rows is meant to hold in all
-_PRUNED = ("pruned", "after", "sparse", "final")
 _ASKED = 0.005  # sparsity asked for and reached differ by rounding, not by more
 _T = (
     12.706,
@@ -154,69 +152,6 @@ def _half_widths(sheet: Sheet, half: str) -> Iterator[Finding]:
             message = f"{stated.text} is stated, SD {deviation.text} over n = {n} gives {found:.4g}"
             cases.append(Case(row, ok, deviation.value != 0, message))
     yield from exceptions("intervals", [half, deviations[0]], cases)
-
-
-@CHECKS.add(says="a difference that its columns, or its own dense network, do not give")
-def differences(sheet: Sheet) -> Iterator[Finding]:
-    """Columns named delta, drop, gain, to_...: against every pair of columns, whichever most rows fit."""
-    numeric = [c for c in sheet.columns if any(c in r.numbers for r in sheet.rows)]
-    known = ("measured", "open", "unread", "label")
-    sources = [c for c in numeric if sheet.roles[c] in known or plain(c) in _PRUNED]
-    for column in sheet.columns_of("delta"):
-        rows = [r for r in sheet.rows if column in r.numbers]
-        pairs = [(a, b) for a, b in permutations(sources, 2) if _promising(rows, column, a, b)]
-        made = [(a, b, [_difference(r, column, a, b) for r in rows]) for a, b in pairs]
-        to_dense = sheet.columns_of("measured") if not _to_another(column) else []
-        made += [(a, "dense", _to_dense(sheet, rows, column, a)) for a in to_dense]
-        ranked = [(sum(c.ok and c.telling for c in cases if c), a, b, cases) for a, b, cases in made]
-        if ranked:
-            _, a, b, cases = max(ranked, key=lambda item: item[0])
-            held = [case for case in cases if case]
-            yield from exceptions("differences", [column, a, b], held, most=0.5)
-
-
-def _to_another(column: str) -> bool:
-    """Whether a column's name says that something else than the dense network is subtracted."""
-    found = re.search(r"(?:^|_)(?:to|vs)_(\w+)$", plain(column))
-    return found is not None and found[1] not in ("dense", "baseline", "base", "original")
-
-
-def _promising(rows: Sequence[Row], column: str, a: str, b: str) -> bool:
-    """Whether a pair gives the difference in one of the first rows: most pairs never do."""
-    cases = [_difference(row, column, a, b) for row in rows[:12]]
-    return any(case.ok and case.telling for case in cases if case)
-
-
-def _difference(row: Row, column: str, a: str, b: str) -> Case | None:
-    if a not in row.numbers or b not in row.numbers:
-        return None
-    return _less(row, row.numbers[column], row.numbers[a], row.numbers[b])
-
-
-def _less(row: Row, stated: Number, a: Number, b: Number) -> Case:
-    found = a.value - b.value
-    ok = agree(found, stated.value, (stated.step + a.step + b.step) / 2)
-    told = f"{stated.text} is stated, {a.text} - {b.text} is {round(found, 10):+.6g}"
-    return Case(row, ok, stated.value != 0, told)
-
-
-def _to_dense(sheet: Sheet, rows: Sequence[Row], column: str, a: str) -> list[Case | None]:
-    mine = {id(e.row): e for e in sheet.entries if e.column == a}
-    cases = []
-    for row in rows:
-        entry = mine.get(id(row))
-        dense = [d for d in sheet.references.of(entry) if d.place == entry.place] if entry else []
-        own = _own(dense, entry) if entry else None
-        cases.append(_less(row, row.numbers[column], row.numbers[a], own) if own else None)
-    return cases
-
-
-def _own(dense: Sequence[Entry], entry: Entry) -> Number | None:
-    """The dense network's number for the seed of an entry: the first arm called dense."""
-    paired = [e for e in dense if e.row.cells.get("n") == entry.row.cells.get("n")]  # over as many runs
-    named = [e for e in paired if e.seed == entry.seed and e.method in ("dense", "none", "baseline")]
-    named = named or paired
-    return named[0].row.numbers[named[0].column] if named else None
 
 
 @CHECKS.add(

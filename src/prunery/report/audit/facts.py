@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _MNIST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)  # test images of each digit
 _SVHN = (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595)
@@ -69,7 +70,14 @@ _CREDIBLE: tuple[tuple[str, str, float], ...] = (
     ("ImageNet", "resnet34", 79.0),
     ("ImageNet", "resnet50", 83.5),
 )
-_FULLY = re.compile(r"^(fc|mlp)|lenet300|(^|[^a-z])(fc|mlp)([^a-z]|$)|fullyconnected|perceptron")
+_FULLY = re.compile(
+    r"^(fc|mlp)(?![-_ ]?mix)|lenet300|(^|[^a-z])(fc|mlp)(?![-_ ]?mix)([^a-z]|$)|fullyconnected|perceptron"
+)
+_UNUSUAL = re.compile(  # what reaches more than the usual training from scratch of the usual form
+    r"pre-?\s?train|transfer|distill|ensemble|extra data|\bwide|width|[×x]\s?[2-9]\b|\b[2-9]\s?[×x](?!\w)"
+    r"|imagenet-?21k|jft|swsl|semi-?sup",
+    re.IGNORECASE,
+)
 _NETWORK = re.compile(
     r"wide_?resnet|wrn|resnext|preact|(?:pre)?resnet(?:18|20|32|34|44|50|56|101|110|152)(?!\d)"
     r"|vgg(?:11|13|16|19)(?!\d)|lenet5|lenet300"
@@ -80,6 +88,7 @@ def _plain(text: str) -> str:
     return re.sub(r"[-_\s.]", "", text.lower())
 
 
+@lru_cache(maxsize=4096)
 def data_in(text: str) -> Data | None:
     """The known data set that a text names."""
     plain = _plain(text)
@@ -87,6 +96,7 @@ def data_in(text: str) -> Data | None:
     return next((d for d in _KNOWN if re.search(d.pattern, plain) or re.search(d.pattern, spaced)), None)
 
 
+@lru_cache(maxsize=4096)
 def network_in(text: str) -> str | None:
     """The known network that a text names ("fully connected", "vgg16", "resnet18", ...)."""
     if _FULLY.search(_plain(text)) or _FULLY.search(text.lower()):
@@ -94,6 +104,11 @@ def network_in(text: str) -> str | None:
     found = _NETWORK.search(re.sub(r"[-\s.]", "", text.lower()))
     wide = found is not None and not re.search(r"\d$", found[0])
     return None if found is None or wide else found[0].replace("_", "")
+
+
+def unusual(text: str) -> bool:
+    """Whether a text speaks of a wider network, of other data before, or of several networks."""
+    return _UNUSUAL.search(text) is not None
 
 
 def credible(data: Data, network: str) -> float | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from prunery.report.audit.findings import CHECKS, Finding, of, percent, several
 from prunery.report.audit.numbers import parse
@@ -14,6 +16,7 @@ from prunery.report.audit.roles import plain
 from prunery.report.audit.sheet import Entry, Sheet, grouped
 
 _CLOSE, _SAME = 0.05, 0.008  # sparsities that are compared as one; that are one
+_GRIDS = 300  # so many grids are compared with each other
 _FEW = 8  # a comparison has so many sparsities at most; more are a curve
 _EQUAL = 1.1  # budgets within this ratio are equal
 _EPOCHS = re.compile(r"(?P<count>\d+(?:\s*[+x×*]\s*\d+)*)\s*(?:epochs?|ep)\b(?P<rest>.*)", re.IGNORECASE)
@@ -29,10 +32,7 @@ def unmatched_sparsities(sheet: Sheet) -> Iterator[Finding]:
     """Within a table, and where a table repeats at a round sparsity what another one has at its own."""
     compared = [e for e in sheet.of("accuracy") if not e.dense and e.sparsity is not None]
     for group in grouped(compared, lambda e: (*e.place, e.seed)):
-        arms = list(grouped(group, lambda e: (e.method, _schedule(e))))
-        for i, first in enumerate(arms):
-            for second in arms[i + 1 :]:
-                yield from _beside(first, second)
+        yield from _side_by_side(list(grouped(group, lambda e: (e.method, _schedule(e)))))
     for group in grouped(compared, lambda e: (e.row.report, *e.place[2:], e.method)):
         yield from _relabelled(group)
 
@@ -43,16 +43,31 @@ def _schedule(entry: Entry) -> str:
     )
 
 
-def _beside(first: Sequence[Entry], second: Sequence[Entry]) -> Iterator[Finding]:
-    """Two short grids of the same length that agree nowhere and are close everywhere."""
-    ours, theirs = (sorted({e.sparsity or 0.0 for e in arm}) for arm in (first, second))
-    if len(ours) != len(theirs) or not 1 < len(ours) <= _FEW:
-        return
+Arms = Sequence[Sequence[Entry]]
+
+
+def _side_by_side(arms: Arms) -> Iterator[Finding]:
+    """One finding for each two grids of sparsities, with all arms of either; of the `_GRIDS` most usual."""
+    grids = [tuple(sorted({e.sparsity or 0.0 for e in arm})) for arm in arms]
+    usual = [g for g, _ in Counter(g for g in grids if 1 < len(g) <= _FEW).most_common(_GRIDS)]
+    on = {grid: [arm for arm, g in zip(arms, grids, strict=True) if g == grid] for grid in usual}
+    first = {grid: grids.index(grid) for grid in usual}
+    for a, b in combinations(sorted(usual, key=lambda g: first[g]), 2):
+        if len(a) == len(b) and abs(a[0] - b[0]) <= _CLOSE and _unmatched(a, b):
+            yield _beside(on[a], on[b], a, b)
+
+
+def _unmatched(ours: Sequence[float], theirs: Sequence[float]) -> bool:
+    """Whether two grids of one length agree nowhere and are close everywhere."""
     gaps = [abs(a - b) for a, b in zip(ours, theirs, strict=True)]
-    if all(gap <= _CLOSE for gap in gaps) and sum(gap > _SAME for gap in gaps) > len(gaps) / 2:
-        a, b = (" / ".join(percent(s) for s in grid) for grid in (ours, theirs))
-        message = f"{_arm(first[0])} at {a} is compared with {_arm(second[0])} at {b}"
-        yield of("unmatched_sparsities", [*first, *second], message)
+    return all(gap <= _CLOSE for gap in gaps) and sum(gap > _SAME for gap in gaps) > len(gaps) / 2
+
+
+def _beside(first: Arms, second: Arms, ours: Sequence[float], theirs: Sequence[float]) -> Finding:
+    a, b = (" / ".join(percent(s) for s in grid) for grid in (ours, theirs))
+    named = [several(_arm(arm[0]) for arm in arms) for arms in (first, second)]
+    message = f"{named[0]} at {a} is compared with {named[1]} at {b}"
+    return of("unmatched_sparsities", [e for arm in (*first, *second) for e in arm], message)
 
 
 def _arm(entry: Entry) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _DIGITS = r"[+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _CELL = re.compile(
@@ -31,6 +32,7 @@ class Number:
         return Number(self.text, self.value * factor, self.step * factor, spread, self.unit)
 
 
+@lru_cache(maxsize=1 << 16)
 def parse(text: str, *, comma: bool = False) -> Number | None:
     """The number that a cell prints, or None; `comma`: 93,2 is a decimal."""
     plain = text.strip().strip("*_†‡$~≈ ").replace("−", "-").replace("\u00a0", " ")

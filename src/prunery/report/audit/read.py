@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from prunery.errors import DataError
@@ -26,7 +27,7 @@ def read(path: Path) -> tuple[Sheet, tuple[tuple[int, int], ...]]:
     found = layout(raw)
     rows = tuple(_row(raw, found, line, cells) for line, cells in raw.lines)
     stating = [row for row in rows if _states_total(row, found)]
-    plain = [row for row in rows if row not in stating]
+    plain = [row for row in rows if not _states_total(row, found)]
     entries = tuple(entry for entry in _units(list(_entries(raw, found, plain))))
     if not entries:
         raise DataError(
@@ -53,6 +54,7 @@ def _row(raw: Raw, found: Layout, line: int, cells: Sequence[str]) -> Row:
     return Row(line, by_name, numbers, labels, stated, budget, report, table, seed or None)
 
 
+@lru_cache(maxsize=4096)
 def _tidy(text: str) -> str:
     return re.sub(r"\s+", " ", text.strip().strip("*")).strip()
 

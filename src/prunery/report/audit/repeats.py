@@ -41,9 +41,13 @@ def twice(sheet: Sheet) -> Iterator[Finding]:
 
 def _same_configuration(sheet: Sheet) -> Iterator[list[Entry]]:
     entries = [e for e in sheet.entries if e.kind != "time" and (e.order is not None or e.dense)]
-    for group in grouped(entries, _configuration):
+    designed = _designed(sheet)
+    first = min((sheet.columns.index(e.column) for e in sheet.entries), default=0)
+    settings = [c for c in sheet.unread if sheet.columns.index(c) < first]  # left of what was measured
+    for group in grouped(entries, lambda e: (_configuration(e), *(e.row.cells[c] for c in settings))):
         for cluster in _clusters(group):
-            if len(cluster) > 1 and not _designed(sheet, cluster):
+            tables = {e.row.table for e in cluster}
+            if len(cluster) > 1 and (len(tables) > 1 or (cluster[0].family, *tables) not in designed):
                 yield cluster
 
 
@@ -55,14 +59,14 @@ def _configuration(entry: Entry) -> object:
 
 def _clusters(group: Sequence[Entry]) -> list[list[Entry]]:
     """The entries whose labels do not contradict each other."""
-    clusters: list[list[Entry]] = []
-    for entry in group:
-        home = next((c for c in clusters if all(_compatible(entry, other) for other in c)), None)
+    clusters: list[list[list[Entry]]] = []
+    for alike in grouped(group, lambda e: tuple(sorted(e.labels.items()))):
+        home = next((c for c in clusters if all(_compatible(alike[0], other[0]) for other in c)), None)
         if home is None:
-            clusters.append([entry])
+            clusters.append([alike])
         else:
-            home.append(entry)
-    return clusters
+            home.append(alike)
+    return [[e for e in group if id(e) in {id(e) for alike in c for e in alike}] for c in clusters]
 
 
 def _compatible(a: Entry, b: Entry) -> bool:
@@ -77,15 +81,14 @@ def same_or_shorter(a: str, b: str) -> bool:
     return long[: len(short)] == short
 
 
-def _designed(sheet: Sheet, cluster: Sequence[Entry]) -> bool:
-    """Whether a table repeats nearly every configuration as often: runs without a seed column."""
-    if len({e.row.table for e in cluster}) > 1:
-        return False
-    alike = [
-        e for e in sheet.entries if e.family == cluster[0].family and e.row.table == cluster[0].row.table
-    ]
-    sizes = [len(g) for g in grouped(alike, lambda e: (_configuration(e), e.arm))]
-    return sum(s > 1 for s in sizes) >= 0.6 * len(sizes)
+def _designed(sheet: Sheet) -> set[tuple[str, str]]:
+    """(column, table) where nearly every configuration stands as often: runs without a seed column."""
+    found = set()
+    for alike in grouped(sheet.entries, lambda e: (e.family, e.row.table)):
+        sizes = [len(g) for g in grouped(alike, lambda e: (_configuration(e), e.arm))]
+        if sum(s > 1 for s in sizes) >= 0.6 * len(sizes):
+            found.add((alike[0].family, alike[0].row.table))
+    return found
 
 
 def _slipped(sheet: Sheet, group: Sequence[Entry]) -> str | None:
@@ -148,6 +151,8 @@ def one_for_all(sheet: Sheet) -> Iterator[Finding]:
         )
         if len(group) < 3 or len(methods) < 2 or len({e.value for e in group}) > 1 or uniform:
             continue
+        if _asked_for(group):
+            continue
         message = (
             f"{group[0].printed} for each layer of {len(methods)} methods: methods differ in what they leave"
         )
@@ -159,6 +164,12 @@ def one_for_all(sheet: Sheet) -> Iterator[Finding]:
                 f" a layer; this is the share of the whole network ({share:.4g} %)" if near else " a layer"
             )
         yield of("one_for_all", group, message)
+
+
+def _asked_for(group: Sequence[Entry]) -> bool:
+    """Whether layers are cut alike because somebody chose so: each is named, or the number is round."""
+    digits = group[0].printed.strip(" %").replace(".", "").strip("0")
+    return all(e.layer for e in group) or len(digits) <= 2
 
 
 @CHECKS.add(says="an accuracy that stays the same to the last digit over several sparsities")

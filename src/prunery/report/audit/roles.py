@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 # role of a column, and the names (lower case, words joined by _) that have it; the first match counts
 _NAMES: tuple[tuple[str, str], ...] = (
@@ -98,6 +99,7 @@ class Metric:
         return (self.kind, self.k, self.split, self.name if self.kind == "other" else "")
 
 
+@lru_cache(maxsize=4096)
 def plain(name: str) -> str:
     """A header in lower case, its words joined by underscores."""
     name = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", name.strip())
@@ -133,6 +135,7 @@ def aside(name: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def metric(name: str) -> Metric | None:
     """What a header, or an entry of a metric column, measures; None if the name does not say."""
     text = plain(name)

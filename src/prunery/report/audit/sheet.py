@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from prunery.report.audit.facts import Data
+from prunery.report.audit.facts import Data, unusual
 from prunery.report.audit.numbers import Number
 from prunery.report.audit.roles import Metric, plain
 
@@ -79,6 +79,14 @@ class Entry:
             return True
         text = " ".join(self.method.lower().replace("_", " ").split())
         return (_UNPRUNED.fullmatch(text) if self.order else _NOT_PRUNED.match(text)) is not None
+
+    @cached_property
+    def special(self) -> bool:
+        """Whether its labels speak of a wider or pretrained network, or of several."""
+        wider = (
+            c for c, t in self.row.cells.items() if re.search(r"width|widen", plain(c)) and t not in ("", "1")
+        )
+        return any(wider) or any(unusual(text) for text in (self.model, self.method, *self.labels.values()))
 
     @cached_property
     def place(self) -> tuple[str, ...]:

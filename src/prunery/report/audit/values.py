@@ -149,6 +149,7 @@ def not_credible(sheet: Sheet) -> Iterator[Finding]:
             or entry.network is None
             or (entry.metric.k or 1) != 1
             or entry.metric.split == "train"
+            or entry.special
         ):
             continue
         top = facts.credible(entry.data, entry.network)
