@@ -74,9 +74,14 @@ def layout(raw: Raw) -> Layout:
     _settle(found, cells)
     _first_text_is_method(found, cells, numeric, measured)
     scales = {c: levels.scale(c, r, numbers[c]) for c, r in found.items() if r in levels.ROLES}
-    return Layout(
-        found, tuple(measured), scales, tuple(c for c, r in found.items() if r in ("unread", "derived"))
-    )
+    return Layout(found, tuple(measured), scales, _unread(found, measured))
+
+
+def _unread(found: Mapping[str, str], measured: Sequence[Measured]) -> tuple[str, ...]:
+    """The columns of numbers that no check knows: a speed-up without times, say."""
+    kinds = {m.metric.kind for m in measured if m.metric}
+    checked = {c for c, r in found.items() if r == "derived" and kinds & set(roles.costs_of(c))}
+    return tuple(c for c, r in found.items() if r in ("unread", "derived") and c not in checked)
 
 
 def _before_and_after(found: dict[str, str]) -> None:

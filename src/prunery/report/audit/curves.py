@@ -71,7 +71,7 @@ def _leaving(group: Sequence[Sequence[Point]]) -> Iterator[tuple[Entry, str]]:
         found = []
         for place, point in enumerate(points):
             rough = 3 * bumps.elsewhere(points, place)
-            for entry in point.entries:
+            for entry in (e for e in point.entries if not e.special):
                 if bad := _apart(points, place, entry, max(_allowed(entry), noise, rough), top):
                     found.append((entry, bad))
         guilty = [(entry, bad) for entry, bad in found if not _innocent(points, entry, found, noise, top)]

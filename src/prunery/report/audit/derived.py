@@ -11,6 +11,7 @@ from prunery.report.audit.findings import CHECKS, Finding, in_row, percent
 from prunery.report.audit.numbers import Number, agree, mean, sd
 from prunery.report.audit.roles import plain
 from prunery.report.audit.sheet import Row, Sheet
+from prunery.report.audit.spreads import behind
 
 _MOST = 0.6  # a relation that holds in so many rows is meant to hold in all
 _ASKED = 0.005  # sparsity asked for and reached differ by rounding, not by more
@@ -78,13 +79,23 @@ def _mean_case(sheet: Sheet, row: Row) -> tuple[list[str], Case] | None:
 def _sd_case(sheet: Sheet, row: Row) -> tuple[list[str], Case] | None:
     seeds, stated = _seeds(sheet, row)
     columns = [c for c in sheet.columns_of("spread") if re.search("sd|std", plain(c)) and c in row.numbers]
-    if len(seeds) < 2 or stated is None or len(columns) != 1:
+    if len(seeds) < 2 or stated is None:
         return None
-    number, values = row.numbers[columns[0]], [n.value for n in seeds.values()]
+    inside = behind(row.numbers[stated])
+    if len(columns) != 1 and (columns or inside is None):
+        return None
+    number = row.numbers[columns[0]] if columns else inside
+    assert number is not None
+    values = [n.value for n in seeds.values()]
     slack = number.step / 2 + max(n.step for n in seeds.values()) * 0.75
-    ok = any(agree(sd(values, whole=whole), number.value, slack) for whole in (False, True))
+    usual = [sd(values), sd(values, whole=True)]
+    if inside is not None:  # ± may be a standard error or an interval as well
+        error = sd(values) / math.sqrt(len(values))
+        usual += [error, 1.96 * error, _T[min(len(values) - 2, len(_T) - 1)] * error]
+        usual.append((max(values) - min(values)) / 2)
+    ok = any(agree(one, number.value, slack) for one in usual)
     message = f"{number.text} is stated as the SD, {_listed(seeds)} have the SD {sd(values):.4g}"
-    return [columns[0], *seeds], Case(row, ok, True, message)
+    return [columns[0] if columns else stated, *seeds], Case(row, ok, True, message)
 
 
 def _seeds(sheet: Sheet, row: Row) -> tuple[dict[str, Number], str | None]:
@@ -167,13 +178,19 @@ def sparsity_statements(sheet: Sheet) -> Iterator[Finding]:
             asked = any(re.search("request|target|asked", plain(c)) for c in (first, second))
             yield from exceptions("sparsity_statements", [first, second], cases, sure=asked)
     for kept in sheet.columns_of("kept"):
-        for total in sheet.columns_of("total"):
+        for total in sheet.columns_of("total") or _all_weights(sheet):
             for column in columns:
                 rows = [r for r in sheet.rows if column in r.stated and {kept, total} <= set(r.numbers)]
                 cases = [_counted(row, column, row.numbers[kept], row.numbers[total]) for row in rows]
                 yield from exceptions("sparsity_statements", [column, kept, total], cases)
 
     yield from _cost_shares(sheet)
+
+
+def _all_weights(sheet: Sheet) -> list[str]:
+    """The one column of weights, which stands beside those kept."""
+    columns = dict.fromkeys(e.column for e in sheet.of("params") if e.metric.variant != "effective")
+    return list(columns) if len(columns) == 1 else []
 
 
 def _cost_shares(sheet: Sheet) -> Iterator[Finding]:

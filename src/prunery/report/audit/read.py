@@ -16,6 +16,7 @@ from prunery.report.audit.numbers import Number, parse
 from prunery.report.audit.roles import Metric
 from prunery.report.audit.sheet import DENSE, Entry, Row, Sheet
 
+_WORSE = 1.02  # times the dense network's number
 _TOTAL = re.compile(r"(sub)?total|sum|overall|all layers|mean|average|avg", re.IGNORECASE)
 _LAYER = re.compile(r"(?P<model>[^:]+):(?P<layer>[\w.]+)")
 _SPREAD_WORDS = r"acc|accuracy|mean|avg|average|sd|std|stdev|stddev|test|n\d*|pct|percent"
@@ -28,7 +29,7 @@ def read(path: Path) -> tuple[Sheet, tuple[tuple[int, int], ...]]:
     rows = tuple(_row(raw, found, line, cells) for line, cells in raw.lines)
     stating = [row for row in rows if _states_total(row, found)]
     plain = [row for row in rows if not _states_total(row, found)]
-    entries = tuple(entry for entry in _units(list(_entries(raw, found, plain))))
+    entries = tuple(entry for entry in _units(_scores(list(_entries(raw, found, plain)))))
     if not entries:
         raise DataError(
             f"table {path}",
@@ -179,6 +180,18 @@ def _chance(row: Row, found: Layout, metric: Metric) -> float | None:
     columns = [c for c, r in found.roles.items() if r == "chance" and c in row.numbers]
     named = [c for c in columns if len(columns) == 1 or str(metric.k or 1) in roles.plain(c)]
     return row.numbers[named[0]].value if named and metric.kind == "accuracy" else None
+
+
+def _scores(entries: list[Entry]) -> list[Entry]:
+    """The entries; unnamed numbers that are lowest for the dense network are no accuracies (perplexity)."""
+    unnamed = [e for e in entries if e.kind == "accuracy" and roles.metric(e.metric.name) is None]
+    dense = {e.column: e.number.value for e in unnamed if e.dense}
+    pruned = [e for e in unnamed if not e.dense and e.column in dense]
+    worse = sum(e.number.value > _WORSE * dense[e.column] > 0 for e in pruned)
+    if len(pruned) < 2 or worse < 0.9 * len(pruned):
+        return entries
+    ids = {id(e) for e in unnamed}
+    return [replace(e, metric=replace(e.metric, kind="other")) if id(e) in ids else e for e in entries]
 
 
 def _units(entries: list[Entry]) -> Iterator[Entry]:

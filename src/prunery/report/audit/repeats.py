@@ -15,6 +15,18 @@ from prunery.report.audit.values import chance_level
 _SLIP = 0.4  # points; smaller differences of one digit are usual between runs
 _STUCK = 4  # so many neighbouring points of a curve are not equal by accident
 _BASELINE_OF = re.compile(r"(baseline|base|dense|original|unpruned)\W+\w", re.IGNORECASE)
+_NO_REMARK = (
+    "table",
+    "tab",
+    "text",
+    "figure",
+    "fig",
+    "appendix",
+    "supplement",
+    "section",
+    "main",
+    "abstract",
+)
 _BLANK = ("", "-", "—", "n/a")
 
 
@@ -52,9 +64,15 @@ def _same_configuration(sheet: Sheet) -> Iterator[list[Entry]]:
 
 
 def _configuration(entry: Entry) -> object:
-    place = (entry.row.report, *entry.place[2:])
+    place = (entry.row.report, _remark(entry.row.table), *entry.place[2:])
     budget = tuple(sorted(entry.row.budget.items()))
     return place, entry.method, entry.order, entry.seed, budget
+
+
+def _remark(table: str) -> str:
+    """What a table's name says besides its number: `2 (without augmentation)`."""
+    words = re.findall(r"[^\W\d_]{3,}", table.lower())
+    return " ".join(w for w in words if w not in _NO_REMARK and not re.fullmatch("[ivxlc]+", w))
 
 
 def _clusters(group: Sequence[Entry]) -> list[list[Entry]]:

@@ -76,6 +76,7 @@ _OTHER = re.compile(  # lower is better, or no percentage
     r"|(word|character|squared|absolute|calibration|reconstruction|approximation)_error)(_|$)"
 )
 _LESS = re.compile(r"compress|↓.*percent")  # of a cost: what is saved, or how many times less
+_COSTS = {"time": "speed|latency|time", "macs": "mac|flop|madd", "params": "param|weight"}
 _AT = re.compile(r"\b(?:acc|accuracy|prec|precision)\s*@\s*(\d)\b", re.IGNORECASE)
 _LAYER_SHARE = re.compile(r"layer.*(compress|densit|sparsit|kept|prun)|(compress|densit|sparsit).*layer")
 
@@ -133,6 +134,11 @@ def aside(name: str) -> str | None:
         if pattern.search(text):
             return kind
     return None
+
+
+def costs_of(name: str) -> list[str]:
+    """The kinds of costs that a derived column may be of: `FLOPs reduction`, `speedup`."""
+    return [kind for kind, words in _COSTS.items() if re.search(words, plain(name))]
 
 
 @lru_cache(maxsize=4096)

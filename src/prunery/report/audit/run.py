@@ -8,21 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunery.report.audit import claims as claims_
-from prunery.report.audit import costs, curves, derived, differences, fairness, repeats, sums, values
+from prunery.report.audit import (
+    costs,
+    curves,
+    derived,
+    differences,
+    fairness,
+    ratios,
+    repeats,
+    spreads,
+    sums,
+    values,
+)
 from prunery.report.audit.findings import CHECKS, Finding
 from prunery.report.audit.read import read
 from prunery.report.audit.sheet import Sheet
 
-FAMILIES = (
-    values,
-    costs,
-    curves,
-    repeats,
-    derived,
-    differences,
-    sums,
-    fairness,
-)  # importing a family enters its checks
+# importing a family enters its checks
+FAMILIES = (values, costs, curves, repeats, derived, differences, sums, fairness, spreads, ratios)
 
 
 @dataclass(frozen=True)

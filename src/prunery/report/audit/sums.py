@@ -21,7 +21,8 @@ _CLOSE = 0.3  # a total row off by more, in every column, is no sum of the rows 
 @CHECKS.add(says="a row of totals or means that its rows do not add up to")
 def total_rows(sheet: Sheet) -> Iterator[Finding]:
     """Sums of costs and means of accuracies over the rows before, back to the total before."""
-    kinds = {e.column: e.kind for e in sheet.entries}
+    kinds = dict.fromkeys(sheet.columns_of("kept", "total"), "params")
+    kinds |= {e.column: e.kind for e in sheet.entries}
     start = 0
     for row in sheet.totals:
         parts = [r for r in sheet.rows if start < r.line < row.line]

@@ -140,6 +140,18 @@ def _no_sparsity(sheet: Sheet) -> Iterator[Finding]:
                 yield Finding("out_of_range", (row.line,), column, where, f"{text} is no {role}")
 
 
+@CHECKS.add(says="a fraction among percentages: 0.695 beside 69.8")
+def mixed_units(sheet: Sheet) -> Iterator[Finding]:
+    """An accuracy below one that times 100 lies among the others of its column."""
+    for group in grouped(_accuracies(sheet), lambda e: (e.metric.name, e.family, e.data_name, e.model)):
+        usual = [e.value for e in group if e.value > 1]
+        for entry in group if 2 * len(usual) > len(group) else ():
+            fraction = 0 < entry.value <= 1 and entry.number.step <= 0.001 and not _chance(entry)
+            if fraction and min(usual) - 5 <= 100 * entry.value <= max(usual) + 5:
+                message = f"{entry.printed} stands among percentages: {100 * entry.value:g} as a fraction"
+                yield of("mixed_units", [entry], message)
+
+
 @CHECKS.add(says="accuracy above what dense networks of that form reach, by two points or more")
 def not_credible(sheet: Sheet) -> Iterator[Finding]:
     """Values above the published dense accuracy plus two points (fully connected on MNIST: 99.5)."""
@@ -168,6 +180,6 @@ def above_dense(sheet: Sheet) -> Iterator[Finding]:
             continue
         dense = median(values)
         left = (100 - entry.value) / max(100 - dense, 1e-9)
-        if dense + _GAIN < entry.value <= 100 and left < _ERRORS_LEFT:
+        if 1 < dense < entry.value - _GAIN and entry.value <= 100 and left < _ERRORS_LEFT:
             gain = f"{entry.value - dense:.2f} points above its own dense network ({dense:g})"
             yield of("above_dense", [entry], f"{entry.printed} is {gain}")
