@@ -84,6 +84,7 @@ KNOWN_TOTALS = {
     "resnet18_imagenet": 11_689_512,
     "resnet34_imagenet": 21_797_672,
     "resnet50_imagenet": 25_557_032,
+    "resnet8": 75_290,  # by hand: 432 + 4 608 + 13 824 + 55 296 + 650, and 480 of batch norm
     "resnet20": 269_722,
     "resnet32": 464_154,
     "resnet44": 658_586,

@@ -47,7 +47,7 @@ MODELS: dict[str, Facts] = {
     **{f"resnet{d}_imagenet": Facts("resnet", _IMAGENET, 1000, 1, f"{_HE}, table 1") for d in (18, 34, 50)},
     **{
         f"resnet{d}": Facts("resnet_cifar", _CIFAR, 10, 1, f"{_HE}, section 4.2")
-        for d in (20, 32, 44, 56, 110)
+        for d in (8, 20, 32, 44, 56, 110)
     },
 }
 

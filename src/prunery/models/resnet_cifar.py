@@ -1,4 +1,4 @@
-"""The narrow ResNets for CIFAR: `resnet20`, 32, 44, 56 and 110 (He et al. 2016, section 4.2).
+"""The narrow ResNets for CIFAR: `resnet20`, 32, 44, 56 and 110 (He et al. 2016, section 4.2), and `resnet8`.
 
 A 3x3 stem of 16 channels, then three stages of n = (depth - 2) / 6 basic blocks with 16, 32 and 64 channels.
 Shortcuts are the paper's option A: every second pixel, and zeros for the channels that are new (appended

@@ -90,9 +90,10 @@ def baseline(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
 @caution.add(rule="C19")
 def still_moving(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
     """Training that had not come to rest when it ended."""
-    moving = [text.label(g) for g in found if g.role in ("dense", "pruned") and _moves(g)]
-    if not moving:
+    own = [g for g in found if g.role in ("dense", "pruned") and _moves(g)]
+    if not own:
         return []
+    moving = [text.place(method, [g for g in own if g.method == method]) for method in text.methods(own)]
     return [
         f"Not trained to rest (over the last tenth of its epochs train accuracy still rose by more than "
         f"{RISING:g} points an epoch, or train loss fell by more than {100 * FALLING:g} %): "

@@ -13,7 +13,7 @@ from prunery.report.stats import HIGHER, SAME, holm
 VERDICTS = (
     "Verdicts: paired t-tests by seed at 5 %, Holm's correction over all pairs of methods at a sparsity."
 )
-MANY, FEW_PLACES = 10, 4  # groups that are missing, sparsities that are named one by one
+MANY = 10  # groups that are missing
 NAMED = (*BROKEN, "failed", "blocked")
 _OTHERS = {SAME: "Indistinguishable from it", HIGHER: "Lower"}
 
@@ -88,7 +88,7 @@ def _problems(found: Sequence[Group]) -> list[str]:
         if status == "missing" and len(bad) > MANY:
             sentences.append(f"Missing: {_counted(found, status)} runs have no record yet.")
         elif bad:
-            named = [_where(m, [g for g in bad if g.method == m], status) for m in _methods(bad)]
+            named = [_where(m, [g for g in bad if g.method == m], status) for m in text.methods(bad)]
             sentences.append(f"{status.capitalize()}: {text.listed(named)}.")
     return sentences
 
@@ -98,32 +98,18 @@ def _cut_off(found: Sequence[Group]) -> list[str]:
     own = [g for g in found if any(run.row.get("params_effective") == 0 for run in g.runs)]
     if not own:
         return []
-    named = [_place(m, [g for g in own if g.method == m]) for m in _methods(own)]
+    named = [text.place(m, [g for g in own if g.method == m]) for m in text.methods(own)]
     return [f"No path from input to output is left, so nothing can be learnt: {text.listed(named)}."]
 
 
 def _where(method: str, bad: Sequence[Group], status: str) -> str:
     """`snip at 90 % (1 of 3)`, `snip at 90 % and 98 % (4 of 6)`."""
-    return f"{_place(method, bad)} ({_counted(bad, status)})"
-
-
-def _place(method: str, own: Sequence[Group]) -> str:
-    """`dense`, `snip at 90 %`, `snip at 90 % and 98 %`, `snip at 7 sparsities from 10 % to 80 %`."""
-    at = [text.percent(s) for s in sorted(g.sparsity for g in own)]
-    if len(own) == 1:
-        return text.label(own[0])
-    if len(own) <= FEW_PLACES:
-        return f"{method} at {text.listed(at)}"
-    return f"{method} at {len(at)} sparsities from {at[0]} to {at[-1]}"
+    return f"{text.place(method, bad)} ({_counted(bad, status)})"
 
 
 def _counted(groups: Sequence[Group], status: str) -> str:
     runs = sum(len(g.having(status)) for g in groups)
     return f"{runs} of {sum(len(g.runs) for g in groups)}"
-
-
-def _methods(groups: Sequence[Group]) -> list[str]:
-    return list(dict.fromkeys(g.method for g in groups))
 
 
 def _leaving(found: Sequence[Group]) -> list[str]:

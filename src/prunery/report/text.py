@@ -11,6 +11,7 @@ from prunery.report.compare import ABSENT, AT_SPARSITY, BROKEN, Group, Run
 from prunery.report.stats import Summary
 
 DECIMALS = 2
+FEW_PLACES = 4  # sparsities that are named one by one
 NOTHING = "-"  # in a cell of a table that has no value
 _BRIEFLY = {
     r"predicts class (\S+)": "predicts class {}",
@@ -41,6 +42,21 @@ def label(group: Group) -> str:
     """`magnitude at 90 %`, or the name of a control."""
     at_sparsity = group.role in AT_SPARSITY
     return f"{group.method} at {percent(group.sparsity)}" if at_sparsity else group.method
+
+
+def methods(own: Iterable[Group]) -> list[str]:
+    """The names of the groups' methods, in order."""
+    return list(dict.fromkeys(group.method for group in own))
+
+
+def place(method: str, own: Sequence[Group]) -> str:
+    """`dense`, `snip at 90 %`, `snip at 90 % and 98 %`, `snip at 7 sparsities from 10 % to 80 %`."""
+    at = [percent(s) for s in sorted(g.sparsity for g in own)]
+    if len(own) == 1:
+        return label(own[0])
+    if len(own) <= FEW_PLACES:
+        return f"{method} at {listed(at)}"
+    return f"{method} at {len(at)} sparsities from {at[0]} to {at[-1]}"
 
 
 def percent(sparsity: float) -> str:

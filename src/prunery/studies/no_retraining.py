@@ -42,6 +42,7 @@ def no_retraining(*, scale: Scale = "full") -> dict[str, Spec]:
         task = {
             "model": "resnet20",
             "data": "cifar10",
+            "validation": 500,
             "images": 5000,
             "training": {**_CIFAR, "epochs": 20, "batch": 64},
         }
