@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunery.errors import DataError
-from prunery.report.audit import judges, losses
+from prunery.report.audit import judges, losses, quotes
 from prunery.report.audit.findings import Finding, percent, several
 from prunery.report.audit.judges import JUDGES, Arm
 from prunery.report.audit.prose import Sentence, Vocabulary, names_of, nearest, sentences, vocabulary
 from prunery.report.audit.sheet import Sheet, grouped
 
-KINDS = (judges, losses)  # importing a module enters its kinds of claims
+KINDS = (judges, losses, quotes)  # importing a module enters its kinds of claims
 _CLAIM = re.compile(
     r"highest|lowest|best|worst|never|always|\ball\b|every|consistent|monoton|beats?|outperform|better|worse|exceed"
     r"|surpass|superior|inferior|significan|faster|slower|wins?\b|robust|collaps|matches|state.of.the.art|\d\s*%",
@@ -22,8 +22,8 @@ _CLAIM = re.compile(
 )
 _ELSEWHERE = re.compile(  # said of what the table does not hold: of others' results, wishes, other quantities
     r"\b(?:would|could|might|should|may|if|reported|reports?|original paper|et al|according to|claim(?:s|ed)?"
-    r"|literature|expected|previously|hypothe\w+|fast(?:er|est)|slow(?:er|est)|latency|throughput|memory"
-    r"|(?:without|before|prior to|no) (?:fine-?\s?tun|re-?\s?train|recover|rewind)\w*)\b",
+    r"|literature|expected|previously|hypothe\w+|fast(?:er|est)|slow(?:er|est)|latency|throughput|memory|errors?"
+    r"|without (?!pruning)\w+|(?:before|prior to|no) (?:fine-?\s?tun|re-?\s?train|recover|rewind)\w*)\b",
     re.IGNORECASE,
 )
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 from prunery.report.audit.findings import percent, several
-from prunery.report.audit.numbers import Number, mean, parse
+from prunery.report.audit.numbers import mean, parse
 from prunery.report.audit.prose import Sentence
 from prunery.report.audit.sheet import Entry, grouped
 from prunery.table import Table
 
 JUDGES = Table("claim")  # (sentence, arms) -> what is wrong, or None where the sentence claims no such thing
 _BETTER = (
-    r"beats?|outperform\w*|better than|surpass\w*|exceeds?|superior to|more accurate than|ahead of"
+    r"beats?(?!\w)|outperform(?!ed by)\w*|better than|surpass(?!ed by)\w*|exceeds?"
+    r"|superior to|more accurate than|ahead of"
     r"|higher (?:\w+ )?than|improv\w+ (?:up)?on(?!\w)|improv\w+ over"
     r"|gains? [\d.]+ ?(?:points?|pp|%) over"
     r"|(?:is|stays?|remains?|lies?|points?|pp) above(?= (?:the )?[A-Za-z])"
 )
 _WORSE = (
     r"(?:is|stays?|remains?|lies?|points?|pp|falls?|drops?|goes) below(?= (?:the )?[A-Za-z])"
+    r"|(?:outperformed|beaten|surpassed|exceeded) by"
     r"|worse than|loses? to|inferior to|underperform\w*|lower (?:\w+ )?than|less accurate than|falls? behind"
 )
 _COMPARE = re.compile(rf"\b(?:(?P<better>{_BETTER})|(?P<worse>{_WORSE}))", re.IGNORECASE)
@@ -30,37 +31,36 @@ _BEST = re.compile(
     r"\b(?:highest|best|most accurate|lowest|worst|least accurate)\b(?! (?:sparsit|compress|pruning))", re.I
 )
 _LOW = re.compile(r"lowest|worst|least", re.IGNORECASE)
+_OF_ITSELF = re.compile(  # the best of one method's own: SNIP's highest accuracy, the best result of SNIP
+    r"'s?\s+(?:\w+\s+)?(?:highest|best|lowest|worst)"
+    r"|(?:highest|best|lowest|worst) (?:\w+ ){1,2}(?:of|for|by) (?!all|any|the|every|each|these)",
+    re.I,
+)
 _OTHERS = re.compile(r"(all|every|each|any) (?:of the )?(?:other|method|criteri)|the others|the rest", re.I)
-_NOT = re.compile(
-    r"\b(never|not|no longer|cannot|nowhere|fails? to|does ?n[o']t|rarely|none of|neither|without"
+NOT = re.compile(
+    r"\b(never|not|no(?=\s*$)|no longer|cannot|nowhere|fails? to|does ?n[o']t|rarely|none of|neither"
     r"|no (?:\w+ )?(?:method|criterion|network|model|run|value)s?)\b",
     re.IGNORECASE,
 )
 _EXCEPT = re.compile(
     r"\b(?:except|apart from|other than|excluding|besides|unlike|all but|only)\b", re.IGNORECASE
 )
-_VAGUE = re.compile(
-    r"(?:below|above|under|over|less than|more than|at least|at most|about|around|nearly|almost|roughly"
-    r"|beyond|approximately|close to|up to|~|≈|<|>)\s*\d",
-    re.IGNORECASE,
-)
 _MONOTONE = re.compile(
     r"monoton|steadily|(?:with|as) (?:the )?(?:increasing|growing|higher|rising|more)? ?sparsity", re.I
 )
 _FALLS = re.compile(r"fall|drop|decreas|declin|degrad|lower|loses", re.IGNORECASE)
 _RISES = re.compile(r"ris|increases|improv|grows", re.IGNORECASE)
-_LIMIT = re.compile(
+LIMIT = re.compile(
     r"(?P<down>(?:falls?|drops?|goes|fell|dropped|stays?|remains?|are|is|lies?) (?:always )?(?:below|under)"
     r"|at most)"
     r"|(?P<up>above|over|at least|exceeds?|more than|stays? at)",
     re.IGNORECASE,
 )
-_QUOTES = re.compile(
-    r"\b(?:reach|achiev|obtain|attain|scor|gets?|got|has|have|had|gives?|yields?|keeps?|retains?|accurac|top-?\d|to|at"
-    r"|is|was|are|were|with)\w*\b[^.;]{0,40}?\d|\(\d",
+EVERY = re.compile(
+    r"\b(all|every|each|never|always|consistently|none of"
+    r"|no (?:\w+ )?(?:method|criterion|network|model|run|value)s?)\b",
     re.IGNORECASE,
 )
-_EVERY = re.compile(r"\b(all|every|each|never|always|consistently|no method)\b", re.IGNORECASE)
 _SIGNIFICANT = re.compile(r"\bsignifican(t|tly|ce)\b|statistically", re.IGNORECASE)
 
 
@@ -93,7 +93,8 @@ def _place(entry: Entry) -> str:
     return ", ".join([*(t for t in texts if t), f"line {entry.line}"])
 
 
-def _called(arms: Iterable[Arm], name: str) -> list[Arm]:
+def called(arms: Iterable[Arm], name: str) -> list[Arm]:
+    """The arms of a method; `dense` for the dense network."""
     return [a for a in arms if name in a.names or (name == "dense" and not a.names)]
 
 
@@ -110,7 +111,7 @@ def compared(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     if len(set(before)) != 1 or (not after and not _OTHERS.search(sentence.text[match.end() :])):
         return None
     sign = -1 if match["worse"] else 1
-    negated = _NOT.search(sentence.text[: match.start()]) is not None
+    negated = NOT.search(sentence.text[: match.start()]) is not None
     pairs = list(pairs_of(arms, before[0], set(after)))
     if not pairs:
         return [
@@ -130,10 +131,10 @@ def _two_levels(sentence: Sentence, match: re.Match[str]) -> bool:
 def pairs_of(arms: list[Arm], name: str, others: set[str]) -> Iterator[tuple[Arm, Arm]]:
     """(arm of that name, arm of another) at one sparsity and place; the dense network stands at every one."""
     for group in grouped(arms, lambda a: a.entries[0].place):
-        for a in _called(group, name):
+        for a in called(group, name):
             for b in group:
                 same = b.order == a.order or not b.names or not a.names
-                chosen = any(b in _called(group, o) for o in others) if others else bool(b.names)
+                chosen = any(b in called(group, o) for o in others) if others else bool(b.names)
                 if b is not a and same and chosen and set(a.names) != set(b.names):
                     yield a, b
 
@@ -162,11 +163,13 @@ def best(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     subject = [name for _, name in sentence.methods if name != "dense"]
     if match is None or len(set(subject)) != 1 or _EXCEPT.search(sentence.text):
         return None
+    if _OF_ITSELF.search(sentence.text):
+        return None
     sign = -1 if _LOW.search(match[0]) else 1
     own = [
         (a, group)
         for group in grouped(arms, lambda a: (a.entries[0].place, a.order))
-        for a in _called(group, subject[0])
+        for a in called(group, subject[0])
     ]
     own = [(a, group) for a, group in own if len(group) > 1 and a.names]
     if not own:
@@ -174,7 +177,7 @@ def best(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     if re.search(r"\b(?:its|overall|single)\b", sentence.text):
         return None
     tops = [(a, max((b for b in group if b.names), key=lambda b: sign * b.value)) for a, group in own]
-    negated = _NOT.search(sentence.text) is not None
+    negated = NOT.search(sentence.text) is not None
     wrong = [(a, b) for a, b in tops if (sign * (b.value - a.value) > 1e-9) != negated]
     return [f"not so in {len(wrong)} of {len(tops)} places: {versus(wrong)}"] if wrong else []
 
@@ -182,17 +185,20 @@ def best(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
 @JUDGES.add()
 def limited(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     """Never below X, all above X: every value of the methods named, or of all."""
-    match = _LIMIT.search(sentence.text)
-    if match is None or len(sentence.values) != 1 or not _EVERY.search(sentence.text):
+    match = LIMIT.search(sentence.text)
+    if match is None or len(sentence.values) != 1 or not EVERY.search(sentence.text):
+        return None
+    first = re.search(r"\d+(?:\.\d+)?", sentence.text[match.end() :])
+    if first is None or first[0] != sentence.values[0]:
         return None
     if re.search(r"\bnot (?:all|every|always|each)\b", sentence.text, re.IGNORECASE):
         return None
-    below = (match["down"] is not None) != (_NOT.search(sentence.text) is not None)
+    below = (match["down"] is not None) != (NOT.search(sentence.text) is not None)
     limit = float(sentence.values[0])
     spared = _EXCEPT.search(sentence.text)
     out = {name for at, name in sentence.methods if spared and at > spared.start()}
     names = [n for n in sentence.names() if n not in out]
-    chosen = [a for n in names for a in _called(arms, n)] or [a for a in arms if a.names]
+    chosen = [a for n in names for a in called(arms, n)] or [a for a in arms if a.names]
     chosen = [a for a in chosen if not out & set(a.names)]
     if not chosen:
         return [f"unsupported: the table has nothing of {several(sentence.names())} there"]
@@ -207,11 +213,11 @@ def limited(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
 @JUDGES.add()
 def monotone(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     """Curves that fall (or rise) from each sparsity to the next."""
-    sure = re.search(r"monoton|steadily", sentence.text, re.IGNORECASE) or _EVERY.search(sentence.text)
+    sure = re.search(r"monoton|steadily", sentence.text, re.IGNORECASE) or EVERY.search(sentence.text)
     if not sure or not _MONOTONE.search(sentence.text) or sentence.values:
         return None
     sign = -1 if _RISES.search(sentence.text) and not _FALLS.search(sentence.text) else 1
-    chosen = [a for n in sentence.names() for a in _called(arms, n)] or [a for a in arms if a.names]
+    chosen = [a for n in sentence.names() for a in called(arms, n)] or [a for a in arms if a.names]
     steps = []
     for curve in grouped(chosen, lambda a: a.entries[0].arm):
         ranked = sorted(curve, key=lambda a: a.order)
@@ -219,7 +225,7 @@ def monotone(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     if not steps:
         return ["unsupported: the table has no curve over sparsity there"]
     wrong = [(a, b) for a, b in steps if sign * (b.value - a.value) > 1e-9]
-    negated = _NOT.search(sentence.text) is not None
+    negated = NOT.search(sentence.text) is not None
     if negated:
         return [] if wrong else ["it is monotone in the table"]
     return [f"{len(wrong)} of {len(steps)} steps go the other way: {versus(wrong)}"] if wrong else []
@@ -234,62 +240,3 @@ def significant(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     known = any(e.number.spread is not None or e.seed is not None or "n" in e.row.numbers for e in rows)
     repeated = known or any(len(a.entries) > 1 for a in arms)
     return [] if repeated else ["unsupported: the table has one run a cell, which shows no significance"]
-
-
-@JUDGES.add()
-def quoted(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
-    """Numbers quoted for a method and a sparsity: the table must have each."""
-    names = sentence.names()
-    pairs = _matched(sentence, names, arms)
-    if pairs is None:
-        return None
-    wrong = []
-    for value, candidates, about in pairs:
-        stated = parse(value)
-        assert stated is not None
-        if not candidates:
-            wrong.append(f"unsupported: the table has nothing for {about}")
-        elif not any(_prints(a, stated) for a in candidates):
-            wrong.append(f"{value} is quoted for {about}, the table has {several(map(str, candidates))}")
-    return wrong
-
-
-def _prints(arm: Arm, stated: Number) -> bool:
-    values = [arm.value, *(e.value for e in arm.entries)]
-    return any(abs(value - stated.value) <= stated.step / 2 + 1e-6 for value in values)
-
-
-Quote = tuple[str, list[Arm], str]
-
-
-def _matched(sentence: Sentence, names: list[str], arms: list[Arm]) -> list[Quote] | None:
-    """(number, the arms that it may be of, what it is said of), by the order of the sentence."""
-    values, levels = sentence.values, sentence.sparsities
-    if (
-        not values
-        or not names
-        or not _QUOTES.search(sentence.text)
-        or (_LIMIT.search(sentence.text) and _EVERY.search(sentence.text))
-        or _NOT.search(sentence.text)
-        or _VAGUE.search(sentence.text)
-    ):
-        return None
-    of = partial(_called, arms)
-    at = f" at {several(percent(s) for s in levels)}" if levels else ""
-    if len(names) == 1 and len(levels) == len(values) > 1:
-        return [
-            (v, _at(of(names[0]), s), f"{names[0]} at {percent(s)}")
-            for v, s in zip(values, levels, strict=True)
-        ]
-    places = len(sentence.data) + len(sentence.networks)
-    if len(names) == 1 and (len(values) == 1 or len(levels) <= 1 < len(values) <= places):
-        return [(v, of(names[0]), f"{names[0]}{at}") for v in values]
-    if len(names) == len(values) and len(levels) <= 1:
-        return [(v, of(n), f"{n}{at}") for v, n in zip(values, names, strict=True)]
-    return None
-
-
-def _at(arms: Iterable[Arm], sparsity: float) -> list[Arm]:
-    return [
-        a for a in arms if a.entries[0].sparsity is not None and abs(a.entries[0].sparsity - sparsity) < 0.006
-    ]

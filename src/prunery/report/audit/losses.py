@@ -18,7 +18,9 @@ _LOSS = re.compile(
     re.IGNORECASE,
 )
 _WITHIN = re.compile(rf"\bwithin\s+(?P<number>\d+(?:\.\d+)?)\s*{_UNIT}\s+of\b", re.IGNORECASE)
-_COSTS = re.compile(r"\b(?:M?FLOPs|MACs|param\w*|weights|memory|time|speed)\b", re.IGNORECASE)
+_OTHERWISE = re.compile(  # of costs, between two sparsities, or denied
+    r"\b(?:M?FLOPs|MACs|param\w*|weights|memory|time|speed|from|between|never|not|no)\b", re.IGNORECASE
+)
 _ROUNDING = 0.006  # points: of two printed accuracies
 
 
@@ -27,7 +29,7 @@ def lost(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     """One method loses (or gains) so much: the table must have it at one of the sparsities named."""
     found = list(_LOSS.finditer(sentence.text))
     names = [n for n in sentence.names() if n != "dense"]
-    if len(found) != 1 or len(names) != 1 or _COSTS.search(sentence.text):
+    if len(found) != 1 or len(names) != 1 or _OTHERWISE.search(sentence.text):
         return None
     match = found[0]
     pairs = list(pairs_of(arms, names[0], {"dense"}))
