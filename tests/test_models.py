@@ -70,7 +70,7 @@ WEIGHTS = {
     "resnet18_imagenet": 147 * 64 + basic((2, 2, 2, 2)) + 512 * 1000,
     "resnet34_imagenet": 147 * 64 + basic((3, 4, 6, 3)) + 512 * 1000,
     "resnet50_imagenet": 147 * 64 + BOTTLENECKS + 2048 * 1000,
-    **{f"resnet{6 * n + 2}": narrow(n) for n in (3, 5, 7, 9, 18)},
+    **{f"resnet{6 * n + 2}": narrow(n) for n in (1, 3, 5, 7, 9, 18)},
 }
 
 # All parameters, as they are known in print: biases and the two numbers per channel of batch norm included.

@@ -26,7 +26,7 @@ _TRAINING: dict[str, Any] = {
 
 @study.add(name="one-shot-vs-iterative")
 def one_shot_vs_iterative(*, scale: Scale = "full") -> Spec:
-    """ResNet-18, 90 epochs a round; at cpu ResNet-8 on 1 000 images, one epoch a round; at smoke the digits."""
+    """ResNet-18, 90 epochs a round; at cpu ResNet-8 on 1 000 images, one epoch; at smoke the digits."""
     if scale == "smoke":
         plain = {**_TRAINING, "epochs": 5, "batch": 64, "augmentation": "none"}
         task: dict[str, Any] = {"model": "cnn8", "data": "digits", "training": plain}
