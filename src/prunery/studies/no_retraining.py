@@ -40,13 +40,13 @@ def no_retraining(*, scale: Scale = "full") -> dict[str, Spec]:
     }
     if scale == "cpu":  # a smaller network of the family, 5 000 images, 20 epochs
         task = {
-            "model": "resnet20",
+            "model": "resnet8",
             "data": "cifar10",
             "validation": 500,
             "images": 5000,
             "training": {**_CIFAR, "epochs": 20, "batch": 64},
         }
-        return {**mnist, "resnet20": _spec("resnet20", scale, task, seeds=1, norms=True)}
+        return {**mnist, "resnet8": _spec("resnet8", scale, task, seeds=1, norms=True)}
     cifar = {
         net: _spec(net, scale, {"model": net, "data": "cifar10", "training": _CIFAR}, seeds=3, norms=True)
         for net in ("resnet18", "resnet50")

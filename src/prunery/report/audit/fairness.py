@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 
 from prunery.report.audit.findings import CHECKS, Finding, of, percent, several
 from prunery.report.audit.numbers import parse
@@ -166,12 +166,8 @@ def _rounds(sheet: Sheet, entry: Entry) -> int | None:
     ]
     if columns:
         return int(columns[0])
-    alike = [
-        e
-        for e in sheet.entries
-        if e.row.report == entry.row.report and e.method == entry.method and _less(entry, e)
-    ]
-    for text in (t for e in [entry, *alike] for t in e.labels.values()):
+    fuller = (e for e in sheet.by_method.get((entry.row.report, entry.method), ()) if _less(entry, e))
+    for text in (t for e in chain([entry], fuller) for t in e.labels.values()):
         share = _OF_REMAINING.search(text)
         if share and 0 < float(share[1]) < 100 and entry.sparsity is not None and entry.sparsity < 1:
             return math.ceil(

@@ -236,8 +236,9 @@ def _exchanges(first: Sequence[Entry], second: Sequence[Entry]) -> Iterator[Find
     there = {(e.method, e.order): e for e in second}
     pairs = [(e, there[e.method, e.order]) for e in first if (e.method, e.order) in there]
     moved = [(a, b) for a, b in pairs if a.value != b.value]
-    for (a, b), (c, d) in combinations(moved, 2):
-        if a.value == d.value and b.value == c.value:
-            yield of(
-                "exchanged", [b, d], f"{b.printed} and {d.printed} stand the other way round in another table"
-            )
+    stand: dict[tuple[float, float], list[Entry]] = {}
+    for a, b in moved:
+        for other in stand.get((b.value, a.value), ()):
+            said = f"{other.printed} and {b.printed} stand the other way round in another table"
+            yield of("exchanged", [other, b], said)
+        stand.setdefault((a.value, b.value), []).append(b)

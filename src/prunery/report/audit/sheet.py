@@ -128,6 +128,15 @@ class Sheet:
         """Line -> its entries."""
         return {group[0].line: group for group in grouped(self.entries, lambda e: e.line)}
 
+    @cached_property
+    def by_method(self) -> Mapping[tuple[str, str], list[Entry]]:
+        """(report, method) -> one entry for each of its sets of labels."""
+        found: dict[tuple[str, str], dict[object, Entry]] = {}
+        for entry in self.entries:
+            same = found.setdefault((entry.row.report, entry.method), {})
+            same.setdefault(tuple(entry.labels.items()), entry)
+        return {key: list(entries.values()) for key, entries in found.items()}
+
     def of(self, *kinds: str) -> list[Entry]:
         """The entries of these kinds that were measured on what is kept."""
         return [e for e in self.entries if e.kind in kinds]
