@@ -115,8 +115,8 @@ def test_weights_and_filters_are_ranked_apart():
     best = {"magnitude": 9700, "snip": 9600, "filters global": 9300, "filters layer": 9200}
     sentences = said(plan, lambda c: best.get(c.method, 9800))
     assert sentences[:2] == [
-        "At 90 % of the weights, magnitude is highest: 97.00 % (one seed: no verdict).",
-        "At 90 % of the filters, filters global is highest: 93.00 % (one seed: no verdict).",
+        "At 90 % of the weights removed, magnitude is highest: 97.00 % (one seed: no verdict).",
+        "At 90 % of the filters removed, filters global is highest: 93.00 % (one seed: no verdict).",
     ]
 
 

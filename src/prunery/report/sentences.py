@@ -37,7 +37,7 @@ def _best(found: Sequence[Group], sparsity: float, kind: str | None, kinds: int)
         return None
     first, second = ranked[0], ranked[1] if len(ranked) > 1 else None
     assert first.summary is not None
-    share = f" of the {kind}s" if kinds > 1 else ""
+    share = f" of the {kind}s removed" if kinds > 1 else ""
     at, value = f"At {text.percent(sparsity)}{share}, {first.method}", f"{text.interval(first.summary)} %"
     if second is None:
         return f"{at} alone ended well: {value}."

@@ -118,7 +118,7 @@ def retraining(study: Study) -> Shown | None:
     header = ("method", "sparsity", *(f"{w}, {s}" for s in splits for w in ("before", "after")))
     caption = (
         "Top-1 accuracy (k = 1) in %, of the network as the last cut left it and after its retraining, over "
-        "the seeds that are done.",
+        "the seeds that are done. Cells of which no seed is done are left out: the caveats name them.",
     )
     title, lines = "Before and after retraining", tuple(notes.lines())
     table = TextTable(title, header, tuple(rows), caption, lines, fixed=2)
