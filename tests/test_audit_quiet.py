@@ -153,8 +153,10 @@ def test_an_accuracy_of_the_baseline_is_dense(tmp_path):
 
 
 def test_columns_that_no_check_reads_are_told(tmp_path):
-    done = audited(tmp_path, "method,sparsity,acc,FLOPs ↓ (%),channels_pruned\nA,0.5,93.0,40.1,312")
-    assert done.sheet.unread == ("FLOPs ↓ (%)", "channels_pruned")
+    done = audited(
+        tmp_path, "method,sparsity,acc,FLOPs ↓ (%),channels_pruned,median\nA,0.5,93.0,40.1,312,93.1"
+    )
+    assert done.sheet.unread == ("FLOPs ↓ (%)", "channels_pruned", "median")
 
 
 def test_the_neighbour_of_a_slip_is_not_accused(tmp_path):
@@ -168,6 +170,14 @@ def _large(name: str) -> str:
         return "\n".join(
             ["method,sparsity,acc", *(f"M{i},{s},9{i % 3}.1" for i in range(3000) for s in (0.5, 0.9))]
         )
+    if name == "rounds":
+        rows = [
+            f"A{i % 50},{i % 90 / 100 + 0.05},it{i % 7},90 epochs a round,9{i % 3}.1" for i in range(3000)
+        ]
+        return "\n".join(["method,sparsity,schedule,recovery,acc", *rows])
+    if name == "labels":
+        rows = [f"A,0.9,{i % 80},{i // 80},{90 + i * 7919 % 1000 / 100}" for i in range(3000)]
+        return "\n".join(["method,sparsity,lr,weight_decay,acc", *rows])
     if name == "curve":
         return "\n".join(["method,sparsity,acc", *(f"A,{i / 6000:.5f},90.{i * 7 % 10}" for i in range(6000))])
     columns = [f"{kind}_{i}" for kind in ("drop", "acc") for i in range(60)]
@@ -176,7 +186,7 @@ def _large(name: str) -> str:
     return "\n".join(map(",".join, [["method", "sparsity", *columns], *rows]))
 
 
-@pytest.mark.parametrize("name", ["methods", "curve", "columns"])
+@pytest.mark.parametrize("name", ["methods", "rounds", "labels", "curve", "columns"])
 def test_large_tables_take_seconds(tmp_path, name):
     start = time.perf_counter()
     audited(tmp_path, _large(name))

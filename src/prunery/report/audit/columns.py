@@ -81,7 +81,11 @@ def _unread(found: Mapping[str, str], measured: Sequence[Measured]) -> tuple[str
     """The columns of numbers that no check knows: a speed-up without times, say."""
     kinds = {m.metric.kind for m in measured if m.metric}
     checked = {c for c, r in found.items() if r == "derived" and kinds & set(roles.costs_of(c))}
-    return tuple(c for c, r in found.items() if r in ("unread", "derived") and c not in checked)
+    ends = {
+        c for c, r in found.items() if r == "bound" and re.search("(low|lower|high|upper)$", roles.plain(c))
+    }
+    read = checked | ends
+    return tuple(c for c, r in found.items() if r in ("unread", "derived", "bound") and c not in read)
 
 
 def _before_and_after(found: dict[str, str]) -> None:

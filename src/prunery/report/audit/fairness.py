@@ -19,6 +19,7 @@ _CLOSE, _SAME = 0.05, 0.008  # sparsities that are compared as one; that are one
 _GRIDS = 300  # so many grids are compared with each other
 _FEW = 8  # a comparison has so many sparsities at most; more are a curve
 _EQUAL = 1.1  # budgets within this ratio are equal
+_LONG = 300  # characters; what is longer is no schedule
 _EPOCHS = re.compile(r"(?P<count>\d+(?:\s*[+x×*]\s*\d+)*)\s*(?:epochs?|ep)\b(?P<rest>.*)", re.IGNORECASE)
 _EACH = re.compile(
     r"\b(a|per|each|every)\s+(round|step|cut|iteration|level|cycle)\b|/\s*(round|step|cut)", re.I
@@ -144,7 +145,7 @@ def budget(sheet: Sheet, entry: Entry) -> Budget | None:
     if columns:
         total = next((columns[c] for c in ("epochs", "total_epochs") if c in columns), sum(columns.values()))
         return Budget(total, f"{total:g} epochs")
-    found = next((m for t in entry.labels.values() if (m := _EPOCHS.search(t))), None)
+    found = next((m for t in entry.labels.values() if len(t) < _LONG and (m := _EPOCHS.search(t))), None)
     if found is None:
         return None
     each = _count(found["count"])

@@ -95,7 +95,11 @@ def _place(entry: Entry) -> str:
 
 def called(arms: Iterable[Arm], name: str) -> list[Arm]:
     """The arms of a method; `dense` for the dense network."""
-    return [a for a in arms if name in a.names or (name == "dense" and not a.names)]
+    return [a for a in arms if _is(a, name)]
+
+
+def _is(arm: Arm, name: str) -> bool:
+    return name in arm.names or (name == "dense" and not arm.names)
 
 
 @JUDGES.add()
@@ -134,7 +138,7 @@ def pairs_of(arms: list[Arm], name: str, others: set[str]) -> Iterator[tuple[Arm
         for a in called(group, name):
             for b in group:
                 same = b.order == a.order or not b.names or not a.names
-                chosen = any(b in called(group, o) for o in others) if others else bool(b.names)
+                chosen = any(_is(b, o) for o in others) if others else bool(b.names)
                 if b is not a and same and chosen and set(a.names) != set(b.names):
                     yield a, b
 

@@ -77,6 +77,16 @@ def _remark(table: str) -> str:
 
 def _clusters(group: Sequence[Entry]) -> list[list[Entry]]:
     """The entries whose labels do not contradict each other."""
+    words = [c for c in group[0].labels if all(_one_word(e.labels.get(c, "")) for e in group)]
+    apart = grouped(group, lambda e: tuple(e.labels[c] for c in words))  # single words are equal or not
+    return [cluster for part in apart for cluster in _compatible_clusters(part)]
+
+
+def _one_word(text: str) -> bool:
+    return text not in _BLANK and len(text.replace(",", " ").split()) == 1
+
+
+def _compatible_clusters(group: Sequence[Entry]) -> list[list[Entry]]:
     clusters: list[list[list[Entry]]] = []
     for alike in grouped(group, lambda e: tuple(sorted(e.labels.items()))):
         home = next((c for c in clusters if all(_compatible(alike[0], other[0]) for other in c)), None)
