@@ -191,3 +191,15 @@ def test_large_tables_take_seconds(tmp_path, name):
     start = time.perf_counter()
     audited(tmp_path, _large(name))
     assert time.perf_counter() - start < 20
+
+
+def test_a_wrong_dense_number_is_one_finding(tmp_path):
+    rows = ["dense,0,53.5", "A,0.5,93.1", "A,0.8,92.9", "A,0.9,92.0"]
+    done = audited(tmp_path, "\n".join(["method,sparsity,acc", *rows]))
+    assert [f.lines for f in done.findings if f.check == "above_dense"] == [(2, 3, 4, 5)]
+
+
+def test_neighbours_within_a_curve_are_not_accused(tmp_path):
+    rows = ["dense,0,94.0", "A,0.5,93.8", "A,0.7,53.4", "A,0.8,92.6", "A,0.9,90.9"]
+    done = audited(tmp_path, "\n".join(["method,sparsity,acc", *rows]))
+    assert [(f.check, f.lines) for f in done.findings] == [("off_the_curve", (4,))]

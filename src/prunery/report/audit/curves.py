@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from prunery.report.audit.findings import CHECKS, Finding, of, percent
 from prunery.report.audit.numbers import median
@@ -68,14 +69,24 @@ def _leaving(group: Sequence[Sequence[Point]]) -> Iterator[tuple[Entry, str]]:
     top = max(p.middle for points in group for p in points)
     noise, bumps = _NOISE * _noise(group), _Bumps(group)
     for points in group:
-        found = []
+        found: list[Apart] = []
         for place, point in enumerate(points):
             rough = 3 * bumps.elsewhere(points, place)
             for entry in (e for e in point.entries if not e.special):
                 if bad := _apart(points, place, entry, max(_allowed(entry), noise, rough), top):
-                    found.append((entry, bad))
-        guilty = [(entry, bad) for entry, bad in found if not _innocent(points, entry, found, noise, top)]
-        yield from guilty or found
+                    found.append(Apart(place, entry, *bad))
+        far = {id(f.entry): f.far for f in found}
+        guilty = [f for f in found if not _innocent(points, f, far, noise, top)]
+        yield from ((f.entry, f.text) for f in guilty or found)
+
+
+class Apart(NamedTuple):
+    """An entry that leaves its curve, how far, and as text."""
+
+    place: int
+    entry: Entry
+    far: float
+    text: str
 
 
 def _allowed(entry: Entry) -> float:
@@ -84,19 +95,27 @@ def _allowed(entry: Entry) -> float:
 
 
 def _innocent(
-    points: Sequence[Point], entry: Entry, found: Sequence[tuple[Entry, str]], noise: float, top: float
+    points: Sequence[Point], found: Apart, far: Mapping[int, float], noise: float, top: float
 ) -> bool:
-    """Whether an end of a curve stands apart only from a neighbour that stands apart from both of its own."""
-    place = next(i for i, p in enumerate(points) if any(e is entry for e in p.entries))
-    if 0 < place < len(points) - 1 or len(found) < 2:
+    """Whether an entry stands apart only from neighbours that stand farther apart.
+
+    Of an end and the point before it, as far from each other, the one with two neighbours is the odd one.
+    """
+    place = found.place
+    end = place in (0, len(points) - 1)
+    near = points[max(0, place - 3) : place + 4]
+    mended = []
+    for point in near:
+        beside = point is not points[place]
+        odd = [
+            e for e in point.entries if beside and far.get(id(e), -1.0) > found.far - (1e-9 if end else 0.0)
+        ]
+        kept = tuple(e for e in point.entries if all(e is not other for other in odd))
+        mended += [point] if len(kept) == len(point.entries) else [Point(point.order, kept)] if kept else []
+    if len(mended) == len(near) and all(a is b for a, b in zip(mended, near, strict=True)):
         return False
-    beside = points[1 if place == 0 else place - 1]
-    kept = tuple(e for e in beside.entries if all(e is not other for other, _ in found))
-    if len(kept) == len(beside.entries):
-        return False
-    mended = [Point(p.order, kept) if p is beside else p for p in points]
-    mended = [p for p in mended if p.entries]
-    return _apart(mended, mended.index(points[place]), entry, max(_allowed(entry), noise), top) is None
+    place = next(i for i, p in enumerate(mended) if p is points[place])
+    return _apart(mended, place, found.entry, max(_allowed(found.entry), noise), top) is None
 
 
 def _scope(entry: Entry) -> tuple[object, ...]:
@@ -139,8 +158,10 @@ class _Bumps:
         return self._sizes[at]
 
 
-def _apart(points: Sequence[Point], place: int, entry: Entry, allowed: float, top: float) -> str | None:
-    """How an entry stands apart from its neighbours, its own other runs standing in at the last one."""
+def _apart(
+    points: Sequence[Point], place: int, entry: Entry, allowed: float, top: float
+) -> tuple[float, str] | None:
+    """How far, and how, an entry stands apart from its neighbours; at the end, from its other runs too."""
     beside = [points[i] for i in (place - 1, place + 1) if 0 <= i < len(points)]
     last = place == len(points) - 1 and place > 0
     values = [p.middle for p in beside]
@@ -161,7 +182,8 @@ def _apart(points: Sequence[Point], place: int, entry: Entry, allowed: float, to
     if abs(entry.value - bound) <= max(allowed, share):
         return None
     stands = ", ".join(f"{p.middle:g} at {_at(p)}" for p in beside)
-    return f"is {abs(entry.value - bound):.2f} {'below' if below else 'above'} its neighbours ({stands})"
+    far = abs(entry.value - bound)
+    return far, f"is {far:.2f} {'below' if below else 'above'} its neighbours ({stands})"
 
 
 def _at(point: Point) -> str:

@@ -64,7 +64,7 @@ def doubtful(name: str, role: str, numbers: Sequence[Number]) -> bool:
         return bool(numbers) and sum(n.value >= 1 for n in numbers) < len(numbers) / 2
     if role not in ("sparsity", "density") or _SURE.search(text):
         return False
-    return _COUNTED.search(text) is not None or any(n.value > 100 for n in numbers)
+    return _COUNTED.search(text) is not None or 4 * sum(n.value > 100 for n in numbers) > len(numbers)
 
 
 def _compression(values: list[float], ratio: bool) -> Scale:

@@ -173,13 +173,22 @@ def not_credible(sheet: Sheet) -> Iterator[Finding]:
 @CHECKS.add(says="pruned accuracy above the table's own dense network by an implausible amount")
 def above_dense(sheet: Sheet) -> Iterator[Finding]:
     """Pruned networks that leave less than 70 % of the errors of the dense one, and gain over two points."""
-    for entry in (e for e in _accuracies(sheet) if e.metric.split != "train" and not e.dense):
-        if sheet.noisy:
-            return
-        if not (values := [d.value for d in sheet.references.of(entry)]):
+    pruned = [e for e in _accuracies(sheet) if e.metric.split != "train" and not e.dense]
+    by_dense = grouped(pruned, lambda e: tuple(id(d) for d in sheet.references.of(e)))
+    for group in by_dense if not sheet.noisy else ():
+        if not (own := sheet.references.of(group[0])):
             continue
-        dense = median(values)
-        left = (100 - entry.value) / max(100 - dense, 1e-9)
-        if 1 < dense < entry.value - _GAIN and entry.value <= 100 and left < _ERRORS_LEFT:
+        dense = median([d.value for d in own])
+        above = [e for e in group if _gains(e, dense)]
+        if len(above) == len(group) > 2:  # then the dense number is as likely to be wrong
+            says = f"all {len(group)} pruned networks are more than {_GAIN:g} points above {own[0].printed}"
+            yield of("above_dense", [*own, *above], f"{says}, their own dense network")
+            continue
+        for entry in above:
             gain = f"{entry.value - dense:.2f} points above its own dense network ({dense:g})"
             yield of("above_dense", [entry], f"{entry.printed} is {gain}")
+
+
+def _gains(entry: Entry, dense: float) -> bool:
+    left = (100 - entry.value) / max(100 - dense, 1e-9)
+    return 1 < dense < entry.value - _GAIN and entry.value <= 100 and left < _ERRORS_LEFT
