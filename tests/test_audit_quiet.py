@@ -33,6 +33,8 @@ QUIET = {
     "images": "Method,Sparsity,PSNR,SSIM\ndense,0,32.1,0.912\nGMP,0.5,32.0,0.910\nGMP,0.9,30.2,0.861",
     "accuracy loss": "method,sparsity,acc,accuracy loss\nA,0.5,93.0,-0.2\nA,0.9,92.4,0.4",
     "relative accuracy": "method,sparsity,acc,relative_accuracy\nA,0.5,93.0,100.4\nA,0.9,92.4,99.6",
+    "nothing but losses": "method,sparsity,accuracy loss\nA,0.5,-0.2\nB,0.9,1.4",
+    "nothing but relative numbers": "method,sparsity,relative_accuracy\nA,0.5,100.4\nB,0.9,98.4",
     "epoch of the best": "method,sparsity,acc,best_acc_epoch\nA,0.5,93.0,143\nA,0.9,92.4,151",
     "flops down": "dataset,model,method,sparsity,acc,FLOPs ↓ (%)\ncifar10,resnet56,GMP,0.95,92.0,91.2",
     "flops compression": """method,acc,FLOPs compression ratio,params compression ratio

@@ -69,6 +69,9 @@ def layout(raw: Raw) -> Layout:
                 found[column] = "unread"
     _before_and_after(found)
     measured += _measuring(raw, found, numbers)
+    if not measured:  # losses, ratios or ranks alone are numbers still
+        aside = [c for c in raw.columns if c in numeric and found[c] in ("delta", "derived")]
+        measured = [Measured(c, Metric(c, "other")) for c in aside]
     for m in measured:
         found[m.column] = "measured"
     _settle(found, cells)

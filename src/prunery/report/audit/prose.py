@@ -33,6 +33,8 @@ _NOT_VALUES = re.compile(
     rf"|(?:by|within|los\w+|gain\w*|drops?|(?:drop|reduction|increase) of)\s+(?:{_HOW}\s+)?{_NUMBER}\s*%"
     rf"|{_NUMBER}\s*%\s*(?:t-|confidence|interval|level|of the (?:time|data|images|errors|training|test)"
     r"|reduction|drop|loss|gain|improvement|fewer|less|more|smaller|faster|lower|higher|worse|better)"
+    rf"|{_NUMBER}\s*%\s*(?:of\s+)?(?:(?:the|its|all|dense)\s+)*(?:M?FLOPs|MACs|operations|compute|memory|energy|size)"
+    rf"|{_NUMBER}\s*%\s*of\s+(?:the |its )?(?:dense|original|baseline|full)"
     rf"|(?:tests?|level|chance|error bars?)\s+(?:at|of|is|level)\s+{_NUMBER}\s*%"
     rf"|(?:table|figure|section|seed)\s+[\dIVX]+[\w.]*",
     re.IGNORECASE,
