@@ -26,6 +26,18 @@ QUIET = {
         GMP,0.5,clean_acc,93.9
         GMP,0.5,robust_acc,47.5""",
     "before": "method,sparsity,acc_before_finetune,acc_after_finetune\nGMP,0.5,88.1,92.2\nGMP,0.8,31.0,91.4",
+    "before and after": """model,data,method,sparsity,test_top1,before_test_top1
+        cnn8,cifar10,dense,0,43.4,
+        cnn8,cifar10,A,0.6,40.4,10.6
+        cnn8,cifar10,A,0.7,30.7,10.2""",
+    "an output layer left out": """model,dataset,method,sparsity,macs_dense,macs_kept,params_dense,params_kept
+        lenet300,mnist,A,0.9,266200,27520,266200,27520
+        lenet300,mnist,A,0.99,266200,3652,266200,3652""",
+    "macs of equal layers": """model,data,method,sparsity,macs_dense,macs_kept
+        cnn8,cifar10,A,0.6,406784,162000
+        cnn8,cifar10,A,0.7,406784,123200
+        cnn8,cifar10,A,0.8,406784,81300
+        cnn8,cifar10,A,0.9,406784,42368""",
     "no retraining": "method,sparsity,acc\nno retraining,0.5,80.2\nrewinding,0.5,91.8",
     "fid": "Method,Sparsity,FID\ndense,0,4.2\nGMP,0.95,38.8",
     "perplexity": "Method,Sparsity,Perplexity\ndense,0,5.47\nGMP,0.5,16.03\nGMP,0.9,1603.1",

@@ -61,6 +61,8 @@ def test_c14_fewer_than_five_operating_points():
     assert said("C14", some, case.store(some, right)) == [
         "Few sparsities (snip has 1) show no trade-off: 5 or more, from harmless to extreme, would."
     ]
+    none = case.study(["random", {"criterion": "snip", "sparsities": [0.9]}], sparsities=FIVE[:3])
+    assert said("C14", none, case.store(none, right))[0].startswith("Only 1-3 sparsities a method show")
 
 
 def test_c15_one_network_and_one_data_set():

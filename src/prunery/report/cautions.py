@@ -57,6 +57,8 @@ def points(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
     n = next(iter(few.values()))
     if few == dict.fromkeys(methods, n):
         said = "Only one sparsity shows" if n == 1 else f"Only {n} sparsities show"
+    elif len(few) == len(methods):
+        said = f"Only {text.ranged(map(float, few.values()))} sparsities a method show"
     else:
         whose = text.listed([f"{m} has {n}" for m, n in few.items()])
         said = f"Few sparsities ({whose}) show"

@@ -13,6 +13,7 @@ from prunery.report.audit.roles import is_setting, plain
 from prunery.report.audit.sheet import Entry, Sheet, grouped
 
 _SLACK = 0.03  # biases, norms and an unpruned layer move MACs and weights by less
+_LEFT_OUT = 0.1  # of the weights, that a pruning may leave out of its sparsity
 _STRUCTURED = re.compile(r"filter|channel|structur|neuron|block|head|nodes|width", re.IGNORECASE)
 _TIMES = 6  # at least so many times say what is usual
 _USUAL, _TIGHT = 0.15, 0.05  # relative distance of usual times from their median; of half of all
@@ -32,7 +33,16 @@ def macs_bounds(sheet: Sheet) -> Iterator[Finding]:
             continue  # larger images, or another form of the network
         for entry in group:
             if known and entry.sparsity is not None and not _structured(entry) and not entry.special:
-                yield from _outside(entry, known, factor)
+                yield from _outside(entry, known, factor, _stated_or_counted(sheet, entry, known))
+
+
+def _stated_or_counted(sheet: Sheet, entry: Entry, known: nets.Net) -> float:
+    """The sparsity over all weights: as the row counts them, or as stated, where a layer may be left out."""
+    assert entry.sparsity is not None
+    row = sheet.by_line.get(entry.row.line, [])
+    mine = [e for e in row if e.kind == "params" and not e.layer and e.metric.variant == entry.metric.variant]
+    counted = 1 - mine[0].value / known.weights if len(mine) == 1 else entry.sparsity
+    return counted if abs(counted - entry.sparsity) <= _LEFT_OUT else entry.sparsity
 
 
 def _beyond(group: Sequence[Entry], dense: float, factor: float) -> bool:
@@ -89,18 +99,17 @@ def _scale(group: Sequence[Entry], known: nets.Net) -> float:
     )
 
 
-def _outside(entry: Entry, known: nets.Net, factor: float) -> Iterator[Finding]:
-    assert entry.sparsity is not None
+def _outside(entry: Entry, known: nets.Net, factor: float, sparsity: float) -> Iterator[Finding]:
     fraction = entry.kind == "macs_fraction"
     unit = 1 / known.macs if fraction else 1.0
-    low, high = (bound * unit for bound in known.bounds(entry.sparsity))
+    low, high = (bound * unit for bound in known.bounds(sparsity))
     value, step = entry.value * factor, entry.number.step * factor
     highest = high * (2 if entry.metric.flops else 1) * (1 + _SLACK) + step
     lowest = 0.0 if entry.metric.variant == "effective" else low * (1 - _SLACK) - step
     if lowest <= value <= highest:
         return
-    kept = (1 - entry.sparsity) * known.weights
-    named = f"{known.name} at sparsity {percent(entry.sparsity)} leaves {_text(low)} to {_text(high)}"
+    kept = (1 - sparsity) * known.weights
+    named = f"{known.name} at sparsity {percent(sparsity)} leaves {_text(low)} to {_text(high)}"
     message = f"{entry.printed} is outside what is possible: {named}"
     if not fraction:
         message += " MACs"

@@ -200,7 +200,8 @@ def _cost_shares(sheet: Sheet) -> Iterator[Finding]:
         for row in sheet.rows:
             mine = [e for e in sheet.by_line.get(row.line, []) if e.kind == kind and not e.layer]
             kept, dense = ([e for e in mine if e.metric.variant == v] for v in ("", "dense"))
-            if len(kept) == len(dense) == 1 and kept[0].sparsity is not None and dense[0].value:
+            once = kind == "params" or (kept and kept[0].network == "fully connected")
+            if once and len(kept) == len(dense) == 1 and kept[0].sparsity is not None and dense[0].value:
                 columns = [kept[0].column, dense[0].column]
                 found = 1 - kept[0].value / dense[0].value
                 message = f"{kept[0].printed} of {dense[0].printed} is sparsity {percent(found)}, "

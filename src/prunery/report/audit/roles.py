@@ -56,7 +56,7 @@ _SETTINGS = re.compile(
 _SPREAD = re.compile(r"(^|_)(sd|std|stdev|stddev|se|sem|ci|ci95|half_width|interval|pm|variance|var)(_|$)")
 _BOUND = re.compile(r"(^|_)(low|high|lower|upper|min|max|best|worst|p|p_value|holm|median|iqr)(_|$)")
 _BEFORE = re.compile(
-    r"(^|_)(dense|base|baseline|original|unpruned|before(?!_(fine|ft|re_?train|recover|rewind|training)))(_|$)"
+    r"(^|_)(dense|base|baseline|original|unpruned|before(?=$|_(prun|compress|cut|sparsif)))(_|$)"
 )
 _DELTA = re.compile(r"(^|_)(delta|diff|difference|drop|gain|change|improvement|loss_of|vs|to)(_|$)|^[Δδ]")
 _DERIVED = re.compile(r"reduc|saving|saved|speed_?up|efficiency|acceleration")
