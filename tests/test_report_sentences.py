@@ -131,7 +131,7 @@ def test_what_has_no_path_left_is_named():
         store.records[key] = replace(record, numbers=numbers)
     cells = frame(plan, store)
     assert answers(groups(cells))[-1] == (
-        "No path from input to output is left, so nothing can be learnt: snip at 98 %."
+        "No path from input to output is left, so nothing can be learnt: snip at 98 % (2 of 2)."
     )
     (noted,) = {row["notes"] for row in cells.to_dict("records") if row["key"] in gone}
     assert noted.endswith("for all 10000 | no path from input to output is left, so it cannot learn")

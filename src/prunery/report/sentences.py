@@ -95,10 +95,15 @@ def _problems(found: Sequence[Group]) -> list[str]:
 
 def _cut_off(found: Sequence[Group]) -> list[str]:
     """Where a network cannot learn, whatever it is trained for."""
-    own = [g for g in found if any(run.row.get("params_effective") == 0 for run in g.runs)]
+    cut = {id(g): sum(run.row.get("params_effective") == 0 for run in g.runs) for g in found}
+    own = [g for g in found if cut[id(g)]]
     if not own:
         return []
-    named = [text.place(m, [g for g in own if g.method == m]) for m in text.methods(own)]
+    named = []
+    for method in text.methods(own):
+        groups = [g for g in own if g.method == method]
+        runs = f"{sum(cut[id(g)] for g in groups)} of {sum(len(g.runs) for g in groups)}"
+        named.append(f"{text.place(method, groups)} ({runs})")
     return [f"No path from input to output is left, so nothing can be learnt: {text.listed(named)}."]
 
 
