@@ -171,7 +171,7 @@ def test_divergence_is_flagged_and_stops(monkeypatch, every):
     assert np.isnan(history.rows[0].train_loss)
     steps = len(losses) if every == 256 else bad + 2 - bad % 2
     assert history.rows[0].train_total == min(128 * steps, len(SPLITS.train))
-    assert f"step {bad} of epoch 1" in history.note
+    assert f"in epoch 1, at step {bad} of all" in history.note
     assert fit(network(), SPLITS, settings(), seed=0).note is None
 
 
