@@ -36,6 +36,7 @@ def test_every_cell_is_there(name):
 
 
 @pytest.mark.parametrize("cells", sorted(RESULTS.rglob("cells.csv")), ids=lambda p: p.parent.name)
-def test_the_audit_finds_nothing_wrong_in_them_but_collapses_and_budgets(cells):
-    found = [f for f in audit(cells).findings if f.check not in ("chance", "unequal_budgets")]
-    assert [f.message for f in found if "it is no misprint" not in f.message] == []
+def test_the_audit_finds_in_them_only_what_happened(cells):
+    """Collapses, budgets and overshot levels that the reports name too, and single runs off their curve."""
+    happened = {"chance", "unequal_budgets", "unmatched_sparsities", "off_the_curve"}
+    assert [str(f) for f in audit(cells).findings if f.check not in happened] == []
