@@ -38,6 +38,11 @@ QUIET = {
         cnn8,cifar10,A,0.7,406784,123200
         cnn8,cifar10,A,0.8,406784,81300
         cnn8,cifar10,A,0.9,406784,42368""",
+    "some of the classes": """dataset,classes,model,method,sparsity,chance,acc
+        cifar100,10,cnn,dense,0,10,45.1
+        cifar100,10,cnn,A,0.9,10,24.5
+        cifar100,20,cnn,dense,0,5,35.2
+        cifar100,20,cnn,A,0.9,5,22.3""",
     "no retraining": "method,sparsity,acc\nno retraining,0.5,80.2\nrewinding,0.5,91.8",
     "fid": "Method,Sparsity,FID\ndense,0,4.2\nGMP,0.95,38.8",
     "perplexity": "Method,Sparsity,Perplexity\ndense,0,5.47\nGMP,0.5,16.03\nGMP,0.9,1603.1",
@@ -217,3 +222,12 @@ def test_neighbours_within_a_curve_are_not_accused(tmp_path):
     rows = ["dense,0,94.0", "A,0.5,93.8", "A,0.7,53.4", "A,0.8,92.6", "A,0.9,90.9"]
     done = audited(tmp_path, "\n".join(["method,sparsity,acc", *rows]))
     assert [(f.check, f.lines) for f in done.findings] == [("off_the_curve", (4,))]
+
+
+def test_superclasses_at_their_own_chance_are_no_top_5(tmp_path):
+    rows = [("dense", 0, 16.1, 25.2), ("A", 0.5, 15.2, 24.0), ("A", 0.9, 9.7, 18.9), ("A", 0.99, 2.1, 5.0)]
+    rows += [("B", 0.5, 14.0, 23.1), ("B", 0.9, 8.1, 16.6), ("B", 0.99, 2.2, 5.0)]
+    table = "\n".join(f"cifar100,cnn,{m},{s},{a},{b}" for m, s, a, b in rows)
+    done = audited(tmp_path, f"dataset,model,method,sparsity,acc,superclass_acc\n{table}")
+    assert {finding.check for finding in done.findings} == {"chance"}
+    assert lines(done, "chance") == {5, 8}

@@ -110,6 +110,7 @@ def _entry(
     texts = _sources(raw, row, measured, found)
     model, layer = _split_layer(_first(row.cells, found, "model"), _first(row.cells, found, "layer"))
     data = next((d for text in texts["dataset"] if (d := facts.data_in(text))), None)
+    data = data and _labels_of(data, row, metric)
     network = next((n for text in [model, *texts["model"]] if (n := facts.network_in(text))), None)
     named = (_tidy(t) for c, t in row.cells.items() if found.roles[c] == "method" and t)
     method = measured.method or next(named, "")
@@ -137,6 +138,15 @@ def _entry(
         of_seeds=measured.of_seeds,
         known_chance=_chance(row, found, metric),
     )
+
+
+def _labels_of(data: facts.Data, row: Row, metric: Metric) -> facts.Data:
+    """The data set as this number sees it: some of its classes, or CIFAR-100's twenty superclasses."""
+    if data.classes == 100 and roles.SUPERCLASS.search(roles.plain(metric.name)):
+        return replace(data, classes=20, counts=())
+    counts = (n.value for c, n in row.numbers.items() if roles.CLASSES.fullmatch(roles.plain(c)))
+    drawn = next(counts, data.classes)
+    return data if drawn >= data.classes or drawn < 2 else replace(data, classes=int(drawn), counts=())
 
 
 def _sources(raw: Raw, row: Row, measured: Measured, found: Layout) -> dict[str, list[str]]:
@@ -177,6 +187,8 @@ def main_level(columns: Mapping[str, str], row: Row) -> str | None:
 
 
 def _chance(row: Row, found: Layout, metric: Metric) -> float | None:
+    if roles.SUPERCLASS.search(roles.plain(metric.name)):
+        return None  # what is stated is of the classes
     columns = [c for c, r in found.roles.items() if r == "chance" and c in row.numbers]
     named = [c for c in columns if len(columns) == 1 or str(metric.k or 1) in roles.plain(c)]
     return row.numbers[named[0]].value if named and metric.kind == "accuracy" else None

@@ -75,6 +75,8 @@ _OTHER = re.compile(  # lower is better, or no percentage
     r"(^|_)(fid|kid|lpips|perplexity|perplexities|ppl|wer|cer|ter|psnr|ssim|nll|bpc|bpb|mse|rmse|mae|ece|brier"
     r"|(word|character|squared|absolute|calibration|reconstruction|approximation)_error)(_|$)"
 )
+SUPERCLASS = re.compile(r"(^|_)(super_?class|coarse)(_|$)")
+CLASSES = re.compile(r"(n_|num_|number_of_)?(classes|labels)")
 _LESS = re.compile(r"compress|↓.*percent")  # of a cost: what is saved, or how many times less
 _COSTS = {"time": "speed|latency|time", "macs": "mac|flop|madd", "params": "param|weight"}
 _AT = re.compile(r"\b(?:acc|accuracy|prec|precision)\s*@\s*(\d)\b", re.IGNORECASE)
