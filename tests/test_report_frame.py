@@ -234,3 +234,9 @@ def test_random_with_the_same_layer_ratios_is_the_methods_own_masks_shuffled():
         if "shuffled" in g.against and g.sparsity == 0.9
     }
     assert against == {"snip": pytest.approx(3.0), "magnitude": pytest.approx(4.0)}
+
+
+def test_what_one_test_image_changes_is_no_step_of_other_splits(plan):
+    cells = frame(plan, case.store(plan, right))
+    steps = {m: groups(cells, metric=m)[0].step for m in ("test_top1", "train_top1", "validation_top1")}
+    assert steps == {"test_top1": 0.01, "train_top1": 0.0, "validation_top1": 0.0}

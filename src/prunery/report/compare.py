@@ -80,7 +80,8 @@ class Group:
     @property
     def step(self) -> float:
         """What one test image more or less changes, in %; 0 for what is no share of the test images."""
-        images = self.first("test_images") if self.counted else None
+        on_test = self.metric.endswith(("test_top1", "test_top5", "test_top1_max"))
+        images = self.first("test_images") if on_test else None
         return 100 / images if images else 0.0
 
     def minus(self, baseline: Mapping[int, float]) -> Difference | None:

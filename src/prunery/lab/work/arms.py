@@ -17,7 +17,7 @@ from prunery.core.step import prune
 from prunery.errors import MasksError
 from prunery.lab.record import Number
 
-UNLIKELY = 1e9  # equally likely draws: that two of them are the same is then no accident
+UNLIKELY = math.log(1e9)  # of so many equally likely draws, two that are the same are no accident
 
 
 def shuffled(
@@ -53,7 +53,7 @@ def agreement(arm: str, masks: Masks, original: Masks) -> tuple[Number, ...]:
     """
     same = sum(int((masks[name] == mask).sum()) for name, mask in original.items())
     total = sum(mask.numel() for mask in original.values())
-    if same == total and _draws(original) > UNLIKELY:
+    if same == total and _log_draws(original) > UNLIKELY:
         raise MasksError(
             f"the sanity arm {arm!r}",
             "its masks are those of the method, weight for weight",
@@ -62,10 +62,9 @@ def agreement(arm: str, masks: Masks, original: Masks) -> tuple[Number, ...]:
     return (Number("agreement", same / total, "fraction", count=same, total=total),)
 
 
-def _draws(masks: Masks) -> float:
-    """How many masks keep as many units of each layer; infinite where a float cannot tell."""
-    logs = (_log_choose(layer.units_total, layer.units_kept) for layer in masks.layers())
-    return math.exp(min(sum(logs), 700.0))
+def _log_draws(masks: Masks) -> float:
+    """The logarithm of how many masks keep as many units of each layer."""
+    return sum(_log_choose(layer.units_total, layer.units_kept) for layer in masks.layers())
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -151,7 +151,7 @@ def pruned(bench: Bench) -> dict[str, Any]:
     check_exact(masks, args["scope"], args["sparsity"])
     bench.save(None, masks)
     passes = 0 if arm == "shuffle" else scoring_passes(args)  # a draw scores nothing
-    macs = passes * examples * bench.cost(model).macs.dense
+    macs = passes * examples * bench.cost(model).macs.dense if passes else 0
     layers = masks.layers()
     beside = arms.agreement(arm, masks, bench.masks_of(bench.step.parents[1])) if arm else ()
     return {
