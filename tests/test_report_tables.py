@@ -14,7 +14,7 @@ from prunery.report.compare import groups
 from prunery.report.facts import with_facts
 from prunery.report.frame import frame
 from prunery.report.stats import Summary
-from prunery.report.text import briefly, interval, percent, plain, ranged, signed
+from prunery.report.text import briefly, few, interval, percent, plain, ranged, signed
 
 T2 = 4.302652729911275  # t-quantile of two degrees of freedom
 
@@ -264,3 +264,11 @@ def test_how_numbers_are_written():
     assert [plain(v) for v in (100.0, 0.1 + 0.2, -0.0, None)] == ["100", "0.3", "0", ""]
     assert (ranged([10.0, 10.0]), ranged([5.0, 10.0]), ranged([])) == ("10", "5-10", "-")
     assert interval(Summary(3, 97.621, 0.2, 0.4968)) == "97.62 ±0.50"
+
+
+def test_a_caption_counts_methods_where_it_would_be_a_list() -> None:
+    names = ["a", "b", "c", "d", "e"]
+    assert few(names[:4], most=4) == "a, b, c, d"
+    assert few(names, most=4) == "5 methods"
+    assert few(names, "methods that remove filters", most=4) == "5 methods that remove filters"
+    assert few(names, most=None) == "a, b, c, d, e"

@@ -14,6 +14,8 @@ from prunery.report.stats import noise_floor
 if TYPE_CHECKING:
     import pandas as pd
 
+_FEW = 4  # methods that a caption names; the answers name all
+
 
 def task(frame: pd.DataFrame) -> str:
     """`lenet300 on mnist`: the model and the data of a study, and how much of the data where not all."""
@@ -39,7 +41,13 @@ def accuracy_caption(
     frame: pd.DataFrame, found: Sequence[Group], n: int | None, metric: Metric = TOP1
 ) -> tuple[str, ...]:
     """Sentences that say what a table's numbers are: metric, split, unit, n, chance, budgets."""
-    said = (_metric(frame, metric), _spread(n), _floor(found, metric), _columns(found), unequal(found))
+    said = (
+        _metric(frame, metric),
+        _spread(n),
+        _floor(found, metric),
+        _columns(found),
+        unequal(found, most=_FEW),
+    )
     return tuple(sentence for sentence in said if sentence)
 
 
@@ -80,7 +88,7 @@ def _against_unequal(found: Sequence[Group], reference: str) -> str | None:
             said.setdefault(f"{own} against {other}", []).append(method)
     if not said:
         return None
-    which = "; ".join(f"{budgets}: {', '.join(methods)}" for budgets, methods in said.items())
+    which = "; ".join(f"{budgets}: {text.few(methods, most=_FEW)}" for budgets, methods in said.items())
     return f"UNEQUAL total epochs, ours against those of {named(reference)} ({which})."
 
 
@@ -105,8 +113,11 @@ def named(reference: str) -> str:
     return names[reference]
 
 
-def unequal(found: Sequence[Group]) -> str | None:
-    """The sentence that says that methods were compared at unequal total epochs; None where they were not."""
+def unequal(found: Sequence[Group], *, most: int | None = None) -> str | None:
+    """The sentence that says that methods were compared at unequal total epochs; None where they were not.
+
+    Of each budget, up to `most` methods are named, all where it is None; more are counted.
+    """
     own = [g for g in found if g.role == "pruned" and g.epochs]
     at = {s: {sum(g.epochs) for g in own if g.epochs and g.sparsity == s} for s in sparsities(own)}
     if all(len(epochs) < 2 for epochs in at.values()):
@@ -115,7 +126,7 @@ def unequal(found: Sequence[Group]) -> str | None:
     for method in arms(own, "pruned"):
         epochs = [sum(g.epochs) for g in own if g.epochs and g.method == method]
         totals.setdefault(text.ranged(map(float, epochs)), []).append(method)
-    said = "; ".join(f"{total}: {', '.join(methods)}" for total, methods in totals.items())
+    said = "; ".join(f"{total}: {text.few(methods, most=most)}" for total, methods in totals.items())
     return f"Methods are compared at UNEQUAL total epochs ({said})."
 
 
@@ -156,7 +167,7 @@ def _columns(found: Sequence[Group]) -> str:
     if not other:
         return f"Columns: sparsity over all prunable weights. {epochs}"
     kinds = text.listed(list(dict.fromkeys(f"{g.first('granularity')}s" for g in other)))
-    whose = text.listed(arms(other, "pruned"))
+    whose = text.few(arms(other, "pruned"), f"methods that remove {kinds}", most=_FEW)
     return (
         f"Columns: the sparsity asked for, of all prunable weights, but of all {kinds} in {whose}: "
         f"sizes tell what that is in weights. {epochs}"

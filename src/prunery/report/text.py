@@ -108,6 +108,11 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
 
 
+def few(names: Sequence[str], what: str = "methods", *, most: int | None) -> str:
+    """`a, b`, or `7 methods` where a caption would turn into a list."""
+    return ", ".join(names) if most is None or len(names) <= most else f"{len(names)} {what}"
+
+
 def seeds(runs: Sequence[Run]) -> str:
     """`seed 1` or `seeds 0, 2`."""
     return f"seed{'s' if len(runs) > 1 else ''} {', '.join(str(r.seed) for r in runs)}"
