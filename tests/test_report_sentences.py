@@ -43,6 +43,16 @@ def test_one_seed_gives_no_verdict():
     ]
 
 
+def test_the_best_of_what_guesses_is_no_winner():
+    plan = case.study(["magnitude", "snip"], sparsities=[0.9, 0.98])
+    guesses = {"magnitude": (1080, 1010, 990), "snip": (1000, 990, 1020)}
+    sentences = said(plan, lambda c: guesses[c.method][c.seed] if c.sparsity == 0.98 else 9800)
+    assert sentences[1] == "At 98 %, nothing is above chance (10.00 %): magnitude 10.27 ±1.17 %."
+    guesses["magnitude"] = (1080, 1010, 1100)  # 10 points in a hundred of 10 000 images: 0.30 each
+    sentences = said(plan, lambda c: guesses[c.method][c.seed] if c.sparsity == 0.98 else 9800)
+    assert sentences[1].startswith("At 98 %, magnitude is highest: 10.63 ±1.17 %")
+
+
 def test_where_accuracy_leaves_the_dense_interval():
     plan = case.study(["magnitude", "snip", "random"], retrain=5)
     lost = {"magnitude": {0.98: 100}, "snip": {0.9: 100, 0.98: 100}, "random": {}}

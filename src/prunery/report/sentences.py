@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -15,6 +16,7 @@ VERDICTS = (
 )
 MANY = 10  # groups that are missing
 NAMED = (*BROKEN, "failed", "blocked")
+_ERRORS = 3  # standard errors of a share of the test images
 _OTHERS = {SAME: "Indistinguishable from it", HIGHER: "Lower"}
 
 
@@ -39,6 +41,11 @@ def _best(found: Sequence[Group], sparsity: float, kind: str | None, kinds: int)
     assert first.summary is not None
     share = f" of the {kind}s removed" if kinds > 1 else ""
     at, value = f"At {text.percent(sparsity)}{share}, {first.method}", f"{text.interval(first.summary)} %"
+    if (chance := _chance(first)) is not None:
+        level = f"{chance:.{text.DECIMALS}f} %"
+        return (
+            f"At {text.percent(sparsity)}{share}, nothing is above chance ({level}): {first.method} {value}."
+        )
     if second is None:
         return f"{at} alone ended well: {value}."
     said = f"{at} is highest: {value}"
@@ -50,6 +57,15 @@ def _best(found: Sequence[Group], sparsity: float, kind: str | None, kinds: int)
     verdicts = _against_first(ranked)
     others = [f"{label}: {text.listed(verdicts[v])}" for v, label in _OTHERS.items() if v in verdicts]
     return ". ".join([said, *others]) + "."
+
+
+def _chance(group: Group) -> float | None:
+    """The chance level in %, where no seed of a group is above it by more than the draw of test images is."""
+    level, images = group.first("chance_top1"), group.first("test_images")
+    if level is None or not images:
+        return None
+    noise = math.sqrt(level * (100 - level) / images)
+    return float(level) if max(group.values.values()) <= level + _ERRORS * noise else None
 
 
 def _against_first(ranked: Sequence[Group]) -> dict[str | None, list[str]]:
