@@ -38,8 +38,9 @@ def no_retraining(*, scale: Scale = "full") -> dict[str, Spec]:
         net: _spec(net, scale, {"model": net, "data": "mnist", "training": _MNIST}, seeds=5)
         for net in ("lenet300", "lenet5")
     }
-    if scale == "cpu":  # a smaller network of the family, 15 epochs
-        task = {"model": "resnet8", "data": "cifar10", "training": {**_CIFAR, "epochs": 15}}
+    if scale == "cpu":  # a smaller network of the family, 15 epochs on 20 000 images
+        training = {**_CIFAR, "epochs": 15}
+        task = {"model": "resnet8", "data": "cifar10", "images": 20_000, "training": training}
         return {**mnist, "resnet8": _spec("resnet8", scale, task, seeds=3, norms=True)}
     cifar = {
         net: _spec(net, scale, {"model": net, "data": "cifar10", "training": _CIFAR}, seeds=3, norms=True)
