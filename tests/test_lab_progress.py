@@ -9,6 +9,7 @@ from rich.console import Console
 from lab_kit import planned, raw, record
 from prunery.lab import progress
 from prunery.lab.estimate import estimate
+from prunery.lab.pace import Pace
 from prunery.lab.progress import Shown, duration, labels
 
 
@@ -50,17 +51,50 @@ def test_time_left_follows_the_epochs(clock):
     bar.finished(init)
     assert "not known yet" in bar._time_left()
     bar.started(train)
+    bar.advanced(train, 0.25)
     clock[0] += 12
-    bar.advanced(train, 1)  # 1.2 epochs in 12 seconds, 8 and 5 small steps of 0.2 less 1 epoch to go
-    small = len(plan.steps) - 4 - 1
-    assert bar._time_left() == f", about {duration(10 * (7 + 0.2 * small))} left"
+    bar.advanced(train, 1.25)  # an epoch in 12 seconds
+    assert bar._time_left() != ", time left not known yet"
     bar.tick()
     assert out.getvalue() == "", "a line every fifteen seconds only"
     clock[0] += 20
     bar.tick()
     line = " ".join(out.getvalue().split())
     assert line.startswith(f"1 of {len(plan.steps)} steps, about ")
-    assert line.endswith("| train, dense, seed 0 1/2")
+    assert line.endswith("| train, dense, seed 0 1.2/2")
+
+
+def test_steps_alike_have_a_pace_of_their_own():
+    plan = planned(seeds=1, sparsities=[0.9])
+    pace = Pace(plan.steps.values())
+    (init,), (train,) = steps(plan, "init"), steps(plan, "train")
+    first, *others = steps(plan, "measure")
+    pace.started(init, 0.0)
+    pace.finished(init, 1.0)
+    assert pace.seconds_left(1.0) is None, "too little was seen"
+    pace.started(train, 1.0)
+    pace.advanced(train, 0.0, 1.0)
+    pace.finished(train, 21.0)  # 10 seconds an epoch
+    pace.started(first, 21.0)
+    pace.finished(first, 51.0)  # 30 seconds to measure
+    recoveries = sum(s.epochs for s in plan.steps.values() if s.kind == "recover")
+    usual = (1 + 20 + 30) / (0.2 + 2 + 0.2)  # for the prunings, of which none was seen
+    prunings = sum(s.weight for s in steps(plan, "prune"))
+    wanted = 10 * recoveries + 30 * len(others) + usual * prunings
+    assert pace.seconds_left(51.0) == pytest.approx(wanted)
+    pace.started(others[0], 51.0)
+    pace.started(others[1], 51.0)
+    assert pace.seconds_left(51.0) == pytest.approx(wanted / 2), "two workers"
+
+
+def test_what_another_run_did_of_a_training_is_no_pace():
+    (train,) = steps(planned(seeds=1), "train")
+    pace = Pace([train])
+    pace.started(train, 0.0)
+    pace.advanced(train, 1.5, 6.0)  # resumed
+    assert pace.seconds_left(7.0) is None
+    pace.advanced(train, 1.6, 16.0)
+    assert pace.seconds_left(16.0) == pytest.approx(0.4 * 100)
 
 
 def test_what_another_run_does_is_not_ours(clock):
@@ -71,7 +105,7 @@ def test_what_another_run_does_is_not_ours(clock):
     bar.started(train)
     bar.advanced(train, 1)
     bar.postponed(train)
-    assert (bar.epochs, bar.gone, bar.done) == ({}, 0, 0)
+    assert (bar.pace.running, bar.pace.seconds_left(1e6), bar.done) == ({}, None, 0)
 
 
 def test_failures_are_told_at_once(clock):

@@ -46,12 +46,12 @@ def _seconds(todo: Iterable[Step], records: Iterable[Record]) -> float | None:
     spent: dict[tuple[str, ...], float] = defaultdict(float)
     amount: dict[tuple[str, ...], float] = defaultdict(float)
     for record in records:
-        pace = _pace(record)
+        pace = alike(record)
         spent[pace] += record.cost.get("seconds", 0.0)
         amount[pace] += record.cost.get("epochs", 1) or 1
     total = 0.0
     for step in todo:
-        pace = _pace(step)
+        pace = alike(step)
         if amount[pace]:
             total += spent[pace] / amount[pace] * (step.epochs or 1)
         elif step.epochs:
@@ -59,7 +59,7 @@ def _seconds(todo: Iterable[Step], records: Iterable[Record]) -> float | None:
     return total
 
 
-def _pace(step: Step | Record) -> tuple[str, ...]:
+def alike(step: Step | Record) -> tuple[str, ...]:
     """What steps have in common that take equally long."""
     training = step.args.get("training", {})
     choice = step.args.get("criterion", "")

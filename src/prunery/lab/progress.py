@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column
 
+from prunery.lab.pace import Pace
 from prunery.lab.plan import Plan, Step
 
 _LINE_SECONDS = 15.0
@@ -32,18 +33,15 @@ class Shown:
     console: Console
     labels: Mapping[str, str] = field(default_factory=dict)
     todo: Mapping[str, Step] = field(default_factory=dict)
-    epochs: dict[str, float] = field(default_factory=dict)  # of running steps
-    left: float = 0.0  # epochs of steps that are not finished
+    pace: Pace = field(default_factory=lambda: Pace(()))
     done: int = 0
-    began: float | None = None
-    gone: float = 0.0  # epochs done since it began
     bar: Progress | None = None
     last_line: float = 0.0
 
     def begin(self, plan: Plan, todo: Mapping[str, Step]) -> None:
         """Start the bar."""
         self.labels, self.todo = labels(plan), todo
-        self.left = sum(step.weight for step in todo.values())
+        self.pace = Pace(todo.values())
         self.last_line = time.monotonic()
         if self.console.is_terminal and todo:
             text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1))
@@ -55,34 +53,30 @@ class Shown:
 
     def started(self, step: Step) -> None:
         """Show the step among those that run."""
-        if self.began is None:
-            self.began = time.monotonic()
-        self.epochs[step.key] = 0.0
+        self.pace.started(step, time.monotonic())
         self._show()
 
     def advanced(self, step: Step, epochs: float) -> None:
         """Show the step's epochs."""
-        self.gone += epochs - self.epochs.get(step.key, 0.0)
-        self.epochs[step.key] = epochs
+        self.pace.advanced(step, epochs, time.monotonic())
         self._show()
 
     def finished(self, step: Step) -> None:
         """Count the step as done."""
-        self.gone += step.weight - self.epochs.pop(step.key, 0.0)
-        self.left -= step.weight
+        self.pace.finished(step, time.monotonic())
         self.done += 1
         self._show()
 
     def failed(self, step: Step, reason: str, *, final: bool) -> None:
         """Say at once which step failed and why."""
-        self.gone -= self.epochs.pop(step.key, 0.0)
+        self.pace.dropped(step)
         what = "failed" if final else "is tried again"
         label = self.labels.get(step.key, step.kind)
         self.console.print(f"{label} ({step.key}) {what}: {reason}", markup=False, highlight=False)
 
     def postponed(self, step: Step) -> None:
         """Another run does the step: it is none of ours for now."""
-        self.gone -= self.epochs.pop(step.key, 0.0)
+        self.pace.dropped(step)
 
     def tick(self) -> None:
         """Off a terminal, write a line from time to time."""
@@ -104,16 +98,14 @@ class Shown:
             self.bar.update(task, completed=self.done, description=text)
 
     def _time_left(self) -> str:
-        if self.began is None or self.gone < 1:
-            return ", time left not known yet"
-        pace = (time.monotonic() - self.began) / self.gone
-        return f", about {duration(pace * (self.left - sum(self.epochs.values())))} left"
+        left = self.pace.seconds_left(time.monotonic())
+        return ", time left not known yet" if left is None else f", about {duration(left)} left"
 
     def _running(self) -> str:
         parts = []
-        for key, epochs in self.epochs.items():
+        for key, epochs in self.pace.running.items():
             step = self.todo[key]
-            count = f" {epochs:g}/{step.epochs}" if step.epochs else ""
+            count = f" {epochs:.1f}/{step.epochs}" if step.epochs else ""
             parts.append(self.labels.get(key, step.kind) + count)
         return f" | {' | '.join(parts)}" if parts else ""
 

@@ -51,6 +51,7 @@ def fit(
     checkpoint: Path | None = None,
     test_curves: bool = False,
     on_epoch: Callable[[EpochRow], None] | None = None,
+    on_step: Callable[[float], None] | None = None,
 ) -> History:
     """Train the model in place; what comes back are the epochs' losses (nats) and counts.
 
@@ -58,8 +59,9 @@ def fit(
     convolutions, on CPUs too); on a GPU it runs in bf16 autocast.
     `masks`: removed weights are exactly 0 after every step. `checkpoint`: a file to resume from; if it
     holds a state of the same training, that state replaces the model's weights. `on_epoch` is called after
-    each epoch that this call trains. The test split is read only for `test_curves`, after every epoch, and
-    nothing is chosen by it. A loss that is not finite ends the training early (`History.diverged_at`).
+    each epoch that this call trains, `on_step` after each step with the epochs behind it (2.25). The test
+    split is read only for `test_curves`, after every epoch, and nothing is chosen by it. A loss that is not
+    finite ends the training early (`History.diverged_at`).
     DataError, ModelError, SpecError: nothing to train or select on.
     """
     with modes_kept(model):
@@ -70,7 +72,7 @@ def fit(
         state = saver.resume(same, model, job.optimizer) or TrainState(same)
         with masks.enforce(job.optimizer, model) if masks is not None else contextlib.nullcontext():
             while state.epoch < training.epochs and state.diverged_at is None:
-                _train_epoch(job, state, saver)
+                _train_epoch(job, state, saver, on_step)
                 _finish_epoch(job, state)
                 if saver.due(BETWEEN_EPOCHS) or state.epoch == training.epochs:
                     saver.save(state, model, job.optimizer)
@@ -175,7 +177,9 @@ def _optimizer(parameters: list[nn.Parameter], training: Training, device: torch
     return kind(parameters, **common)
 
 
-def _train_epoch(job: _Job, state: TrainState, saver: Checkpoint) -> None:
+def _train_epoch(
+    job: _Job, state: TrainState, saver: Checkpoint, on_step: Callable[[float], None] | None
+) -> None:
     done = state.tally.totals.steps
     if done == job.steps:  # it was saved between the last step and the validation
         return
@@ -184,6 +188,8 @@ def _train_epoch(job: _Job, state: TrainState, saver: Checkpoint) -> None:
         for step, (x, y) in enumerate(job.batches(state.epoch, done), start=done):
             draw_for(step)
             _step(job, state, x, y, job.rate(state.epoch, step))
+            if on_step is not None:
+                on_step(state.epoch + (step + 1) / job.steps)
             if (step + 1) % CHECK_EVERY == 0 and state.tally.settle().bad is not None:
                 return
             if saver.due(WITHIN_EPOCH):

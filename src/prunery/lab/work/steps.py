@@ -112,7 +112,7 @@ def trained(bench: Bench, model: nn.Module, masks: Masks | None) -> dict[str, An
         masks=masks,
         checkpoint=bench.store.partial(bench.step.key) / CHECKPOINT,
         test_curves=bool(bench.args.get("test_curves")),
-        on_epoch=lambda row: bench.report_progress(row.epoch),
+        on_step=bench.report_progress,
     )
     seconds = time.perf_counter() - began
     bench.save(model, masks)
