@@ -162,3 +162,22 @@ def test_untraceable_models_with_norms_ask_for_an_example():
     x, _ = batch((3, 8, 8), 5)
     masks = prunery.prune(Branching(), 0.5, granularity="filter", scope="layer", example=x)
     assert "bn1.weight" in masks
+
+
+def test_random_filters_are_drawn_whatever_weights_they_lost():
+    model = nn.Sequential(nn.Conv2d(3, 200, 3))
+    weights = prunery.prune(model, 0.5, criterion="random", seed=1)
+    first = weights["0.weight"][:, 0, 0, 0]  # what a filter's random score is drawn for
+    masks = prunery.prune(model, 0.6, criterion="random", granularity="filter", masks=weights, seed=2)
+    kept = masks["0.weight"].flatten(1).any(1)
+    share = [float(kept[of].float().mean()) for of in (first, ~first)]
+    assert kept.sum() == 80
+    assert share == [pytest.approx(0.4, abs=0.15), pytest.approx(0.4, abs=0.15)]
+
+
+def test_units_are_those_of_the_last_cut():
+    model = nn.Sequential(nn.Conv2d(3, 10, 3))
+    filters = prunery.prune(model, 0.5, granularity="filter")
+    assert [(r.units_kept, r.units_total) for r in filters.layers()] == [(5, 10)]
+    weights = prunery.prune(model, 0.8, masks=filters)
+    assert [(r.units_kept, r.units_total) for r in weights.layers()] == [(54, 270)]

@@ -199,3 +199,25 @@ def test_old_style_weight_norm_is_named():
         model = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 3)))
     with pytest.raises(ModelError, match="weight_norm"):
         prunery.prune(model, 0.5)
+
+
+class Recurrent(nn.Module):
+    """Packed sequences in, as `nn.utils.rnn` makes them."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(5, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, sequences):
+        return self.head(self.lstm(sequences)[1][0][-1])
+
+
+@pytest.mark.parametrize("criterion", GRADIENT)
+def test_packed_sequences_are_one_argument(criterion):
+    torch.manual_seed(0)
+    model = Recurrent()
+    packed = nn.utils.rnn.pack_sequence([torch.randn(4, 5), torch.randn(2, 5)])
+    target = torch.tensor([0, 2])
+    masks = prunery.prune(model, 0.5, criterion=criterion, example=packed, batches=[(packed, target)])
+    assert (masks.kept, masks.total) == (220, 440)

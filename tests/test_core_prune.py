@@ -170,3 +170,14 @@ def test_removed_nan_and_infinite_weights_become_zero():
         model[0].weight[~masks["0.weight"]] = torch.nan
     assert prunery.prune(model, 0.7, masks=masks).kept == masks.total - round(0.7 * masks.total)
     assert torch.isfinite(model[0].weight).all()
+
+
+def test_rounds_leave_an_empty_layer_that_nothing_is_asked_of():
+    model = mlp(4, 4, 4)
+    names = [layer.name for layer in prunery.prune(copy.deepcopy(model), 0.5).layers()]
+    empty = prunery.Masks(
+        {names[0]: torch.zeros(4, 4, dtype=torch.bool), names[1]: torch.ones(4, 4, dtype=torch.bool)}
+    )
+    with pytest.warns(EmptyLayerWarning):
+        masks = prunery.prune(model, {names[1].split(".")[0]: 0.5}, masks=empty, rounds=3)
+    assert [(row.kept, row.total) for row in masks.layers()] == [(0, 16), (8, 16)]

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.rnn import PackedSequence
 
+from prunery.core.inputs import call_of, mapped
 from prunery.core.masks import Masks
 from prunery.core.quiet import StandIns, eval_mode, forked, stand_ins_for, standing_in
 from prunery.core.units import Layer
@@ -218,18 +220,11 @@ def _example(q: Question) -> Any:
 
 
 def _call_of(inputs: Any, where: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    moved = _moved(inputs, where)
-    if isinstance(moved, Mapping):
-        return (), dict(moved)
-    return (tuple(moved), {}) if isinstance(moved, tuple | list) else ((moved,), {})
+    return call_of(_moved(inputs, where))
 
 
 def _moved(value: Any, where: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(where)
-    if isinstance(value, Mapping):
-        return {k: _moved(v, where) for k, v in value.items()}
-    return type(value)(_moved(v, where) for v in value) if type(value) in (tuple, list) else value
+    return mapped(lambda tensor: tensor.to(where), value)
 
 
 def _absolute(tensor: Tensor) -> Tensor:
@@ -237,12 +232,19 @@ def _absolute(tensor: Tensor) -> Tensor:
 
 
 def _ones(inputs: Any) -> Any:
-    """One example of ones (float64) for each floating-point input; token indices stay as they are."""
-    if isinstance(inputs, Tensor):
-        return torch.ones_like(inputs[:1], dtype=torch.float64) if inputs.is_floating_point() else inputs[:1]
-    if isinstance(inputs, dict):
-        return {k: _ones(v) for k, v in inputs.items()}
-    return type(inputs)(_ones(v) for v in inputs) if type(inputs) in (tuple, list) else inputs
+    """One example of ones (float64) for each floating-point input; token indices stay as they are.
+
+    Packed sequences keep all of theirs: their sizes are of all.
+    """
+    if isinstance(inputs, PackedSequence):
+        return mapped(lambda t: torch.ones_like(t, dtype=torch.float64), inputs)
+    if isinstance(inputs, Mapping):
+        return {key: _ones(value) for key, value in inputs.items()}
+    if type(inputs) in (tuple, list):
+        return type(inputs)(_ones(value) for value in inputs)
+    if not isinstance(inputs, Tensor):
+        return inputs
+    return torch.ones_like(inputs[:1], dtype=torch.float64) if inputs.is_floating_point() else inputs[:1]
 
 
 def _first_tensor(output: Any) -> Tensor:

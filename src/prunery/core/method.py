@@ -110,7 +110,7 @@ def cuts(
         members = [u for u, t in zip(units, final, strict=True) if t.group == group]
         start = 1 - sum(live[u.layer.name] for u in members) / sum(u.count for u in members)
         wanted = next(t.sparsity for t in final if t.group == group)
-        levels[group] = method.schedule(wanted, start)
+        levels[group] = method.schedule(wanted, start) if wanted > start else [wanted]  # there already
     rounds = max(map(len, levels.values()))
     for r in range(rounds):
         yield [replace(t, sparsity=levels[t.group][min(r, len(levels[t.group]) - 1)]) for t in final]

@@ -103,7 +103,7 @@ def _scores(unit_set: UnitSet, evidence: Evidence, criterion: Bound, masks: Mask
     if unit_set.norm is not None:
         norm = criterion.facts.get("norm", unit_set.norm)
         values = of_weights(0, parameter.numel()).view(member.shape)
-        if member.name in masks:  # what is removed says nothing of its unit
+        if member.name in masks and norm != "first":  # what is removed says nothing of its unit
             values = values.masked_fill(~masks[member.name], 0)
         reduced = member.reduce(values, _NORMS[norm])
 
@@ -135,12 +135,12 @@ def _expanded(units: Sequence[UnitSet], kept: Mapping[int, Tensor], masks: Masks
     """Masks of all members of all units, within the earlier ones; layers not in play keep theirs."""
     merged, uncounted, counts = dict(masks), set(masks.uncounted), dict(masks.units)
     for index, unit_set in enumerate(units):
-        keep = kept[index]
+        counts.pop(unit_set.layer.name, None)  # where one weight is a unit, the weights are counted
         for member in unit_set.members:
-            mask = member.expand(keep)
+            mask = member.expand(kept[index])
             if member.axes is not None:
                 mask = mask & merged[member.name] if member.name in merged else mask.clone()
-                counts[unit_set.layer.name] = (int(keep.count_nonzero()), unit_set.count)
+                counts[unit_set.layer.name] = (int(kept[index].count_nonzero()), unit_set.count)
             merged[member.name] = mask
             if not member.counted:
                 uncounted.add(member.name)

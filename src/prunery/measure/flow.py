@@ -21,9 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunery.core.inputs import call_of, mapped, tensors
 from prunery.core.masks import parameter_of
 from prunery.core.units import Layer
-from prunery.measure.calls import call_of, mapped, no_trace, placed, tensors
+from prunery.measure.calls import no_trace, placed
 from prunery.measure.flow_rules import Flow
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)

@@ -22,8 +22,9 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
+from prunery.core.inputs import call_of, tensors
 from prunery.errors import ModelError
-from prunery.measure.calls import call_of, no_trace, tensors
+from prunery.measure.calls import no_trace
 
 Times = int | Tensor  # of every weight, or an int64 tensor (rows,) of every weight of each row
 

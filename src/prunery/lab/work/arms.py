@@ -40,7 +40,8 @@ def shuffled(
         seed=args["seed"],
     )
     empty = {name: torch.zeros_like(mask) for name, mask in like.items() if not mask.any()}
-    whole = Masks({**masks, **empty}, uncounted=sorted(like.uncounted), units=like.units)
+    units = {name: (0, total) for name, (_, total) in like.units.items() if name in empty} | masks.units
+    whole = Masks({**masks, **empty}, uncounted=sorted(like.uncounted), units=units)
     whole.apply_(model)
     return whole
 
