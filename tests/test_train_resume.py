@@ -102,6 +102,41 @@ def test_a_finished_training_is_not_repeated(tmp_path):
     assert same(weights(again), weights(model))
 
 
+def test_the_seconds_of_a_training_are_those_of_all_who_worked_on_it(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+
+    def interrupt(done):
+        now[0] += 1.0  # a second a step
+        if done == 3:
+            raise KeyboardInterrupt
+
+    def go_on(done):
+        now[0] += 1.0
+
+    monkeypatch.setattr(loop, "BETWEEN_EPOCHS", 0.0)
+    training, state = settings(), tmp_path / "state"
+    with pytest.raises(KeyboardInterrupt):
+        fit(network(), SPLITS, training, seed=1, checkpoint=state, on_step=interrupt)
+    assert fit(network(), SPLITS, training, seed=1, checkpoint=state, on_step=go_on).seconds == 4 * STEPS
+    assert fit(network(), SPLITS, training, seed=1, checkpoint=state).seconds == 4 * STEPS
+
+
+def test_reading_test_is_no_part_of_the_seconds(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    evaluate = loop.evaluate
+
+    def slowly(model, part):
+        now[0] += 100.0 if part is test else 1.0
+        return evaluate(model, part)
+
+    test = SPLITS.test
+    monkeypatch.setattr(loop, "evaluate", slowly)
+    history = fit(network(), SPLITS, settings(), seed=1, test_curves=True)
+    assert history.seconds == 4
+
+
 def test_divergence_survives_a_resume(tmp_path):
     training = settings(learning_rate=1e18, epochs=6)
     first = fit(network(), SPLITS, training, seed=1, checkpoint=tmp_path / "state")
@@ -192,6 +227,7 @@ def test_short_epochs_do_not_mostly_save(monkeypatch, tmp_path):
 
 KILLED = """
 import os, random, signal, sys, time, torch
+from dataclasses import replace
 from pathlib import Path
 from train_kit import digits, half_masks, network, settings, weights
 from prunery.train import loop
@@ -203,7 +239,7 @@ def child(name):
     training = settings(epochs=12, weight_decay=0.01, select="validation", augmentation="flip")
     masks = half_masks(model)
     history = loop.fit(model, splits, training, seed=4, masks=masks, checkpoint=folder / f"{name}.state")
-    torch.save({"weights": weights(model), "history": repr(history)}, folder / name)
+    torch.save({"weights": weights(model), "history": repr(replace(history, seconds=0.0))}, folder / name)
 
 def run(name, life):
     if not (pid := os.fork()):

@@ -46,9 +46,9 @@ def frame(plan: Plan, store: Records) -> pd.DataFrame:
 
     Accuracies in %, losses in nats, MACs per example; `before_test_top1` and its like are those between the
     last cut and what follows it, where they were measured. `of`, `arm`: the method of a sanity arm, and which
-    arm it is. Epochs, samples, training MACs, scoring MACs and seconds are sums along the cell's path from
-    init. `status` is done, collapsed, diverged, failed (a step of its own failed), blocked (a step it shares
-    with dense failed) or missing (no record, no failure).
+    arm it is. Epochs, samples, training MACs, scoring MACs and seconds are sums over the trainings, cuts and
+    recoveries of the cell's path from init. `status` is done, collapsed, diverged, failed (a step of its own
+    failed), blocked (a step it shares with dense failed) or missing (no record, no failure).
     """
     import pandas as pd
 
@@ -135,7 +135,8 @@ def _costs(own: Sequence[Record | None]) -> dict[str, float | None]:
     done = [r for r in own if r is not None]
     if len(done) < len(own):
         return dict.fromkeys(("epochs_before", "epochs_after", *COSTS))
-    sums = {name: sum(r.cost.get(name, 0) for r in done) for name in COSTS}
+    spent = [r for r in done if r.kind not in ("init", "measure")]  # to look at a network is none of its cost
+    sums = {name: sum(r.cost.get(name, 0) for r in spent) for name in COSTS}
     before = sum(r.cost.get("epochs", 0) for r in done if r.kind != "recover")
     return {"epochs_before": before, "epochs_after": sums["epochs"] - before, **sums}
 

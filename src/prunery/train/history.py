@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -42,6 +42,9 @@ class History:
     """The epoch (from 1) whose weights were kept; 0 if nothing was trained."""
     diverged_at: int | None = None
     """The step (from 0, over all epochs) of the first loss that is not finite; training stopped after it."""
+    seconds: float = field(default=0.0, compare=False)
+    """Spent in training steps and on the validation split, by every process that worked on the phase; what
+    reads test, builds the model or saves its state is not in it."""
 
     @property
     def test_max(self) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,6 +185,7 @@ def _train_epoch(
     if done == job.steps:  # it was saved between the last step and the validation
         return
     job.model.train()
+    watch = _Watch(state)
     with _own_noise(job, state.epoch) as draw_for:
         for step, (x, y) in enumerate(job.batches(state.epoch, done), start=done):
             draw_for(step)
@@ -192,8 +194,22 @@ def _train_epoch(
                 on_step(state.epoch + (step + 1) / job.steps)
             if (step + 1) % CHECK_EVERY == 0 and state.tally.settle().bad is not None:
                 return
+            watch.lap()
             if saver.due(WITHIN_EPOCH):
                 saver.save(state, job.model, job.optimizer)
+                watch = _Watch(state)
+
+
+class _Watch:
+    """Adds the seconds from one lap to the next to those of a training phase."""
+
+    def __init__(self, state: TrainState) -> None:
+        self._state, self._last = state, time.perf_counter()
+
+    def lap(self) -> None:
+        now = time.perf_counter()
+        self._state.seconds += now - self._last
+        self._last = now
 
 
 @contextlib.contextmanager
@@ -230,8 +246,10 @@ def _step(job: _Job, state: TrainState, x: Tensor, y: Tensor, rate: float) -> No
 
 
 def _finish_epoch(job: _Job, state: TrainState) -> None:
+    watch = _Watch(state)
     totals = state.tally.settle()
     counts = evaluate(job.model, job.validation) if len(job.validation) else None
+    watch.lap()
     test = evaluate(job.model, job.test) if job.test is not None else None
     row = EpochRow(
         epoch=state.epoch + 1,

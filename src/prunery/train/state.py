@@ -24,7 +24,7 @@ from prunery.train.settings import Training
 from prunery.train.tally import Tally
 
 _LOG = logging.getLogger(__name__)
-_FORMAT = 1  # to be raised when the fields of TrainState or their meaning change
+_FORMAT = 2  # to be raised when the fields of TrainState or their meaning change
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -41,6 +41,8 @@ class TrainState:
     best_epoch: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
     diverged_at: int | None = None
+    seconds: float = 0.0
+    """Spent in training steps and on the validation split, by all processes that worked on the phase."""
     weights: dict[str, Any] = field(default_factory=dict)
     """The model's state, filled in when saving."""
     optimizer: dict[str, Any] = field(default_factory=dict)
@@ -48,7 +50,8 @@ class TrainState:
 
     def history(self) -> History:
         """The rows so far; the chosen epoch is the best one if any was kept, else the last."""
-        return History(tuple(self.rows), self.best_epoch or len(self.rows), self.diverged_at)
+        chosen = self.best_epoch or len(self.rows)
+        return History(tuple(self.rows), chosen, self.diverged_at, self.seconds)
 
     def save(self, path: Path) -> None:
         """Write to `path` in one piece: whoever reads it finds the old state or the new one, never a part."""

@@ -103,7 +103,6 @@ def trained(bench: Bench, model: nn.Module, masks: Masks | None) -> dict[str, An
     """What one training phase leaves; the trainings on a path draw their orders from different seeds."""
     training = Training.model_validate(bench.args["training"])
     price = bench.cost(model, masks)
-    began = time.perf_counter()
     history = fit(
         model,
         bench.splits,
@@ -114,7 +113,6 @@ def trained(bench: Bench, model: nn.Module, masks: Masks | None) -> dict[str, An
         test_curves=bool(bench.args.get("test_curves")),
         on_step=bench.report_progress,
     )
-    seconds = time.perf_counter() - began
     bench.save(model, masks)
     macs = training_macs(price, history.samples)
     return {
@@ -129,7 +127,7 @@ def trained(bench: Bench, model: nn.Module, masks: Masks | None) -> dict[str, An
             "samples": history.samples,
             "training_macs": macs,
             "training_macs_kept": macs * price.macs.kept // price.macs.dense,
-            "seconds": seconds,
+            "seconds": history.seconds,
         },
     }
 
