@@ -46,3 +46,16 @@ def normed():
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10)
     )
+
+
+def seeds_itself():
+    """The same initial weights whatever the seed of the run."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def draws_anew():
+    """Other images at every call."""
+    x = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8)
+    y = torch.arange(10).repeat(4)
+    return from_tensors(x, y, x, y, name="draws_anew")

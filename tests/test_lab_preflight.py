@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from lab_kit import raw
+from lab_kit import do, raw
 from prunery.errors import DataError, ModelError, PatternError, SparsityError, StoreError
 from prunery.lab.plan import plan
 from prunery.lab.record import Record
@@ -12,6 +12,9 @@ from prunery.lab.source import overridden
 from prunery.lab.spec import of
 from prunery.lab.store import Store
 from prunery.lab.work import preflight
+from prunery.lab.work.bench import images
+from prunery.lab.work.origin import origin
+from prunery.models.code import code
 
 
 def check(tmp_path, *overrides, store=None):
@@ -83,11 +86,50 @@ def test_a_mirror_that_lacks_the_set_is_said(tmp_path):
         preflight.check(spec, plan(spec), Store(tmp_path / "s"), data_dir=str(tmp_path / "mirror"))
 
 
+def test_a_store_of_other_code_is_not_gone_on_with(tmp_path):
+    store, spec = Store(tmp_path / "store"), of(overridden(raw(), ["task.model=lab_nets:normed"]))
+    init = next(iter(plan(spec).steps.values()))
+    environment = origin(init.args)
+    store.commit(Record(init.key, init.kind, init.args, environment=environment))
+    preflight.check(spec, plan(spec), store)
+    environment["model"]["code"] = "other"
+    store.commit(Record(init.key, init.kind, init.args, environment=environment))
+    with pytest.raises(StoreError, match="the code of that model has changed"):
+        preflight.check(spec, plan(spec), store)
+
+
+def test_code_is_what_the_module_says_not_how(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    body = "from torch import nn\n\ndef net():\n    return nn.Linear(64, 10)\n"
+    texts = {
+        "own_a": body,
+        "own_b": "# a comment\n" + body.replace("(64, 10)", "( 64,\n 10 )"),
+        "own_c": body.replace("Linear(64, 10)", "Linear(64, 10, bias=False)"),
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    a, b, c = (code(f"{name}:net") for name in texts)
+    assert a is not None
+    assert a == b != c
+    assert code("lenet300") is None
+
+
+def test_images_that_change_between_steps_stop_the_path(tmp_path):
+    spec = of(overridden(raw(), ["task.data=lab_nets:draws_anew", "task.validation=10"]))
+    init, train, *_ = plan(spec).steps.values()
+    assert (init.kind, train.kind) == ("init", "train")
+    store = Store(tmp_path / "store")
+    for step in (init, init):  # the same process has decoded it once
+        do(step, store)
+    images.cache_clear()
+    with pytest.raises(StoreError, match="saw other images"):
+        do(train, store)
+    assert not store.has(train.key)
+
+
 def test_a_store_of_other_images_is_not_gone_on_with(tmp_path):
     store, spec = Store(tmp_path / "store"), of(raw())
     init = next(iter(plan(spec).steps.values()))
-    from prunery.lab.work.bench import images
-
     for content in (images("digits").content, "other"):
         environment = {"data": {"content": content}}
         store.commit(Record(init.key, init.kind, init.args, environment=environment))

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 
-def environment(*, device: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Versions, machine, device, the data's revision and content, and the time (UTC)."""
+def environment(*, device: str, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Versions, machine, device, where data and model come from, and the time (UTC)."""
     import torch
 
     name = torch.cuda.get_device_name() if device.startswith("cuda") else processor()
@@ -23,7 +23,7 @@ def environment(*, device: str, data: Mapping[str, Any]) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": device,
         "device_name": name,
-        "data": dict(data),
+        **origin,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -112,6 +112,12 @@ def _resolve(name: str) -> Callable[..., Any]:
     return factory
 
 
+def factory_of(name: str) -> Callable[..., Any]:
+    """The user's function or class of that name; ModelError if there is none."""
+    with _working_folder():
+        return _resolve(name)
+
+
 def _accepted(factory: Callable[..., Any], wanted: dict[str, Any]) -> dict[str, Any]:
     """Those of `wanted` that the factory's signature names (a bare **kwargs takes none of them)."""
     try:

@@ -54,7 +54,7 @@ def _names(places: Sequence[str]) -> list[str]:
 
 
 def _caption(places: Sequence[str]) -> tuple[str, ...]:
-    shared = "What one cell costs from its initial weights on, measuring aside; work that cells share counts in each."
+    shared = "What one cell costs from its initial weights on, measuring aside; shared work counts in each."
     if not places:
         return (shared,)
     if len(places) == 1:

@@ -6,7 +6,7 @@ Source: Frankle et al. 2021, Pruning neural networks at initialization, section 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,8 +14,9 @@ from torch import nn
 
 from prunery.core.masks import Masks
 from prunery.core.step import prune
-from prunery.errors import MasksError
+from prunery.errors import MasksError, ModelError
 from prunery.lab.record import Number
+from prunery.seeds import number
 
 UNLIKELY = math.log(1e9)  # of so many equally likely draws, two that are the same are no accident
 
@@ -44,6 +45,19 @@ def shuffled(
     whole = Masks({**masks, **empty}, uncounted=sorted(like.uncounted), units=units)
     whole.apply_(model)
     return whole
+
+
+def fresh(built: Callable[[int], nn.Module], seed: int, *, phase: int) -> nn.Module:
+    """The model with other initial weights than those of `seed`; ModelError if it has the same ones."""
+    model = built(number(seed, "reinit", phase))
+    first = built(seed).state_dict()
+    if all(torch.equal(value, first[name]) for name, value in model.state_dict().items()):
+        raise ModelError(
+            "the sanity arm 'reinit'",
+            "built with another seed, the model has the same weights: it seeds itself, or loads them",
+            "leave that to prunery, which seeds torch before it builds the model, or leave the arm out",
+        )
+    return model
 
 
 def agreement(arm: str, masks: Masks, original: Masks) -> tuple[Number, ...]:

@@ -25,12 +25,13 @@ from prunery.data.batches import balanced
 from prunery.data.corruptions import corruption
 from prunery.data.images import ImageSet
 from prunery.data.sets import load
-from prunery.errors import ModelError, PruneryError, SparsityError, StoreError
+from prunery.errors import ModelError, PruneryError, SparsityError
 from prunery.lab.method import Method
 from prunery.lab.plan import Plan
 from prunery.lab.spec import Spec
 from prunery.lab.store import Store
 from prunery.lab.work.bench import images, splits
+from prunery.lab.work.origin import check_begun
 from prunery.models.build import build
 
 
@@ -46,7 +47,7 @@ def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None =
         corruption[name]  # a name that is not there raises
     found = images(spec.task.data)
     if store is not None:
-        _check_same_data(found, plan, store)
+        check_begun(plan, store)
     task = spec.task
     train = splits(task.data, task.validation, spec.seeds[0], task.classes, task.images).train
     model = _built(task.model, found, task.classes or found.classes)
@@ -56,19 +57,6 @@ def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None =
             per_class = criteria.bind(method.criterion).facts.get("examples_per_class")
             if per_class:
                 balanced(train, per_class=per_class, seed=spec.seeds[0])
-
-
-def _check_same_data(found: ImageSet, plan: Plan, store: Store) -> None:
-    """The store's records of these steps must come from the same images."""
-    for step in plan.steps.values():
-        if step.kind == "init" and store.has(step.key):
-            content = store.record(step.key).environment.get("data", {}).get("content")
-            if content != found.content:
-                raise StoreError(
-                    f"going on in {store.root} with data set {found.name!r}",
-                    "what ran there saw other images under that name",
-                    "use another store, or the data that it was begun with",
-                )
 
 
 def _built(name: str, found: ImageSet, classes: int) -> nn.Module:

@@ -26,6 +26,7 @@ from prunery.lab.record import Number, Record
 from prunery.lab.store import Store
 from prunery.lab.work import arms
 from prunery.lab.work.bench import CHECKPOINT, Bench
+from prunery.lab.work.origin import check_parents, origin
 from prunery.measure.accuracy import collapse, evaluate
 from prunery.measure.clock import classify_seconds
 from prunery.measure.cost import training_macs
@@ -47,15 +48,15 @@ def work(
 ) -> Record:
     """The record of the step, whose files now lie in `scratch`; whatever cannot be right raises."""
     torch.set_num_threads(int(step.args["threads"]))
+    check_parents(step, store)
     bench = Bench(step, store, scratch, report_progress)
     made = KINDS[step.kind](bench)
-    data = {"name": step.args["data"], "revision": bench.images.revision, "content": bench.images.content}
     return Record(
         key=step.key,
         kind=step.kind,
         args=step.args,
         parents=step.parents,
-        environment=environment(device=str(bench.device), data=data),
+        environment=environment(device=str(bench.device), origin=origin(step.args)),
         **made,
     )
 
@@ -81,7 +82,7 @@ def recover(bench: Bench) -> dict[str, Any]:
     if bench.args["reset"] == "init":
         model, _ = bench.model_of(bench.step.parents[1])
     elif bench.args["reset"] == "reinit":
-        model = bench.built(number(bench.seed, "reinit", bench.args["phase"]))
+        model = arms.fresh(bench.built, bench.seed, phase=bench.args["phase"])
     if masks is not None:
         masks.apply_(model)
     return trained(bench, model, masks)
