@@ -190,6 +190,23 @@ def test_rewinding_starts_from_the_initial_weights():
     assert (control.method, cell(found, "rw", 0.5).extra) == ("dense, 5 epochs", control.key)
 
 
+def test_a_control_from_the_start_is_as_long_as_it_is_trained():
+    slow = {"epochs": 2, "learning_rate": 0.01}
+    rewound = {"name": "rw", "criterion": "magnitude", "recovery": {"name": "rewind", "training": slow}}
+    longer = {"criterion": "snip", "recovery": {"name": "finetune", "training": {"epochs": 4}}}
+    found = planned(methods=[rewound, longer], seeds=1)
+    epochs = {c.method: sum(found.steps[k].epochs for k in c.path) for c in found.cells if "dense" in c.method}
+    assert epochs == {"dense": 2, "dense, 2 epochs": 2, "dense, 4 epochs": 4}
+    control = cell(found, "dense, 2 epochs")
+    assert [found.steps[k].kind for k in control.path] == ["init", "train", "measure"]
+
+
+def test_magnitude_at_init_is_not_the_magnitude_control():
+    at_init = {"name": "early", "criterion": "magnitude", "at": "init"}
+    names = [m.name for m in spec(methods=[at_init], controls=["magnitude"]).compared]
+    assert names == ["early", "magnitude"]
+
+
 def test_two_recoveries_of_equal_length_have_two_controls_with_two_names():
     slow = {"name": "finetune", "training": {"learning_rate": 0.01}}
     methods = [{"criterion": "magnitude"}, {"name": "slow", "criterion": "magnitude", "recovery": slow}]

@@ -15,20 +15,23 @@ from prunery.report.loaded import load
 METHODS = [{"criterion": "magnitude"}, {"criterion": "random"}]
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    found = Store(tmp_path_factory.mktemp("store"))
-    for name, task in {
-        "some-classes3": {**ONE_EPOCH, "classes": 3},
-        "some-classes10": ONE_EPOCH,
-        "other": ONE_EPOCH,
-    }.items():
+def done(folder, tasks):
+    """A store in which a small study of each of these tasks is done, by name."""
+    found = Store(folder)
+    for name, task in tasks.items():
         asked = spec(name=name, task=task, methods=METHODS, sparsities=[0.5], seeds=2)
         for step in plan(asked).steps.values():
             if not found.has(step.key):
                 do(step, found)
         found.save_study(name, plain(asked))
     return found
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    three = {**ONE_EPOCH, "classes": 3}
+    tasks = {"some-classes3": three, "some-classes10": ONE_EPOCH, "other": ONE_EPOCH}
+    return done(tmp_path_factory.mktemp("store"), tasks)
 
 
 def test_each_has_a_folder_and_a_link(store, tmp_path):
@@ -68,3 +71,15 @@ def test_numbers_are_those_of_each_study(store):
 def test_the_same_bytes_twice(store):
     studies = [load(store, name) for name in store.studies()]
     assert across.files(studies) == across.files(studies)
+
+
+def test_studies_that_differ_otherwise_too_have_no_figure_of_classes(tmp_path):
+    longer = {**ONE_EPOCH, "training": {**ONE_EPOCH["training"], "epochs": 2}}
+    found = done(tmp_path, {"three": {**ONE_EPOCH, "classes": 3}, "ten": longer})
+    assert set(across.files([load(found, name) for name in found.studies()])) == {"index.html", "studies.csv"}
+
+
+def test_as_many_images_of_each_class_are_no_difference(tmp_path):
+    tasks = {f"c{n}": {**ONE_EPOCH, "classes": n, "images": 30 * n} for n in (3, 5)}
+    found = done(tmp_path, tasks)
+    assert "classes.md" in across.files([load(found, name) for name in found.studies()])

@@ -41,8 +41,10 @@ def test_c9_baselines_that_were_not_run():
     bare = case.study(["snip"])
     assert said("C9", bare, case.store(bare, right)) == [
         "Baselines that were not run: random pruning with each method's own layer ratios; "
-        "random pruning over all layers alike; magnitude."
+        "random pruning over all layers alike; magnitude of the trained network."
     ]
+    early = case.study(["random", {"criterion": "magnitude", "at": "init"}])
+    assert said("C9", early, case.store(early, right))[0].endswith("; magnitude of the trained network.")
     filters = {"criterion": "magnitude", "granularity": "filter", "exclude": ["@output"]}
     whole = case.study(["random", filters], controls=["random", "magnitude"])
     (small,) = said("C9", whole, case.store(whole, right))
@@ -81,6 +83,19 @@ def test_c16_a_weak_dense_baseline():
         "The dense baseline (97.00 %) is 1.4 points below a known one: 98.36 %, Han et al. 2015 (table 1)."
     )
     assert published.reference("lenet300", "my.own:data") is None
+
+
+def test_c16_a_reference_is_of_all_classes_and_fewer_images_are_said():
+    plan = case.study()
+    cells, _ = built(plan, case.store(plan, lambda c: 9000))
+
+    def told(**used):
+        less = cells.assign(**used)
+        return cautions.baseline(less, groups(less))
+
+    assert told(classes=5) == []
+    (sentence,) = told(images=1000)
+    assert sentence.endswith("Han et al. 2015 (table 1); ours had 1 000 training images.")
 
 
 def epochs(losses, corrects):

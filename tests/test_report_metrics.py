@@ -25,7 +25,7 @@ def test_each_metric_names_its_unit_and_its_own_chance_level(cells):
     assert recorded(cells) == [TOP5, LOSS]
     top5, loss = table(cells, TOP5), table(cells, LOSS)
     assert top5.caption[0] == (
-        "Top-5 accuracy (k = 5) on the test split (10 000 images, read once per measured network), in %; "
+        "Top-5 accuracy (k = 5) on the test split (10 000 images, labels read once per network), in %; "
         "chance level 50.00 %."
     )
     # ten classes: ln 10

@@ -66,6 +66,22 @@ def test_only_equal_choices_match(five):
     assert "one round instead of 100" in found[1].note
 
 
+def test_norms_estimated_anew_stand_beside_nothing_published():
+    methods = [
+        {"name": recovery, "criterion": "magnitude", "scope": "layer", "recovery": recovery}
+        for recovery in ("none", "bn", "finetune")
+    ]
+    cells = built(spec("no-retraining", model="lenet300", methods=methods, sparsities=[0.5]))
+    assert dict(cells.groupby("method")["recovery"].first()) == {
+        "dense": "none",
+        "dense + 10 epochs": "retrained",
+        "none": "none",
+        "bn": "norms estimated",
+        "finetune": "retrained",
+    }
+    assert {p.method for p in published.rows("no-retraining", cells)} == {"dense", "none"}
+
+
 @pytest.mark.parametrize("name", ["five-criteria", "five-criteria-smoke", "five-criteria-fc-cpu"])
 def test_a_study_is_matched_by_the_beginning_of_its_name(name, five):
     assert len(published.rows(name, five)) == 2

@@ -81,7 +81,7 @@ def test_the_caption_names_metric_split_unit_n_chance_and_unequal_budgets():
     plan = case.study(retrain=5)
     caption = " ".join(built(plan, case.store(plan, right))[2].caption)
     assert (
-        "Top-1 accuracy (k = 1) on the test split (10 000 images, read once per measured network), in %"
+        "Top-1 accuracy (k = 1) on the test split (10 000 images, labels read once per network), in %"
         in caption
     )
     cells, found, _ = built(plan, case.store(plan, right))

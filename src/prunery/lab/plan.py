@@ -48,6 +48,10 @@ class _Extra:
     rounds: int
     from_start: bool
 
+    def epochs(self, dense: int) -> int:
+        """All that it is trained for, where dense has so many behind it."""
+        return self.training.epochs if self.from_start else dense + self.rounds * self.training.epochs
+
     def name(self) -> str:
         """What tables call the control."""
         if self.from_start:
@@ -137,13 +141,11 @@ class _Building:
         if extra is None:
             return ""
         path = trained
-        for number in range(extra.rounds):
-            parents, reset = (
-                ((*path[-1:], trained[0]), "init") if extra.from_start else (path[-1:], "nothing")
-            )
-            path += (
-                self._train("recover", parents, extra.training, seed=seed, phase=1 + number, reset=reset),
-            )
+        if extra.from_start:
+            path = (trained[0], self._train("train", trained[:1], extra.training, seed=seed, phase=0))
+        else:
+            for number in range(extra.rounds):
+                path += (self._train("recover", path[-1:], extra.training, seed=seed, phase=1 + number),)
         if path not in self.measured:
             self.measured[path] = self._cell(
                 self._name(extra, method), "dense_extra", seed, path, dense=dense
@@ -153,7 +155,7 @@ class _Building:
     def _as_long(self, seed: int, init: str, dense: str) -> None:
         """Dense controls for what is pruned at init and trained longer than dense, where none is as long."""
         start = self.spec.task.training.epochs
-        there = {start, *(start + extra.rounds * extra.training.epochs for extra in self.names)}
+        there = {start, *(extra.epochs(start) for extra in self.names)}
         for method in self.spec.compared:
             training = self.spec.training_of(method)
             if method.at == "trained" or not method.after_cut().train:

@@ -85,7 +85,8 @@ class Spec(BaseModel):
     @property
     def compared(self) -> tuple[Method, ...]:
         """The methods, and magnitude of the trained network, else as the first, where controls ask for it."""
-        if "magnitude" not in self.controls or any(m.criterion.name == "magnitude" for m in self.methods):
+        there = any(m.criterion.name == "magnitude" and m.at == "trained" for m in self.methods)
+        if there or "magnitude" not in self.controls:
             return self.methods
         first = self.methods[0]
         axes = ("granularity", "scope", "schedule", "recovery", "exclude", "floor", "sparsities")

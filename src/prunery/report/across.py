@@ -8,6 +8,7 @@ from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from prunery.lab.record import canonical
 from prunery.report import sheets, text
 from prunery.report.captions import task, whole_task
 from prunery.report.compare import Group
@@ -49,12 +50,13 @@ def _csv(studies: Sequence[Loaded]) -> bytes:
 
 
 def _by_classes(studies: Sequence[Loaded]) -> list[Loaded]:
-    """The first studies that differ in their number of classes alone, fewest classes first."""
+    """The first studies that differ in their number of classes alone, with as many images of each."""
 
     def same(study: Loaded) -> str:
-        task = study.spec["task"]
-        methods = [(g.method, g.sparsity) for g in study.groups if g.role == "pruned"]
-        return repr((task["model"], task["data"], methods))
+        task = {k: v for k, v in study.spec["task"].items() if k not in ("classes", "images")}
+        images = study.spec["task"].get("images")
+        each = images / classes(study) if images and classes(study) else None
+        return canonical({**study.spec, "name": "", "task": task, "images of a class": each})
 
     for _, own in groupby(sorted(studies, key=same), key=same):
         sized = {classes(s): s for s in own if classes(s)}

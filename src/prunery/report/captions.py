@@ -106,7 +106,7 @@ def named(reference: str) -> str:
     """A reference in words."""
     names = {
         "dense": "the dense network",
-        "dense_extra": "the dense network trained for as many epochs in total",
+        "dense_extra": "the dense network after the same training",
         "random": "random pruning at the same sparsity",
         "shuffled": "random pruning with the same layer ratios",
     }
@@ -135,7 +135,7 @@ def _metric(frame: pd.DataFrame, metric: Metric) -> str:
     rows = ({str(k): v for k, v in row.items()} for row in frame.to_dict("records"))
     chance = next((c for c in map(metric.chance, rows) if c is not None), None)
     curves = "test_top1_max" in frame and frame["test_top1_max"].notna().any()
-    read = "read after every epoch too, as a diagnostic" if curves else "read once per measured network"
+    read = "read after every epoch too, as a diagnostic" if curves else "labels read once per network"
     size = "" if images is None else f" ({text.thousands(images)} images, {read})"
     level = "" if chance is None else f"; chance level {chance:.{metric.decimals}f} {metric.unit}"
     return f"{metric.name} on the test split{size}, in {metric.unit}{level}."

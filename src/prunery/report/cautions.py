@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from prunery.report import published, text
-from prunery.report.compare import Group, arms, sparsities
+from prunery.report.captions import part
+from prunery.report.compare import Group, absent, arms, sparsities
 from prunery.table import Table
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def baselines(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
         missing.append("random pruning with each method's own layer ratios")
     if pruned and "random" not in criteria:
         missing.append("random pruning over all layers alike")
-    if pruned and "magnitude" not in criteria:
-        missing.append("magnitude")
+    if pruned and ("magnitude", "trained") not in {(g.first("criterion"), g.first("at")) for g in pruned}:
+        missing.append("magnitude of the trained network")
     if any(g.first("granularity") != "weight" for g in pruned):
         missing.append("small dense networks trained from scratch, for what removes structure")
     return [f"Baselines that were not run: {'; '.join(missing)}."] if missing else []
@@ -76,16 +77,21 @@ def general(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
 def baseline(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
     """Dense below a known reference: gains over a weak baseline may be those of more training."""
     dense = next((g for g in found if g.role == "dense" and g.summary), None)
-    known = published.reference(str(frame["model"].iloc[0]), str(frame["data"].iloc[0]))
+    first = frame.iloc[0]
+    known = published.reference(str(first["model"]), str(first["data"]))
+    if "classes" in frame and not absent(first["classes"]):
+        return []  # what is known is of all classes
     if dense is None or dense.summary is None or known is None or dense.metric != "test_top1":
         return []
     value, source = known
     short = value - dense.summary.mean
     if short <= BELOW:
         return []
+    used = part(frame)
+    fewer = f"; ours had {used}" if used else ""
     return [
         f"The dense baseline ({dense.summary.mean:.2f} %) is {short:.1f} points below a known one: "
-        f"{value:.2f} %, {source}."
+        f"{value:.2f} %, {source}{fewer}."
     ]
 
 

@@ -200,7 +200,7 @@ def _extra_by_epochs(plain: list[Group]) -> dict[tuple[int, int | None], str]:
 def _extra_keys(
     done: Mapping[str, Run], extra: Mapping[tuple[int, int | None], str], group: Group
 ) -> dict[int, str]:
-    """The dense control with as many epochs: the planner's, or dense itself, or another as long."""
+    """The dense control with the same training: the planner's, or dense itself, or another as long."""
     keys = {}
     for run in group.runs:
         own = _total(run)

@@ -27,11 +27,11 @@ _LAST = 0.1  # the part of a training's epochs that says whether it still moves
 def with_facts(frame: pd.DataFrame, plan: Plan, store: Records) -> pd.DataFrame:
     """The frame with one more column per fact; columns that it has already stay as they are.
 
-    cuts: prune steps on the path. floor: the least density of any layer at the last cut. optimizer,
-    learning_rate (its highest), batch: of the last training. images, classes: how many of the training images
-    and classes were used, where not all. threads, device: of all steps with a cost. train_rise (points of
-    train top-1 per epoch) and train_fall (nats of train loss per epoch): over the last tenth of the last
-    training's epochs.
+    cuts: prune steps on the path. at: where the first one is made, "init" or "trained". floor: the least
+    density of any layer at the last cut. optimizer, learning_rate (its highest), batch: of the last training.
+    images, classes: how many of the training images and classes were used, where not all. threads, device: of
+    all steps with a cost. train_rise (points of train top-1 per epoch) and train_fall (nats of train loss per
+    epoch): over the last tenth of the last training's epochs.
     """
     import pandas as pd
 
@@ -44,6 +44,11 @@ def with_facts(frame: pd.DataFrame, plan: Plan, store: Records) -> pd.DataFrame:
     return frame.join(typed[[c for c in typed.columns if c not in frame.columns]])
 
 
+def _place(steps: Sequence[Step]) -> str:
+    kinds = [step.kind for step in steps]
+    return "" if "prune" not in kinds else "trained" if "train" in kinds[: kinds.index("prune")] else "init"
+
+
 def _facts(plan: Plan, cell: Cell, known: Mapping[str, Record]) -> dict[str, Any]:
     steps = [plan.steps[key] for key in cell.path]
     cuts = [step for step in steps if step.kind == "prune"]
@@ -53,6 +58,7 @@ def _facts(plan: Plan, cell: Cell, known: Mapping[str, Record]) -> dict[str, Any
     rise, fall = _movement(known.get(trainings[-1].key)) if trainings else (None, None)
     return {
         "cuts": len(cuts),
+        "at": _place(steps),
         "floor": cuts[-1].args.get("floor", 0.0) if cuts else None,
         **{name: last.get(name) for name in ("optimizer", "learning_rate", "batch")},
         **{name: steps[-1].args.get(name) for name in ("images", "classes")},

@@ -92,7 +92,9 @@ def _choices(steps: Sequence[Step]) -> dict[str, str]:
     cuts = [step.args for step in steps if step.kind == "prune"]
     last: Mapping[str, Any] = cuts[-1] if cuts else {}
     recovered = [step for step in steps if step.kind == "recover"]
-    return {axis: _name(last.get(axis)) for axis in AXES} | {"recovery": "retrained" if recovered else "none"}
+    trained = any(step.epochs for step in recovered)
+    recovery = "retrained" if trained else "norms estimated" if recovered else "none"
+    return {axis: _name(last.get(axis)) for axis in AXES} | {"recovery": recovery}
 
 
 def _name(choice: Any) -> str:

@@ -62,7 +62,7 @@ def to_dense(group: Group) -> str | None:
 
 @shows.add(name="difference-to-dense-extra")
 def to_dense_extra(group: Group) -> str | None:
-    """The difference to dense, trained for as many epochs in total."""
+    """The difference to dense after the same training."""
     return _difference(group, group.against.get("dense_extra"))
 
 
