@@ -163,6 +163,15 @@ def test_why_tells_where_a_number_comes_from(ran):
     assert "17 begin so" in errors
 
 
+def test_why_of_a_step_whose_files_are_gone(ran, tmp_path):
+    shutil.copytree(ran[0] / "s", tmp_path / "s")
+    train = record_of(tmp_path, "train")["key"]
+    (tmp_path / "s" / "steps" / train / "weights.safetensors").unlink()
+    status, _, errors, _ = prunery("why", train, "--store", "s", cwd=tmp_path)
+    assert status == 2
+    assert "files that it names are not" in " ".join(errors.split())
+
+
 def test_a_step_that_fails_is_said_and_status_is_1(ran, tmp_path):
     shutil.copytree(ran[0] / "s", tmp_path / "s")
     shutil.copy(ran[0] / "quick.yaml", tmp_path)

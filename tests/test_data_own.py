@@ -100,6 +100,9 @@ def test_wrong_items_are_refused():
     _refusal("it is a ndarray", call=from_dataset, args=([grey], [grey]))
     _refusal("mode 'P'", call=from_dataset, args=([(Image.new("P", (4, 4)), 0)], [(grey, 0)]))
     _refusal("no items", call=from_dataset, args=([(grey, 0)], []))
+    _refusal("its image has 1 axes", call=from_dataset, args=([(grey[0], 0)], [(grey, 0)]))
+    _refusal("its image has 4 axes", call=from_dataset, args=([(grey[None, None], 0)], [(grey, 0)]))
+    _refusal("generator has no length", call=from_dataset, args=((x for x in [(grey, 0)]), [(grey, 0)]))
 
 
 def tensors():

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from prunery.core.scope import shares
 from prunery.data.sets import from_tensors
-from prunery.data.splits import shares, split
+from prunery.data.splits import split
 from prunery.errors import DataError
 
 

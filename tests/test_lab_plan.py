@@ -195,7 +195,8 @@ def test_a_control_from_the_start_is_as_long_as_it_is_trained():
     rewound = {"name": "rw", "criterion": "magnitude", "recovery": {"name": "rewind", "training": slow}}
     longer = {"criterion": "snip", "recovery": {"name": "finetune", "training": {"epochs": 4}}}
     found = planned(methods=[rewound, longer], seeds=1)
-    epochs = {c.method: sum(found.steps[k].epochs for k in c.path) for c in found.cells if "dense" in c.method}
+    dense = [c for c in found.cells if "dense" in c.role]
+    epochs = {c.method: sum(found.steps[k].epochs for k in c.path) for c in dense}
     assert epochs == {"dense": 2, "dense, 2 epochs": 2, "dense, 4 epochs": 4}
     control = cell(found, "dense, 2 epochs")
     assert [found.steps[k].kind for k in control.path] == ["init", "train", "measure"]

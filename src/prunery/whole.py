@@ -6,12 +6,19 @@ import os
 from pathlib import Path
 
 
-def write(path: str | os.PathLike[str], content: bytes) -> Path:
-    """The path of the file, whose content this is now: written beside it, then renamed."""
+def write(path: str | os.PathLike[str], content: bytes, *, sync: bool = False) -> Path:
+    """The path of the file, whose content this is now: written beside it, then renamed.
+
+    sync: only after it is on the disk, so that not even a power cut leaves an empty file.
+    """
     target = Path(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        beside.write_bytes(content)
+        with beside.open("wb") as file:
+            file.write(content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)

@@ -80,7 +80,12 @@ def why(
             _show_record(opened, record, out)
         return 0
     failure = opened.failed(found)
-    assert failure is not None
+    if failure is None:
+        raise StoreError(
+            f"step {found}",
+            "its record is there, and files that it names are not",
+            "run the study again: the step is done anew",
+        )
     _print(
         out, f"{failure.kind} {found} failed after {failure.tries} tries: {failure.reason}\n{failure.trace}"
     )

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from prunery.core.criteria import criterion as criteria
+from prunery.core.schedule import of_rounds
 from prunery.core.schedule import schedule as schedules
 from prunery.core.scope import Target
 from prunery.core.scope import scope as scopes
@@ -22,11 +20,14 @@ from prunery.core.units import granularity as granularities
 from prunery.errors import ChoiceError, PatternError, SparsityError
 from prunery.table import Bound, Choice
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Named = str | Mapping[str, Any] | Choice
 
 
 @dataclass(frozen=True)
-class Method:
+class Bindings:
     """The choices of one call, bound to their options."""
 
     criterion: Bound
@@ -45,19 +46,14 @@ def bind(
     rounds: int | None,
     floor: float,
     budget: str | None,
-) -> Method:
+) -> Bindings:
     """The choices of a call, checked; ChoiceError or SparsityError says which is wrong."""
     named = Choice.of(criterion)
     asked = {**named.options, **(options or {})}
     invert = asked.pop("invert", False)
     scored_by = criteria.bind(Choice(named.name, asked))
     units = granularities.bind(granularity)
-    if scored_by.facts.get("signed") and units.options.get("norm") == "l2":
-        raise ChoiceError(
-            f"norm 'l2' with criterion {scored_by.name!r}",
-            "its scores are signed, and squares lose the sign",
-            "use norm 'l1', which sums them",
-        )
+    check_norm(scored_by, units)
     scored_by = inverted(scored_by, units.options.get("norm")) if invert else scored_by
     if not isinstance(floor, int | float) or not 0 <= floor < 1:
         raise SparsityError(f"a floor of {floor}", "a floor is a density in [0, 1)", "give, say, floor=0.01")
@@ -67,7 +63,17 @@ def bind(
             "this version budgets in units only",
             "leave budget out; masks.layers() and prunery.cost() give weights and MACs",
         )
-    return Method(scored_by, units, scopes.bind(scope), _schedule(schedule, rounds, scored_by), floor)
+    return Bindings(scored_by, units, scopes.bind(scope), _schedule(schedule, rounds, scored_by), floor)
+
+
+def check_norm(criterion: Bound, granularity: Bound) -> None:
+    """ChoiceError for squares of signed scores."""
+    if criterion.facts.get("signed") and granularity.options.get("norm") == "l2":
+        raise ChoiceError(
+            f"norm 'l2' with criterion {criterion.name!r}",
+            "its scores are signed, and squares lose the sign",
+            "use norm 'l1', which sums them",
+        )
 
 
 def inverted(criterion: Bound, norm: str | None) -> Bound:
@@ -91,7 +97,7 @@ def _schedule(schedule: Named | None, rounds: int | None, criterion: Bound) -> B
     """The schedule asked for; else exponential over `rounds`, or over the criterion's own number."""
     if schedule is None:
         rounds = criterion.facts.get("rounds", 1) if rounds is None else rounds
-        return schedules.bind("one_shot" if rounds == 1 else Choice("exponential", {"rounds": rounds}))
+        return schedules.bind(of_rounds(rounds))
     choice = Choice.of(schedule)
     return schedules.bind(
         choice if rounds is None else Choice(choice.name, {**choice.options, "rounds": rounds})
@@ -99,7 +105,7 @@ def _schedule(schedule: Named | None, rounds: int | None, criterion: Bound) -> B
 
 
 def cuts(
-    sparsity: Wanted, method: Method, units: Sequence[UnitSet], masks: Mapping[str, Tensor]
+    sparsity: Wanted, method: Bindings, units: Sequence[UnitSet], masks: Mapping[str, Tensor]
 ) -> Iterator[list[Target]]:
     """The targets of each cut, one per unit set; the last ones are what was asked."""
     live = {u.layer.name: _live_units(u, masks) for u in units}
@@ -117,7 +123,7 @@ def cuts(
 
 
 def _check_reach(
-    method: Method, units: Sequence[UnitSet], final: Sequence[Target], live: Mapping[str, int]
+    method: Bindings, units: Sequence[UnitSet], final: Sequence[Target], live: Mapping[str, int]
 ) -> None:
     """Raise SparsityError where earlier masks already removed more than the target leaves."""
     for pool in method.scope([u.count for u in units], final):
@@ -136,6 +142,8 @@ def _live_units(unit_set: UnitSet, masks: Mapping[str, Tensor]) -> int:
     member = unit_set.members[0]
     if member.name not in masks:
         return unit_set.count
+    import torch
+
     return int(member.reduce(masks[member.name], torch.any).count_nonzero())
 
 

@@ -13,11 +13,16 @@ from math import ceil, isclose, log
 
 from prunery.core.sparsity import parse
 from prunery.errors import SparsityError
-from prunery.table import Table
+from prunery.table import Choice, Table
 
 schedule = Table("schedule")
 
 MAX_ROUNDS = 10_000
+
+
+def of_rounds(rounds: int) -> Choice:
+    """The schedule of so many rounds without recovery in between: exponential, or one cut."""
+    return Choice("one_shot") if rounds == 1 else Choice("exponential", {"rounds": rounds})
 
 
 @schedule.add(between=False, source="LeCun et al. 1990")

@@ -108,8 +108,7 @@ def keep(scores: Sequence[Scores], pool: Pool, floor: float = 0.0) -> list[torch
 
 
 def _keep_with_floor(members: Sequence[Scores], k: int, floor: float) -> list[torch.Tensor]:
-    share = Fraction(str(floor))  # as written: ceil(0.07 · 100) is 7, not 8
-    least = [ceil(share * s.count) for s in members]
+    least = floors([s.count for s in members], floor)
     if sum(least) > k:
         raise SparsityError(
             f"a floor of {floor} on {len(members)} layers",
@@ -120,6 +119,12 @@ def _keep_with_floor(members: Sequence[Scores], k: int, floor: float) -> list[to
     rest = [_without(s, kept) for s, kept in zip(members, safe, strict=True)]
     others = keep_top(rest, k - sum(least))
     return [a | b for a, b in zip(safe, others, strict=True)]
+
+
+def floors(counts: Sequence[int], floor: float) -> list[int]:
+    """The fewest units that a floor leaves of layers with these counts, rounded up."""
+    share = Fraction(str(floor))  # as written: ceil(0.07 · 100) is 7, not 8
+    return [ceil(share * count) for count in counts]
 
 
 def _without(scores: Scores, taken: torch.Tensor) -> Scores:
@@ -137,8 +142,8 @@ def keep_top(pool: Sequence[Scores], k: int) -> list[torch.Tensor]:
     if k > live:
         raise _too_few(pool, k, live)
     threshold, stay, ties = _kth_largest(pool, k, live)
-    shares = _shares([sum(of_pieces) for of_pieces in ties], stay)
-    return [_selected(s, threshold, t, n) for s, t, n in zip(pool, ties, shares, strict=True)]
+    staying = shares([sum(of_pieces) for of_pieces in ties], stay)
+    return [_selected(s, threshold, t, n) for s, t, n in zip(pool, ties, staying, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -217,14 +222,14 @@ def _count(pool: Sequence[Scores], lo: float, hi: float) -> tuple[int, list[list
     return above, near
 
 
-def _shares(ties: Sequence[int], r: int) -> list[int]:
-    """r divided in proportion to `ties`, by the largest remainders (the first of equals)."""
-    total = sum(ties) or 1
-    shares = [n * r // total for n in ties]
-    order = sorted(range(len(ties)), key=lambda i: -(ties[i] * r % total))
-    for i in order[: r - sum(shares)]:
-        shares[i] += 1
-    return shares
+def shares(sizes: Sequence[int], count: int) -> list[int]:
+    """`count` divided in proportion to `sizes`: whole numbers by largest remainders, the first of equals."""
+    total = sum(sizes) or 1
+    found = [count * size // total for size in sizes]
+    by_remainder = sorted(range(len(sizes)), key=lambda i: -(count * sizes[i] % total))
+    for i in by_remainder[: count - sum(found)]:
+        found[i] += 1
+    return found
 
 
 def _selected(s: Scores, threshold: float, ties: Sequence[int], stay: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ from prunery.core.arguments import device_of
 from prunery.core.criteria import Evidence
 from prunery.core.evidence import Question, gather
 from prunery.core.masks import Masks, one_thread
-from prunery.core.method import Method, Named, bind, cuts
+from prunery.core.method import Bindings, Named, bind, cuts
 from prunery.core.scope import Scores, Target, keep
 from prunery.core.sparsity import Wanted
 from prunery.core.units import UnitSet, prunable
@@ -69,7 +69,7 @@ def prune(
 
 
 def prune_step(
-    units: Sequence[UnitSet], targets: Sequence[Target], method: Method, question: Question
+    units: Sequence[UnitSet], targets: Sequence[Target], method: Bindings, question: Question
 ) -> Masks:
     """The masks after one cut, nested in the question's: in each pool as many units as the targets leave."""
     masks = question.masks

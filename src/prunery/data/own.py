@@ -110,6 +110,9 @@ def _names(train: Images, test: Images, classes: int | None, names: Sequence[str
 
 def _stacked(split: str, dataset: Any, image: str, label: str) -> tuple[Tensor, Tensor]:
     images, labels = [], []
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        found = f"a {type(dataset).__name__} has no length, or its items no numbers"
+        raise DataError(f"the {split} dataset", found, "give one with __len__ and __getitem__, or tensors")
     for row in range(len(dataset)):
         what = f"item {row} of the {split} dataset"
         x, y = _pair(what, dataset[row], image, label)
@@ -142,6 +145,9 @@ def _tensor(what: str, image: Any) -> Tensor:
         found = f"its image has the mode {image.mode!r}"
         raise DataError(what, found, "convert it to 'L' (grey) or 'RGB' first")
     array = np.array(image)
+    if array.ndim not in (2, 3):
+        found = f"its image has {array.ndim} axes"
+        raise DataError(what, found, "give (H, W) or (H, W, C) as an array, or (C, H, W) as a tensor")
     return torch.from_numpy(array if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
 
 

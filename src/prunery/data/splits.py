@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from prunery.core.scope import shares
 from prunery.data.images import Images, ImageSet
 from prunery.errors import DataError
 from prunery.seeds import stream
@@ -91,13 +92,3 @@ def _drawn(labels: Tensor, count: int, classes: int, seed: int) -> Tensor:
         members = (labels == label).nonzero().squeeze(1)
         drawn.append(members[torch.randperm(len(members), generator=generator)[:quota]])
     return torch.cat(drawn)
-
-
-def shares(sizes: list[int], count: int) -> list[int]:
-    """`count` divided in proportion to `sizes`: whole numbers by largest remainders, ties to the first."""
-    total = sum(sizes)
-    quotas = [count * size // total for size in sizes]
-    by_remainder = sorted(range(len(sizes)), key=lambda i: -(count * sizes[i] % total))
-    for i in by_remainder[: count - sum(quotas)]:
-        quotas[i] += 1
-    return quotas

@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from prunery.core.scope import shares
 from prunery.data.images import Images, ImageSet, image_set
-from prunery.data.splits import Splits, shares
+from prunery.data.splits import Splits
 from prunery.errors import DataError
 from prunery.seeds import stream
 

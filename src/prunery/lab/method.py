@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from prunery.core.criteria import criterion
-from prunery.core.schedule import schedule
+from prunery.core.schedule import of_rounds, schedule
 from prunery.core.scope import scope
 from prunery.core.sparsity import parse
 from prunery.core.units import granularity
@@ -183,8 +183,7 @@ class Method(BaseModel):
         """The schedule with its options; the criterion's own number of rounds if none was given."""
         if self.schedule is not None:
             return schedule.bind(self.schedule)
-        rounds = criterion[self.criterion.name].facts.get("rounds", 1)
-        return schedule.bind(Choice("exponential", {"rounds": rounds}) if rounds > 1 else "one_shot")
+        return schedule.bind(of_rounds(criterion[self.criterion.name].facts.get("rounds", 1)))
 
     def levels(self, sparsity: float) -> list[float]:
         """The cumulative sparsities of the cuts on the way to `sparsity`; the last one is it exactly."""

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from prunery.core.criteria import criterion
+from prunery.core.method import check_norm
 from prunery.core.sparsity import parse
 from prunery.core.units import granularity
 from prunery.errors import PruneryError, SparsityError, SpecError
@@ -232,7 +233,8 @@ def _cross(
         if first.setdefault(method.name, i) != i:
             what, found = f"the method name {method.name!r}", f"methods[{first[method.name]}] has it too"
             yield Problem(place, what, found, "give each a 'name' of its own")
-        yield from _norm_problem(place, method)
+        bound = (criterion.bind(method.criterion), granularity.bind(method.granularity))
+        yield from _raised((*place, "granularity"), check_norm, *bound)
         levels = method.sparsities or tuple(sparsities)
         yield from _floor_problem(place, method, max(levels, default=0.0))
         yield from _raised((*place, "schedule"), lambda m, s: [m.levels(x) for x in s], method, levels)
@@ -249,14 +251,6 @@ def _floor_problem(place: Place, method: Method, sparsity: float) -> Iterator[Pr
             f"sparsity {sparsity:g} leaves a density of {1 - sparsity:g} in all",
             "lower the floor or the sparsity",
         )
-
-
-def _norm_problem(place: Place, method: Method) -> Iterator[Problem]:
-    norm = granularity.bind(method.granularity).options.get("norm")
-    if criterion[method.criterion.name].facts.get("signed") and norm == "l2":
-        what = f"norm 'l2' with criterion {method.criterion.name!r}"
-        found = "its scores are signed, and squares lose the sign"
-        yield Problem((*place, "granularity"), what, found, "use norm 'l1', which sums them")
 
 
 def _raised(place: Place, call: Callable[..., Any], *args: Any) -> Iterator[Problem]:

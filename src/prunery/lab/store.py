@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from prunery import whole
 from prunery.errors import StoreError
 from prunery.lab import record as records
 from prunery.lab.record import Record
@@ -274,8 +275,5 @@ def _sync(path: Path) -> None:
 
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:
-    """Whole or not at all: written beside, then renamed."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(records.plain(data), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    _sync(beside)
-    os.replace(beside, path)
+    text = json.dumps(records.plain(data), indent=1, ensure_ascii=False) + "\n"
+    whole.write(path, text.encode(), sync=True)

@@ -57,18 +57,19 @@ def between(layers: Sequence[Layer], kept: float) -> tuple[float, float]:
     """
     if any(layer["params_dense"] and layer["macs_dense"] % layer["params_dense"] for layer in layers):
         return 0.0, float(sum(layer["macs_dense"] for layer in layers))
-    ordered = sorted((layer for layer in layers if layer["params_dense"]), key=_per_weight)
-    return _filled(ordered, kept), _filled(reversed(ordered), kept)
+    weighed = [layer for layer in layers if layer["params_dense"]]
+    return filled([(float(x["params_dense"]), x["macs_dense"] / x["params_dense"]) for x in weighed], kept)
 
 
-def _filled(layers: Iterable[Layer], left: float) -> float:
+def filled(layers: Sequence[tuple[float, float]], kept: float) -> tuple[float, float]:
+    """(fewest, most) MACs that so many weights can cost in layers of (weights, MACs a weight)."""
+    ranked = sorted(layers, key=lambda layer: layer[1])
+    return _in_turn(ranked, kept), _in_turn(reversed(ranked), kept)
+
+
+def _in_turn(layers: Iterable[tuple[float, float]], left: float) -> float:
     macs = 0.0
-    for layer in layers:
-        here = min(left, layer["params_dense"])
-        macs += here * _per_weight(layer)
-        left -= here
+    for weights, each in layers:
+        here = min(left, weights)
+        macs, left = macs + here * each, left - here
     return macs
-
-
-def _per_weight(layer: Layer) -> float:
-    return float(layer["macs_dense"]) / float(layer["params_dense"])

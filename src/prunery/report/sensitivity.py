@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunery import whole
-from prunery.report import text
+from prunery.report import sheets, text
 from prunery.report.figure import FAINT, GREY, INK, both
 from prunery.report.texttable import TextTable, markdown
 
@@ -57,17 +57,12 @@ def files(found: Sensitivity, about: About) -> dict[str, bytes]:
 
 def csv_text(found: Sensitivity) -> str:
     """A line per measurement, the model as it was given first."""
-    import csv
-    import io
-
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = []
     for row in (found.unpruned, *found.rows):
-        values = [row.layer or UNPRUNED, text.plain(row.sparsity), row.correct, row.total]
-        values += [text.plain(row.top1), f"{row.loss:.9g}", row.kept, row.weights, text.plain(row.share, 9)]
-        writer.writerow([*values, row.note])
-    return out.getvalue()
+        values = [row.layer or UNPRUNED, text.plain(row.sparsity), str(row.correct), str(row.total)]
+        values += [text.plain(row.top1), f"{row.loss:.9g}", str(row.kept), str(row.weights)]
+        rows.append(dict(zip(COLUMNS, (*values, text.plain(row.share, 9), row.note), strict=True)))
+    return sheets.csv_text(rows)
 
 
 def table(found: Sensitivity, about: About, *, loss: bool = False) -> TextTable:

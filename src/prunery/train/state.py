@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prunery import whole
 from prunery.train.history import EpochRow, History
 from prunery.train.settings import Training
 from prunery.train.tally import Tally
@@ -61,11 +61,9 @@ class TrainState:
         buffer = io.BytesIO()
         torch.save(plain, buffer)
         payload = buffer.getvalue()
-        part = path.with_name(path.name + ".part")
         # torch reads altered tensors without noticing, hence the digest; it also catches a file that a
-        # power cut left empty, so there is no fsync: the worst that can happen is to train again
-        part.write_bytes(hashlib.sha256(payload).digest() + payload)
-        os.replace(part, path)
+        # power cut left empty, so there is no sync: the worst that can happen is to train again
+        whole.write(path, hashlib.sha256(payload).digest() + payload)
 
     @staticmethod
     def load(path: Path, *, identity: str) -> TrainState | None:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
-from math import ceil
 
 import torch
 from torch import nn
 
 from prunery.core.criteria import criterion as criteria
 from prunery.core.evidence import Question
-from prunery.core.scope import Target
+from prunery.core.scope import Target, floors
 from prunery.core.scope import scope as scopes
 from prunery.core.units import granularity as granularities
 from prunery.core.units import prunable
@@ -96,7 +94,7 @@ def _check_cuts(spec: Spec, method: Method, model: nn.Module, found: ImageSet) -
     for sparsity in spec.sparsities_of(method):
         pools = scopes.bind(method.scope)(counts, [Target("*", sparsity)] * len(layers))
         for pool in pools:
-            least = sum(ceil(Fraction(str(method.floor)) * counts[member]) for member in pool.members)
+            least = sum(floors([counts[member] for member in pool.members], method.floor))
             if least > pool.keep:
                 names = ", ".join(layers[member].name for member in pool.members)
                 raise SparsityError(

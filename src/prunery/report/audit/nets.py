@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from prunery.report.bounds import filled
+
 _VGG = {
     "vgg11": "64 p 128 p 256 256 p 512 512 p 512 512",
     "vgg13": "64 64 p 128 128 p 256 256 p 512 512 p 512 512",
@@ -43,17 +45,7 @@ class Net:
 
     def bounds(self, sparsity: float) -> tuple[float, float]:
         """(fewest, most) MACs that this sparsity over all weights can leave, wherever it falls."""
-        kept = (1 - sparsity) * self.weights
-        ranked = sorted(self.layers, key=lambda layer: layer.uses)
-        return _filled(ranked, kept), _filled(ranked[::-1], kept)
-
-
-def _filled(layers: list[Layer], kept: float) -> float:
-    macs = 0.0
-    for layer in layers:
-        here = min(kept, layer.weights)
-        macs, kept = macs + here * layer.uses, kept - here
-    return macs
+        return filled([(layer.weights, layer.uses) for layer in self.layers], (1 - sparsity) * self.weights)
 
 
 def net(name: str, *, classes: int, side: int) -> Net | None:
