@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from prunery.lab.plan import plan
-from prunery.lab.record import Number, Record
+from prunery.lab.record import Number, Record, canonical
 from prunery.lab.spec import of
 
 HERE = Path(__file__).parent
@@ -103,3 +104,21 @@ def wait_until(condition, seconds=20.0):
             return True
         time.sleep(0.01)
     return condition()
+
+
+def equal(a, b):
+    """Whether two records say the same, times and environment aside."""
+    return not differences(a, b)
+
+
+def differences(a, b):
+    """The fields in which two records differ, times and environment aside."""
+    left, right = _without_times(a), _without_times(b)
+    return [name for name in left if canonical(left[name]) != canonical(right[name])]
+
+
+def _without_times(record):
+    data = asdict(record)
+    del data["environment"]
+    data["cost"] = {k: v for k, v in data["cost"].items() if not k.startswith("seconds")}
+    return data

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from lab_kit import record
+from lab_kit import differences, equal, record
 from prunery.errors import StoreError
-from prunery.lab.record import canonical, differences, equal, from_json, to_json
+from prunery.lab.record import canonical, from_json, to_json
 
 
 def test_json_gives_back_everything():

@@ -8,9 +8,8 @@ import time
 
 import pytest
 
-from lab_kit import children, linux, raw, runner, wait_until
+from lab_kit import children, differences, linux, raw, runner, wait_until
 from prunery.lab.plan import plan
-from prunery.lab.record import differences
 from prunery.lab.spec import of
 from prunery.lab.store import Store
 

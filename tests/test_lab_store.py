@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lab_kit import record
+from lab_kit import equal, record
 from prunery.errors import StoreError
-from prunery.lab.record import equal
 from prunery.lab.store import Failure, Store
 
 KEY = "0123456789abcdef"

@@ -4,10 +4,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lab_kit import ONE_EPOCH, do, planned
+from lab_kit import ONE_EPOCH, differences, do, planned
 from prunery.core.masks import Masks
 from prunery.errors import MasksError
-from prunery.lab.record import differences
 from prunery.lab.store import Store
 from prunery.lab.work.steps import check_exact
 

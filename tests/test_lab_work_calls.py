@@ -2,9 +2,8 @@
 
 import pytest
 
-from lab_kit import ONE_EPOCH, do, planned
+from lab_kit import ONE_EPOCH, differences, do, planned
 from prunery.errors import MasksError
-from prunery.lab.record import differences
 from prunery.lab.store import Store
 from prunery.lab.work import steps, work
 from prunery.train import loop

@@ -12,7 +12,8 @@ from prunery.errors import StoreError
 from prunery.lab import spec as specs
 from prunery.lab.plan import plan as plan_of
 from prunery.lab.store import Store
-from prunery.report.write import complete, show, write
+from prunery.report.loaded import load, names
+from prunery.report.write import print_shown, write
 
 FILES = ["table.md", "table.tex", "cells.csv", "summary.csv", "accuracy.png", "accuracy.svg", "report.html"]
 
@@ -30,9 +31,9 @@ def kept(root, *, without=0, name="toy"):
     return store
 
 
-def text_of(store, **more):
+def text_of(store):
     console = Console(width=100, file=io.StringIO(), color_system=None)
-    show(store, console=console, **more)
+    print_shown([load(store, name) for name in names(store, None)], console)
     return console.file.getvalue()
 
 
@@ -78,10 +79,9 @@ def test_the_terminal_shows_table_caption_and_answers_in_a_hundred_columns(tmp_p
 
 
 def test_a_missing_cell_makes_a_study_incomplete_and_is_named(tmp_path):
-    assert complete(kept(tmp_path / "whole"))
+    assert load(kept(tmp_path / "whole"), "toy").complete
     store = kept(tmp_path / "part", without=1)
-    assert not complete(store)
-    assert not complete(store, "toy")
+    assert not load(store, "toy").complete
     assert "missing 1/2" in text_of(store)
     assert "[1] seed 1: no record yet" in text_of(store)
 
@@ -101,7 +101,7 @@ def test_a_store_without_a_study_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(StoreError, match="no study ran there"):
         write(store, tmp_path / "out")
     with pytest.raises(StoreError, match="did not run here"):
-        show(kept(tmp_path / "other"), "tyo")
+        write(kept(tmp_path / "other"), tmp_path / "out", "tyo")
 
 
 def test_importing_the_report_is_cheap_and_free_of_torch():
@@ -122,8 +122,11 @@ def test_importing_the_report_is_cheap_and_free_of_torch():
 def test_a_report_never_loads_torch(tmp_path):
     store = kept(tmp_path / "store")
     code = (
-        "import sys; from prunery.lab.store import Store; from prunery.report.write import show, write;"
-        "write(Store(sys.argv[1]), sys.argv[2]); show(Store(sys.argv[1])); sys.exit('torch' in sys.modules)"
+        "import sys; from rich.console import Console; from prunery.lab.store import Store;"
+        "from prunery.report.loaded import load;"
+        "from prunery.report.write import print_shown, write; store = Store(sys.argv[1]);"
+        "write(store, sys.argv[2]); print_shown([load(store, 'toy')], Console());"
+        "sys.exit('torch' in sys.modules)"
     )
     subprocess.run(
         [sys.executable, "-c", code, str(store.root), str(tmp_path / "out")],

@@ -55,17 +55,6 @@ class Record:
         return next((n for n in self.numbers if (n.name, n.split) == (name, split)), None)
 
 
-def equal(a: Record, b: Record) -> bool:
-    """Whether two records say the same, times and environment aside."""
-    return not differences(a, b)
-
-
-def differences(a: Record, b: Record) -> list[str]:
-    """The fields in which two records differ, times and environment aside."""
-    left, right = _without_times(a), _without_times(b)
-    return [name for name in left if canonical(left[name]) != canonical(right[name])]
-
-
 def to_json(record: Record) -> str:
     """The record as JSON text, with a sha256 of its contents."""
     data = plain(asdict(record))
@@ -94,13 +83,6 @@ def from_json(text: str, *, source: str = "a record") -> Record:
 def canonical(data: Any) -> str:
     """One text for equal data: sorted keys, no spaces, whole floats as integers, NaN as text."""
     return json.dumps(_whole(plain(data)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _without_times(record: Record) -> dict[str, Any]:
-    data = asdict(record)
-    del data["environment"]
-    data["cost"] = {k: v for k, v in data["cost"].items() if not k.startswith("seconds")}
-    return data
 
 
 def _digest(data: Any) -> str:

@@ -50,13 +50,6 @@ def written(studies: Sequence[Loaded], out: str | Path, *, texts: Sequence[str |
     return list(contents)
 
 
-def show(store: Source, study: Wanted = None, console: Console | None = None) -> None:
-    """Print each study's accuracy table, what its numbers are, and the answers in sentences."""
-    from rich.console import Console
-
-    print_shown([load(store, name) for name in names(store, study)], console or Console())
-
-
 def print_shown(studies: Sequence[Loaded], console: Console) -> None:
     """Print what a terminal shows of studies that were loaded."""
     width = min(console.width, WIDTH)
@@ -74,11 +67,6 @@ def shown(study: Loaded, *, width: int) -> list[RenderableType]:
         parts += _paragraphs(table.footnotes, table.caption)
     warned = [f"Caution: {sentence}" for sentence in cautions.of(study.frame, study.groups)]
     return parts + _paragraphs([*sentences.answers(study.groups), *beside.below(pairs)], warned)
-
-
-def complete(store: Source, study: Wanted = None) -> bool:
-    """Whether every cell of the study (of all studies) has a record."""
-    return all(load(store, name).complete for name in names(store, study))
 
 
 def files(study: Loaded) -> dict[str, bytes]:
