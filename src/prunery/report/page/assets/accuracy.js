@@ -19,6 +19,7 @@ function scaleFor(metric, looks, rows, log) {
   return accuracyScale(values.length ? values : [0, 100], log, ends);
 }
 
+const LETTER = 7.2; // pixels, of the labels at the right
 function drawAccuracy(plot, width, state) {
   const metric = DATA.metrics.find((m) => m.id === state.metric);
   const looks = visible();
@@ -27,7 +28,7 @@ function drawAccuracy(plot, width, state) {
   const y = scaleFor(metric, looks, rows, state.up === "log");
   const wide = width > 620;
   const names = Math.max(5, ...looks.map((l) => l.name.length));
-  const margin = { left: 44, right: wide ? Math.min(210, 34 + 7.2 * names) : 10, top: 30, bottom: 62 };
+  const margin = { left: 44, right: wide ? Math.min(Math.max(210, .27 * width), 34 + LETTER * names) : 10, top: 30, bottom: 62 };
   const area = canvas(plot, width, wide ? 480 : 400, margin,
     `Test ${metric.name} accuracy against sparsity for ${looks.length} methods. Arrow keys move between points, Enter opens one.`);
   axes(area, x, y, state.across === "log" ? "sparsity (log axis of the density)" : "sparsity", `Test ${metric.name} accuracy, %${state.up === "log" ? " (log axis of the error)" : ""}`);
@@ -39,7 +40,7 @@ function drawAccuracy(plot, width, state) {
   const points = [];
   looks.forEach((look, row) => drawSeries(inside, area, place, metric, look, row, points));
   rows.forEach((row) => points.push(publishedPoint(row, place, looks.length, points.length)));
-  if (wide) endLabels(area, place, metric, looks);
+  if (wide) endLabels(area, place, metric, looks, Math.floor((margin.right - 20) / LETTER));
   walkable(plot, area, points, margin);
 }
 function references(inside, area, metric, place) {
@@ -114,7 +115,7 @@ function publishedPoint(row, place, at, column) {
   const text = [`${row.method} at ${row.at}, published`, `${row.metric}: ${fixed(row.value)} %`, `n = ${row.n}${row.report ? `, ${row.report}` : ""}`, ...(row.note ? [row.note] : [])];
   return point({ at: [place.x(row.sparsity), place.y(row.value)], text, open: null, of: row.method, mark: marker({ ...look, marker: "d" }, 8, true), row: at, column });
 }
-function endLabels(area, place, metric, looks) {
+function endLabels(area, place, metric, looks, letters) {
   const ends = looks.map((look) => ({ look, last: groupsOf(look.name).filter((g) => metric.points[g.place].sound).pop() }))
     .filter((entry) => entry.last).map(({ look, last }) => ({ text: look.name, of: look.name, tint: colour(look), y: place.y(metric.points[last.place].mean), from: place.x(last.sparsity) }));
   const own = dense >= 0 ? metric.points[dense] : null;
@@ -123,7 +124,7 @@ function endLabels(area, place, metric, looks) {
   ends.forEach((end, i) => {
     const lead = path([[end.from + 8, end.y], [area.width + 4, end.y], [area.width + 16, placed[i]]], { style: `stroke:${end.tint}`, "stroke-width": 1, "stroke-dasharray": "1 3", opacity: .8 });
     area.g.append(svg("g", { "data-of": end.of, "aria-hidden": "true" }, lead,
-      svg("text", { class: "strong", x: area.width + 20, y: placed[i] + 4 }, end.text.length > 26 ? `${end.text.slice(0, 25)}…` : end.text)));
+      svg("text", { class: "strong", x: area.width + 20, y: placed[i] + 4 }, end.text.length > letters ? `${end.text.slice(0, letters - 1)}…` : end.text)));
   });
 }
 
