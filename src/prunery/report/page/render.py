@@ -28,6 +28,7 @@ SCRIPTS = (
     "ridges",
     "tables",
     "why",
+    "save",
     "main",
 )
 

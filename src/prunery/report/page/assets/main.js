@@ -28,6 +28,7 @@ document.addEventListener("click", (event) => {
   if (!button) return;
   if (button.classList.contains("sort")) sortBy(button);
   else if (button.classList.contains("why")) openWhy(Number(button.dataset.group), button);
+  else if (button.dataset.do === "figure") savedFigure(button);
   else if (button.closest(".tools")) exported(button);
   else if (button.classList.contains("close")) one("#why").close();
 });

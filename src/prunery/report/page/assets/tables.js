@@ -103,7 +103,7 @@ function allCells() {
   }));
   const box = one("#all-cells");
   const scroll = el("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Every cell" }, tableOf("cells", header, rows, links, "Accuracies and loss are on the test split, but for validation: top-1 on the validation split."));
-  const tools = one(".export").cloneNode(true);
+  const tools = one(".table-block .export").cloneNode(true);
   one(".tools", tools).dataset.table = "cells";
   tools.open = false;
   box.replaceChildren(el("div", { class: "table-block" }, scroll, tools));
