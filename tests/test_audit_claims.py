@@ -122,6 +122,15 @@ BORNE_OUT = [
     "The best result of SNIP is 91.9 %.",
     "The accuracy of SNIP drops by 3.2 points from 50 % to 90 %.",
 ]
+BORNE_OUT += [
+    "With 10 % of the weights remaining, GMP is best.",
+    "At tenfold compression GMP beats SNIP.",
+    "GMP is the best up to 90 % sparsity.",
+    "GMP beats SNIP by at least 0.5 points at all sparsities.",
+    "Is SNIP the best at 90 %?",
+    "GMP stays above SNIP from 90 % on.",
+    "GMP beats SNIP for sparsities below 90 %.",
+]
 NOT_CHECKED = [  # two comparisons, others' results, what the table does not hold
     "GMP beats SNIP by 0.5 points at 50 %, but is 2.2 points worse than dense at 90 %.",
     "GMP is better than SNIP, and SNIP is worse than dense.",
@@ -135,7 +144,25 @@ NOT_CHECKED = [  # two comparisons, others' results, what the table does not hol
     "At 90 % sparsity, SNIP has an error of 11.3 %.",
     "GMP never loses more than 2.5 points, but never 5 %.",
 ]
+NOT_CHECKED += [
+    "On average, SNIP is better than GMP.",
+    "All standard deviations stay below 0.2.",
+    "SNIP has the lowest FLOPs at 90 %.",
+    "SNIP is the best method at low sparsity.",
+    "GMP is not always better than SNIP.",
+    "It is not true that GMP always beats SNIP.",
+    "SNIP beats GMP at 50 %, while GMP is better at 90 %.",
+    "With 20 % of the weights, SNIP is best.",
+    "There is no evidence that SNIP beats GMP.",
+    "SNIP sometimes beats GMP.",
+    "SNIP is one of the best methods at 90 %.",
+    "SNIP beats GMP in terms of robustness.",
+    "SNIP beats GMP as sparsity grows.",
+]
 CONTRADICTED = [
+    ("With 10 % of the weights left, SNIP is best.", "not so in 1 of 1"),
+    ("SNIP is the best up to 90 %.", "not so in 2 of 2"),
+    ("GMP beats SNIP by at least 0.8 points at all sparsities.", "the table has 0.50, 1.40"),
     ("No method falls below 89 %.", "1 of 4 values"),
     ("SNIP keeps 91.9 % at 50 % and 88.9 % at 90 %.", "88.9 is quoted for SNIP at 90 %"),
     ("From 50 % to 90 % sparsity, GMP falls from 94.2 % to 90.1 %.", "94.2 is quoted for GMP at 50 %"),
@@ -169,3 +196,33 @@ def test_a_sentence_that_is_not_sure_is_listed(tmp_path, text):
 def test_a_false_sentence_is_found(tmp_path, text, why):
     (found,) = audited(tmp_path, SMALL, claims=text).findings
     assert why in found.message
+
+
+SEEDS = (
+    """method,sparsity,seed,acc
+    A,0.9,0,89.30
+    A,0.9,1,89.61
+    A,0.9,2,89.12
+    B,0.9,0,89.52
+    B,0.9,1,89.40
+    B,0.9,2,89.77
+    C,0.9,0,91.52
+    C,0.9,1,91.40
+    C,0.9,2,91.77""".replace("A,", "snip,")
+    .replace("B,", "synflow,")
+    .replace("C,", "grasp,")
+)
+
+
+def test_significance_over_seeds(tmp_path):
+    (found,) = audited(tmp_path, SEEDS, claims="Synflow is significantly better than snip.").findings
+    assert "their runs overlap" in found.message
+    done = audited(tmp_path, SEEDS, claims="Grasp is significantly better than snip.")
+    assert (done.findings, done.unchecked) == ((), ())
+
+
+def test_significance_of_means_whose_runs_are_not_shown(tmp_path):
+    table = "method,sparsity,acc\nsnip,0.9,92.6 ± 0.1\nsynflow,0.9,92.9 ± 0.2"
+    done = audited(tmp_path, table, claims="Synflow is significantly better than snip.")
+    assert done.findings == ()
+    assert len(done.unchecked) == 1

@@ -8,22 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prunery.errors import DataError
-from prunery.report.audit import judges, losses, quotes
+from prunery.report.audit import judges, losses, quotes, significance
 from prunery.report.audit.findings import Finding, percent, several
+from prunery.report.audit.hedges import hedged
 from prunery.report.audit.judges import JUDGES, Arm
 from prunery.report.audit.prose import Sentence, Vocabulary, names_of, nearest, sentences, vocabulary
 from prunery.report.audit.sheet import Sheet, grouped
 
-KINDS = (judges, losses, quotes)  # importing a module enters its kinds of claims
+KINDS = (judges, losses, quotes, significance)  # importing a module enters its kinds of claims
 _CLAIM = re.compile(
     r"highest|lowest|best|worst|never|always|\ball\b|every|consistent|monoton|beats?|outperform|better|worse|exceed"
     r"|surpass|superior|inferior|significan|faster|slower|wins?\b|robust|collaps|matches|state.of.the.art|\d\s*%",
-    re.IGNORECASE,
-)
-_ELSEWHERE = re.compile(  # said of what the table does not hold: of others' results, wishes, other quantities
-    r"\b(?:would|could|might|should|may|if|reported|reports?|original paper|et al|according to|claim(?:s|ed)?"
-    r"|literature|expected|previously|hypothe\w+|fast(?:er|est)|slow(?:er|est)|latency|throughput|memory|errors?"
-    r"|without (?!pruning)\w+|(?:before|prior to|no) (?:fine-?\s?tun|re-?\s?train|recover|rewind)\w*)\b",
     re.IGNORECASE,
 )
 
@@ -50,8 +45,10 @@ def check(sheet: Sheet, path: Path) -> tuple[list[Finding], list[Unchecked]]:
     found: list[Finding] = []
     unchecked: list[Unchecked] = []
     for sentence in sentences(text, words):
+        if sentence.text.rstrip("\"')* ").endswith("?"):
+            continue
         verdicts = None
-        if not _ELSEWHERE.search(sentence.text):
+        if not sentence.unsure and not hedged(sentence.text):
             verdicts = _judged(sentence, _scoped(sentence, arms, words), words)
         if verdicts is None:
             unchecked += [Unchecked(sentence.line, sentence.text)] if _CLAIM.search(sentence.text) else []
@@ -84,15 +81,33 @@ def _scoped(sentence: Sentence, arms: Iterable[Arm], words: Vocabulary) -> list[
             not sentence.networks or first.network in sentence.networks
         )
         there = (not sentence.table or first.row.table == sentence.table) and (first.metric.k or 1) == k
-        level = not levels or first.sparsity in levels or not arm.names
+        level = not levels or not arm.names or _reached(first.sparsity, levels, sentence.reach)
         kept += [arm] if here and there and level else []
     return kept
+
+
+def _reached(sparsity: float | None, levels: set[float | None], reach: str) -> bool:
+    """Whether a sparsity is one of those named, or up to them, from them on, beyond or between them."""
+    named = [s for s in levels if s is not None]
+    if sparsity is None or not named or not reach:
+        return sparsity in levels
+    low, high = min(named), max(named)
+    return {
+        "to": sparsity <= high,
+        "on": sparsity >= low,
+        "beyond": sparsity > low,
+        "under": sparsity < high,
+        "between": low <= sparsity <= high,
+    }[reach]
 
 
 def _judged(sentence: Sentence, arms: list[Arm], words: Vocabulary) -> list[str] | None:
     """What is wrong with a sentence: nothing, or several things; None if no check understood it."""
     missing = [s for s in sentence.sparsities if nearest(s, words) is None]
-    verdicts = [v for name in JUDGES if (v := JUDGES[name].function(sentence, arms)) is not None]
+    try:
+        verdicts = [v for name in JUDGES if (v := JUDGES[name].function(sentence, arms)) is not None]
+    except judges.UnsureError:
+        return None
     if not verdicts:
         return None
     if missing:

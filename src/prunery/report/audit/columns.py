@@ -6,23 +6,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from prunery.report.audit import facts, levels, roles
+from prunery.report.audit import facts, hints, levels, roles
 from prunery.report.audit.load import Raw
 from prunery.report.audit.numbers import Number, parse
 from prunery.report.audit.roles import Metric
+from prunery.report.audit.words import plain
 
 _METHODS = re.compile(
     r"dense|baseline|unpruned|magnitude|random|snip|grasp|synflow|lamp|wanda|taylor|fisher|obd|obs|l1|l2|imp"
     r"|lth|lottery|rigl|set|erk|gmp|granet|one_?shot|iterative|gradual|movement|fpgm|hrank|slim|hessian"
     r"|uniform|global|layerwise|ours|edge_popup|sparsegpt|admm|str|prospr|force|ntk|deep_?r|rewind|ltr"
 )
-_BEFORE = ("base", "dense", "baseline", "original", "unpruned", "before")
 _SEED_VALUE = re.compile(r"((acc|accuracy|top_?1|test|value)_)*(seed|run|trial|rep|repeat|fold)_?\d+")
 _ACCURACY_WORDS = re.compile(
     r"_?(test_?)?(acc|accuracy|top_?1)_?(mean|percent)?$|^(test_?)?(acc|accuracy|top_?1)_"
 )
 _MEAN = re.compile(r"mean|average|avg|value_mean|mean_value")
-TEXT_ROLES = ("dataset", "model", "method", "layer", "metric", "report", "table", "note")
+TEXT_ROLES = ("origin", "dataset", "model", "method", "layer", "metric", "report", "table", "note")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ def layout(raw: Raw) -> Layout:
             found[column] = _role(column, column in numeric, cells[column])
             if found[column] in levels.ROLES and levels.doubtful(column, found[column], numbers[column]):
                 found[column] = "unread"
-    _before_and_after(found)
+    hints.correct(found, cells, numbers, numeric)
+    if "metric" in found.values():
+        measured = [replace(m, metric=None) for m in measured]
     measured += _measuring(raw, found, numbers)
     if not measured:  # losses, ratios or ranks alone are numbers still
         aside = [c for c in raw.columns if c in numeric and found[c] in ("delta", "derived")]
@@ -84,18 +86,11 @@ def _unread(found: Mapping[str, str], measured: Sequence[Measured]) -> tuple[str
     """The columns of numbers that no check knows: a speed-up without times, say."""
     kinds = {m.metric.kind for m in measured if m.metric}
     checked = {c for c, r in found.items() if r == "derived" and kinds & set(roles.costs_of(c))}
-    ends = {
-        c for c, r in found.items() if r == "bound" and re.search("(low|lower|high|upper)$", roles.plain(c))
-    }
-    read = checked | ends
+    ends = {c for c, r in found.items() if r == "bound" and re.search("(low|lower|high|upper)$", plain(c))}
+    ratio = any(r in ("ratio", "compression") for r in found.values())
+    sizes = {c for c in found if ratio and roles.SIZE.search(plain(c))}
+    read = checked | ends | sizes
     return tuple(c for c, r in found.items() if r in ("unread", "derived", "bound") and c not in read)
-
-
-def _before_and_after(found: dict[str, str]) -> None:
-    """`base` and `pruned` side by side are two accuracies, not a sparsity."""
-    if any(roles.plain(c) in _BEFORE and r == "open" for c, r in found.items()):
-        for column in [c for c in found if roles.plain(c) == "pruned"]:
-            found[column] = "open"
 
 
 def _mostly(numbers: Sequence[Number], texts: Sequence[str]) -> bool:
@@ -124,7 +119,9 @@ def _sparsity_headers(raw: Raw, numeric: set[str]) -> list[Measured]:
 def _role(column: str, numeric: bool, texts: Sequence[str]) -> str:
     """The role of a column by its name, else by what it holds."""
     role = roles.role(column) if any(texts) else "note"
-    if role == "seed" and roles.plain(column) == "seeds" and len(set(texts)) == 1:
+    if numeric and (role == "origin" or plain(column) == "target"):
+        role = None
+    if role == "seed" and plain(column) == "seeds" and len(set(texts)) == 1:
         return "count"
     if role in TEXT_ROLES and role != "note":
         return "label" if role == "metric" and numeric else role
@@ -137,9 +134,9 @@ def _role(column: str, numeric: bool, texts: Sequence[str]) -> str:
     if roles.is_setting(column):
         return "label"
     if numeric:
-        plain = roles.plain(column)
-        if _SEED_VALUE.fullmatch(plain) or _MEAN.fullmatch(plain):
-            return "mean" if _MEAN.fullmatch(plain) else "seed_value"
+        text = plain(column)
+        if _SEED_VALUE.fullmatch(text) or _MEAN.fullmatch(text):
+            return "mean" if _MEAN.fullmatch(text) else "seed_value"
         aside = roles.aside(column)
         if aside is not None and not (aside == "bound" and roles.metric(column)):
             return aside
@@ -151,7 +148,16 @@ def _measuring(raw: Raw, found: dict[str, str], numbers: Mapping[str, list[Numbe
     """The columns that measure, by metric column, by name, by a method's name, or for want of any other."""
     known = [c for c in raw.columns if found[c] in ("open", "layer_share")]
     named = [Measured(c, m, method=_method_in(c, m)) for c in known if (m := roles.metric(c))]
+    if roles.numbered(raw.columns):
+        named = [
+            replace(m, metric=replace(m.metric, k=None)) if m.metric and roles.short(m.column) else m
+            for m in named
+        ]
     value = [c for r in ("value", "mean", "open") for c in raw.columns if found[c] == r]
+    beside = {found[c] for c in raw.columns[1:]} - {"measured"}
+    sides = roles.role(raw.columns[0]) != "metric" or beside == {"open"}
+    if found[raw.columns[0]] == "metric" and sides and (len(value) > 1 or beside != {"open"}):
+        return [Measured(c, None, method=c) for c in value]
     if "metric" in found.values() and value:
         return [Measured(value[0], None)]
     first = next((m.metric for m in named if m.metric and m.metric.kind == "accuracy"), None)
@@ -164,12 +170,13 @@ def _measuring(raw: Raw, found: dict[str, str], numbers: Mapping[str, list[Numbe
     wide = _wide(raw, left, numbers, bare=not (named or seeds))
     if "method" in found.values():  # a header names no method of its own, unless it is a known one
         wide = [m if _is_method(m.column) else replace(m, method=None) for m in wide]
+        wide = [m for m in wide if not first or not m.method or plain(m.column) in hints.BEFORE]
     return named + seeds + wide
 
 
 def _method_in(column: str, metric: Metric) -> str | None:
     """The method that a header names beside the accuracy: `magnitude_acc`."""
-    rest = _ACCURACY_WORDS.sub("", roles.plain(column))
+    rest = _ACCURACY_WORDS.sub("", plain(column))
     named = metric.kind == "accuracy" and rest and not metric.variant
     return rest if named and re.fullmatch(rf"({_METHODS.pattern})(_?\w+)?", rest) else None
 
@@ -180,6 +187,10 @@ def _wide(
     """Columns whose header is a method, or a data set or network, with the accuracies below it."""
     found = []
     for column in left:
+        named = not bare
+        if hints.is_count(column, numbers[column], named=named) and plain(column) not in hints.BEFORE:
+            found += [Measured(column, Metric(column, "other"))] if bare else []
+            continue
         is_method = _is_method(column)
         is_place = facts.data_in(column) is not None or facts.network_in(column) is not None
         kind = roles.metric(raw.name) or Metric(column, "accuracy" if _percent(numbers[column]) else "other")
@@ -190,8 +201,8 @@ def _wide(
 
 
 def _is_method(column: str) -> bool:
-    plain = roles.plain(column)
-    return plain in _BEFORE or re.match(rf"({_METHODS.pattern})(_|\d|$)", plain) is not None
+    text = plain(column)
+    return text in hints.BEFORE or re.match(rf"({_METHODS.pattern})(_|\d|$)", text) is not None
 
 
 def _percent(numbers: Sequence[Number]) -> bool:
@@ -220,10 +231,14 @@ def _settle(found: dict[str, str], cells: Mapping[str, Sequence[str]]) -> None:
 
     A text of its own in every line is a name of the line, no part of a configuration.
     """
+    columns = list(cells)
+    first = min((columns.index(c) for c, r in found.items() if r == "measured"), default=0)
     for column, role in list(found.items()):
         texts = [t for t in cells[column] if t]
         if role in ("open", "value", "mean", "seed_value", "layer_share"):
-            found[column] = "label" if 3 * len(set(texts)) <= len(texts) and role == "open" else "unread"
+            often = 2 if columns.index(column) < first else 3  # settings stand left of what was measured
+            few = often * len(set(texts)) <= len(texts) and role == "open"
+            found[column] = "label" if few else "unread"
         elif (
             role == "label"
             and len(texts) > 4

@@ -9,8 +9,9 @@ from itertools import pairwise
 from prunery.report.audit import nets
 from prunery.report.audit.findings import CHECKS, Finding, of, percent, several
 from prunery.report.audit.numbers import median
-from prunery.report.audit.roles import is_setting, plain
+from prunery.report.audit.roles import is_setting
 from prunery.report.audit.sheet import Entry, Sheet, grouped
+from prunery.report.audit.words import plain
 
 _SLACK = 0.03  # biases, norms and an unpruned layer move MACs and weights by less
 _LEFT_OUT = 0.1  # of the weights, that a pruning may leave out of its sparsity

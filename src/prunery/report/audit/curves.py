@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,14 @@ _SAME_KEPT = 0.06  # relative, of the weights kept
 _COST = 0.12  # relative, for MACs
 
 
+_LAYER_NAME = re.compile(r"(conv|layer|features|block|module|fc)[\w.]*\.\d+|\.weight$|^(conv|fc)\d*$")
+
+
+def of_one_layer(entry: Entry) -> bool:
+    """Whether one layer is pruned at a time: few channels make steps, and many layers hardly matter."""
+    return bool(entry.layer) or any(_LAYER_NAME.search(text) for text in entry.labels.values())
+
+
 @dataclass(frozen=True, eq=False)
 class Point:
     """All runs of one arm at one sparsity."""
@@ -35,7 +44,7 @@ class Point:
 
 def curves(sheet: Sheet, *kinds: str) -> Iterator[list[Point]]:
     """Each arm's points by sparsity; a dense row of its own stands first in every arm of its place."""
-    entries = [e for e in sheet.of(*kinds) if e.order is not None]
+    entries = [e for e in sheet.of(*kinds) if e.order is not None and not sheet.log]
     for arm in grouped((e for e in entries if not e.dense), lambda e: e.arm):
         first = [d for d in sheet.references.of(arm[0]) if d.place == arm[0].place and d.order is not None]
         own = [e for e in first if e.method == arm[0].method] or first
@@ -61,7 +70,7 @@ def off_the_curve(sheet: Sheet) -> Iterator[Finding]:
         entries, (first, bad) = [entry for entry, _ in found], found[0]
         agreed = "; its other splits agree: the run went so, it is no misprint"
         alone = len({e.metric.split for e in entries}) == 1
-        yield of("off_the_curve", entries, f"{first.printed} {bad}{'' if alone else agreed}")
+        yield of("off_the_curve", entries, f"{first.told} {bad}{'' if alone else agreed}")
 
 
 def _leaving(group: Sequence[Sequence[Point]]) -> Iterator[tuple[Entry, str]]:
@@ -178,7 +187,7 @@ def _apart(
     if not below and (entry.value <= high or place == 0):
         return None
     bound = low if below else high
-    share = (3 if last else 1) * _SHARE * (top - min(bound, entry.value))
+    share = (3 if last else 1) * (2 if of_one_layer(entry) else 1) * _SHARE * (top - min(bound, entry.value))
     if abs(entry.value - bound) <= max(allowed, share):
         return None
     stands = ", ".join(f"{p.middle:g} at {_at(p)}" for p in beside)

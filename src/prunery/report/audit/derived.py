@@ -8,30 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from prunery.report.audit.findings import CHECKS, Finding, in_row, percent
-from prunery.report.audit.numbers import Number, agree, mean, sd
-from prunery.report.audit.roles import plain
+from prunery.report.audit.numbers import Number, agree, critical, mean, sd
 from prunery.report.audit.sheet import Row, Sheet
 from prunery.report.audit.spreads import behind
+from prunery.report.audit.words import plain
 
 _MOST = 0.6  # a relation that holds in so many rows is meant to hold in all
 _ASKED = 0.005  # sparsity asked for and reached differ by rounding, not by more
-_T = (
-    12.706,
-    4.303,
-    3.182,
-    2.776,
-    2.571,
-    2.447,
-    2.365,
-    2.306,
-    2.262,
-    2.228,
-    2.201,
-    2.179,
-    2.160,
-    2.145,
-    2.131,
-)
 
 
 @dataclass(frozen=True)
@@ -91,7 +74,7 @@ def _sd_case(sheet: Sheet, row: Row) -> tuple[list[str], Case] | None:
     usual = [sd(values), sd(values, whole=True)]
     if inside is not None:  # ± may be a standard error or an interval as well
         error = sd(values) / math.sqrt(len(values))
-        usual += [error, 1.96 * error, _T[min(len(values) - 2, len(_T) - 1)] * error]
+        usual += [error, 1.96 * error, critical(len(values) - 1) * error]
         usual.append((max(values) - min(values)) / 2)
     ok = any(agree(one, number.value, slack) for one in usual)
     message = f"{number.text} is stated as the SD, {_listed(seeds)} have the SD {sd(values):.4g}"
@@ -157,8 +140,8 @@ def _half_widths(sheet: Sheet, half: str) -> Iterator[Finding]:
     cases = []
     for row in (r for r in sheet.rows if {half, deviations[0], "n"} <= set(r.numbers)):
         n, stated, deviation = int(row.numbers["n"].value), row.numbers[half], row.numbers[deviations[0]]
-        if 2 <= n <= len(_T) + 1:
-            found = _T[n - 2] * deviation.value / math.sqrt(n)
+        if 2 <= n <= 16:
+            found = critical(n - 1) * deviation.value / math.sqrt(n)
             ok = agree(found, stated.value, stated.step + 3 * deviation.step + 5e-4 * found)
             message = f"{stated.text} is stated, SD {deviation.text} over n = {n} gives {found:.4g}"
             cases.append(Case(row, ok, deviation.value != 0, message))
@@ -170,7 +153,7 @@ def _half_widths(sheet: Sheet, half: str) -> Iterator[Finding]:
 )
 def sparsity_statements(sheet: Sheet) -> Iterator[Finding]:
     """Sparsity, density, exponent, ratio and kept / total of a row must say the same."""
-    columns = sheet.columns_of("sparsity", "density", "exponent", "ratio")
+    columns = sheet.columns_of("sparsity", "density", "exponent", "ratio", "compression")
     for i, first in enumerate(columns):
         for second in columns[i + 1 :]:
             rows = [r for r in sheet.rows if first in r.stated and second in r.stated]
@@ -200,6 +183,8 @@ def _cost_shares(sheet: Sheet) -> Iterator[Finding]:
         for row in sheet.rows:
             mine = [e for e in sheet.by_line.get(row.line, []) if e.kind == kind and not e.layer]
             kept, dense = ([e for e in mine if e.metric.variant == v] for v in ("", "dense"))
+            if kind == "params" and len(kept) == 1 and not dense:
+                dense = [d for d in sheet.references.of(kept[0]) if d.column == kept[0].column][:1]
             once = kind == "params" or (kept and kept[0].network == "fully connected")
             if once and len(kept) == len(dense) == 1 and kept[0].sparsity is not None and dense[0].value:
                 columns = [kept[0].column, dense[0].column]
@@ -214,8 +199,11 @@ def _stated(sheet: Sheet, row: Row, first: str, second: str) -> Case:
     a, b = row.stated[first], row.stated[second]
     slack = _ASKED if sheet.roles[first] == sheet.roles[second] else 0.0006 + 0.002 * (1 - max(a, b))
     slack += sum(row.numbers[c].step * (0.01 if row.numbers[c].value > 1 else 1) for c in (first, second)) / 2
+    slack = min(slack, 0.02)
+    for number in (row.numbers[c] for c in (first, second) if sheet.roles[c] in ("ratio", "compression")):
+        slack += number.step / max(number.value, 1.0) ** 2  # some cut digits off
     said = [f"{c} {row.numbers[c].text} is {percent(row.stated[c])}" for c in (first, second)]
-    return Case(row, agree(a, b, min(slack, 0.02)), a > 0 or b > 0, ", ".join(said))
+    return Case(row, agree(a, b, slack), a > 0 or b > 0, ", ".join(said))
 
 
 def _counted(row: Row, column: str, kept: Number, total: Number) -> Case:

@@ -11,8 +11,8 @@ from itertools import islice
 from prunery.report.audit.derived import Case, exceptions
 from prunery.report.audit.findings import CHECKS, Finding
 from prunery.report.audit.numbers import Number, agree
-from prunery.report.audit.roles import plain
 from prunery.report.audit.sheet import Entry, Row, Sheet
+from prunery.report.audit.words import plain
 
 _PRUNED = ("pruned", "after", "sparse", "final")
 _FIRST, _PAIRS = 12, 20  # rows that must fit once; pairs of columns that are tried on all rows
@@ -31,6 +31,7 @@ def differences(sheet: Sheet) -> Iterator[Finding]:
         made = [(a, b, _given(rows, a, b, own)) for a, b in _promising(rows, column, sources)]
         to_dense = sheet.columns_of("measured") if not _to_another(column) else []
         made += [(a, "dense", given) for a in to_dense if (given := _given(rows, a, "dense", own))]
+        made += [("dense", a, [(r, y, x) for r, x, y in given]) for a, b, given in made if b == "dense"]
         ranked = [(sum(_fits(r.numbers[column], x, y) for r, x, y in given), a, b) for a, b, given in made]
         if ranked:
             best = max(range(len(ranked)), key=lambda i: ranked[i][0])

@@ -12,8 +12,8 @@ from itertools import chain, combinations
 from prunery.report.audit.findings import CHECKS, Finding, of, percent, several
 from prunery.report.audit.numbers import parse
 from prunery.report.audit.repeats import same_or_shorter
-from prunery.report.audit.roles import plain
 from prunery.report.audit.sheet import Entry, Sheet, grouped
+from prunery.report.audit.words import plain
 
 _CLOSE, _SAME = 0.05, 0.008  # sparsities that are compared as one; that are one
 _GRIDS = 300  # so many grids are compared with each other
@@ -125,6 +125,8 @@ def unequal_budgets(sheet: Sheet) -> Iterator[Finding]:
         worst: tuple[float, list[tuple[Entry, Budget]]] = (_EQUAL, [])
         for level in grouped(group, lambda e: e.order):
             budgets = [(e, b) for e in level if (b := budget(sheet, e)) and b.epochs > 0]
+            if _stopped_early(budgets) or sheet.log:
+                continue
             arms = {(e.method, _schedule(e)): (e, b) for e, b in budgets}
             ranked = sorted(arms.values(), key=lambda pair: pair[1].epochs)
             ratio = ranked[-1][1].epochs / ranked[0][1].epochs if ranked else 1.0
@@ -135,6 +137,13 @@ def unequal_budgets(sheet: Sheet) -> Iterator[Finding]:
             at = percent(worst[1][0][0].sparsity or 0.0)
             message = f"compared after unequal training: at {at}, {said} (ratio {worst[0]:.3g})"
             yield of("unequal_budgets", lines, message)
+
+
+def _stopped_early(budgets: Sequence[tuple[Entry, Budget]]) -> bool:
+    """Whether the seeds of one arm trained for different times: each stopped by itself."""
+    arms = list(grouped(budgets, lambda pair: (pair[0].arm, _schedule(pair[0]))))
+    varied = [a for a in arms if len({b.epochs for e, b in a if e.seed is not None}) > 1]
+    return 2 * len(varied) > len(arms)
 
 
 def budget(sheet: Sheet, entry: Entry) -> Budget | None:

@@ -82,7 +82,7 @@ def _named(entry: Entry) -> list[str]:
 
 def _labels(row: Row) -> list[str]:
     texts = [row.report, f"table {row.table}" if row.table else ""]
-    texts += [t for t in row.labels.values() if t != "-" and len(t) < 60]
+    texts += [t for c, t in row.labels.items() if t != "-" and len(t) < 60 and c not in row.everywhere]
     return [t for t in texts if t]
 
 

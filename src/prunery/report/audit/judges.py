@@ -61,7 +61,17 @@ EVERY = re.compile(
     r"|no (?:\w+ )?(?:method|criterion|network|model|run|value)s?)\b",
     re.IGNORECASE,
 )
-_SIGNIFICANT = re.compile(r"\bsignifican(t|tly|ce)\b|statistically", re.IGNORECASE)
+SIGNIFICANT = re.compile(r"\bsignifican(t|tly|ce)\b|statistically", re.IGNORECASE)
+
+
+_GROWING = re.compile(r"as (?:the )?sparsit\w+ \w+s\b|with (?:increasing|growing|rising)", re.IGNORECASE)
+_HOW = re.compile(
+    r"(?P<least>at least|more than|over|no less than)|(?P<most>at most|up to|less than|no more than)", re.I
+)
+
+
+class UnsureError(Exception):
+    """A sentence that claims something which the table cannot decide."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,9 @@ def compared(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     match = _COMPARE.search(sentence.text)
     if match is None or len(_COMPARE.findall(sentence.text)) > 1 or _two_levels(sentence, match):
         return None
-    if _EXCEPT.search(sentence.text):
+    if _EXCEPT.search(sentence.text) or _GROWING.search(sentence.text):
+        return None
+    if SIGNIFICANT.search(sentence.text) and NOT.search(sentence.text):
         return None
     before = [name for at, name in sentence.methods if at < match.start()]
     after = [name for at, name in sentence.methods if at >= match.end()]
@@ -151,8 +163,16 @@ def versus(pairs: Sequence[tuple[Arm, Arm]]) -> str:
 def _gaps(sentence: Sentence, pairs: Sequence[tuple[Arm, Arm]]) -> list[str]:
     stated = parse(sentence.gaps[0])
     assert stated is not None
-    close = [abs(abs(a.value - b.value) - stated.value) <= stated.step / 2 + 0.006 for a, b in pairs]
-    if any(close):
+    apart = [abs(a.value - b.value) for a, b in pairs]
+    how = re.search(rf"{_HOW.pattern}\s+{re.escape(stated.text)}\b", sentence.text, re.IGNORECASE)
+    slack = stated.step / 2 + 0.006
+    if how:
+        fits = [gap >= stated.value - 0.006 if how["least"] else gap <= stated.value + 0.006 for gap in apart]
+        if all(fits):
+            return []
+        if any(fits) and not (sentence.reach or EVERY.search(sentence.text)):
+            raise UnsureError
+    elif any(abs(gap - stated.value) <= slack for gap in apart):
         return []
     return [
         f"{stated.text} points are stated, the table has "
@@ -233,14 +253,3 @@ def monotone(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     if negated:
         return [] if wrong else ["it is monotone in the table"]
     return [f"{len(wrong)} of {len(steps)} steps go the other way: {versus(wrong)}"] if wrong else []
-
-
-@JUDGES.add()
-def significant(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
-    """Significance needs several runs a cell."""
-    if not _SIGNIFICANT.search(sentence.text) or not sentence.methods:
-        return None
-    rows = [e for a in arms for e in a.entries]
-    known = any(e.number.spread is not None or e.seed is not None or "n" in e.row.numbers for e in rows)
-    repeated = known or any(len(a.entries) > 1 for a in arms)
-    return [] if repeated else ["unsupported: the table has one run a cell, which shows no significance"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prunery.report.audit.numbers import Number, parse
-from prunery.report.audit.roles import plain
+from prunery.report.audit.words import plain
 
 ROLES = ("sparsity", "density", "exponent", "ratio", "compression")  # the first is preferred
 _SURE = re.compile("spars|dens|ratio|rate|percent|pct|frac|amount|level")

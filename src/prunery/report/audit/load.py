@@ -15,6 +15,9 @@ _SEPARATORS = ",;\t|"
 # numbers that can be written with one decimal sign only: 93,5 and 1.234.567; 93.5 and 1,234,567
 _COMMA = re.compile(r"\d+,(\d\d?|\d{4,})|0,\d+|\d{1,3}(\.\d{3}){2,}|\d{1,3}(\.\d{3})+,\d+")
 _POINT = re.compile(r"\d+\.(\d\d?|\d{4,})|0\.\d+|\d{1,3}(,\d{3}){2,}|\d{1,3}(,\d{3})+\.\d+")
+_DECLARED = re.compile(r'"?sep=.\"?', re.IGNORECASE)  # what Excel writes above a table
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
+_PAIR = re.compile(r"\s*(\d+(?:\.\d+)?\s*%?)\s*/\s*(\d+(?:\.\d+)?\s*%?)\s*")
 _LARGEST = 64 << 20  # bytes
 
 
@@ -33,7 +36,7 @@ def load(path: Path) -> Raw:
     """The table in a file: comma, semicolon, tab or pipe separated, one header line."""
     text = _text(path)
     separator = _separator(text)
-    records = list(_records(text, separator))
+    records = _untitled(list(_records(text, separator)))
     if len(records) < 2 or len(records[0][1]) < 2:
         found = f"it has {len(records)} lines" if len(records) < 2 else "its first line is one cell"
         raise _refused(path, found)
@@ -42,7 +45,9 @@ def load(path: Path) -> Raw:
     ragged = [(line, len(cells)) for line, cells in records[1:] if len(cells) != len(columns)]
     if len(ragged) > len(whole):
         raise _refused(path, f"{len(ragged)} of {len(records) - 1} lines are not as long as the first")
-    return Raw(path.stem, columns, tuple(whole), tuple(ragged), _commas(columns, [c for _, c in whole]))
+    columns, rows = _pairs(columns, [cells for _, cells in whole])
+    lines = tuple((line, cells) for (line, _), cells in zip(whole, rows, strict=True))
+    return Raw(path.stem, columns, lines, tuple(ragged), _commas(columns, rows))
 
 
 def _text(path: Path) -> str:
@@ -52,13 +57,22 @@ def _text(path: Path) -> str:
         raise DataError(f"table {path}", "there is no such file", "give the path of a CSV file")
     if path.stat().st_size > _LARGEST:
         raise _refused(path, f"it has {path.stat().st_size} bytes")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _refused(path, "it is not text in UTF-8") from error
+    text = _decoded(path.read_bytes())
+    if text is None:
+        raise _refused(path, "it is not text in UTF-8, UTF-16 or Latin-1")
     if not text.strip() or "\0" in text:
         raise _refused(path, "it is empty" if not text.strip() else "it is not text")
     return text
+
+
+def _decoded(data: bytes) -> str | None:
+    """Text in UTF-8, UTF-16 or Latin-1; None if it has control characters, which no text has."""
+    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        return data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0" if wide else data.decode("latin-1")
+        return None if re.search("[\x00-\x08\x0e-\x1f\x7f-\x9f]", text.replace("\x96", "-")) else text
 
 
 def _refused(path: Path, found: str) -> DataError:
@@ -67,7 +81,9 @@ def _refused(path: Path, found: str) -> DataError:
 
 def _separator(text: str) -> str:
     """The separator of the first line that holds one; a comma where none does."""
-    first = next(line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    said = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    said = [line for line in said if not _DECLARED.fullmatch(line)] or said
+    first = next((line for line in said if any(s in line for s in _SEPARATORS)), said[0])
     if first.lstrip().startswith("|"):
         return "|"
     return max(_SEPARATORS, key=first.count)
@@ -78,13 +94,45 @@ def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(_LARGEST)
     reader, line = csv.reader(text.splitlines(keepends=True), delimiter=separator), 1
     for cells in reader:
-        cells = [cell.strip() for cell in cells]
+        cells = [_LINK.sub(r"\1", cell).strip() if "](" in cell else cell.strip() for cell in cells]
         if separator == "|" and len(cells) > 2 and cells[0] == cells[-1] == "":
             cells = cells[1:-1]
-        rule = all(re.fullmatch(r":?-{2,}:?", cell) for cell in cells)
+        rule = all(re.fullmatch(r":?-+:?", cell) for cell in cells)
         if any(cells) and not cells[0].startswith("#") and not rule:
             yield line, cells
         line = reader.line_num + 1
+
+
+def _untitled(records: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """The records without a declared separator and a title: first lines with one cell, before longer ones."""
+    while len(records) > 2 and sum(map(bool, records[0][1])) == 1 and len(records[1][1]) > 1:
+        records = records[1:]
+    return records
+
+
+def _pairs(
+    columns: tuple[str, ...], rows: list[tuple[str, ...]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The table with columns of pairs like 67.7/78.5 split, where the header names both, else the first."""
+    named: list[str] = []
+    cut: list[tuple[int, int]] = []
+    for i, column in enumerate(columns):
+        said = [row[i] for row in rows if row[i]]
+        pairs = [found for text in said if (found := _PAIR.fullmatch(text))]
+        if not pairs or 2 * len(pairs) < len(said) or not any("." in p[0] for p in pairs):
+            named, cut = [*named, column], [*cut, (i, 0)]
+            continue
+        both = re.search(r"([^\s/]+)\s*/\s*([^\s/]+)", column)
+        names = (
+            [column[: both.start()] + both[k] + column[both.end() :] for k in (1, 2)] if both else [column]
+        )
+        named, cut = [*named, *names], [*cut, *((i, k) for k in range(1, len(names) + 1))]
+    return _columns(named), [tuple(_part(row[i], k) for i, k in cut) for row in rows]
+
+
+def _part(text: str, which: int) -> str:
+    pair = _PAIR.fullmatch(text) if which else None
+    return pair[which] if pair else text
 
 
 def _commas(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> frozenset[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from prunery.report.audit.findings import several
-from prunery.report.audit.judges import JUDGES, Arm, pairs_of, versus
+from prunery.report.audit.judges import EVERY, JUDGES, Arm, pairs_of, versus
 from prunery.report.audit.numbers import parse
 from prunery.report.audit.prose import Sentence
 
@@ -39,7 +39,8 @@ def lost(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     points = [sign * (b.value - a.value) for a, b in pairs]
     shares = [100 * p / (b.value or 1) for p, (_, b) in zip(points, pairs, strict=True)]
     fits = _fits(match)
-    if any(map(fits, [*points, *(shares if match["unit"] == "%" else [])])):
+    need = all if sentence.reach or EVERY.search(sentence.text) else any
+    if need(map(fits, points)) or (match["unit"] == "%" and need(map(fits, shares))):
         return []
     return [f"{match[0]} is stated, the table has {several(f'{p:.2f}' for p in points)} points"]
 

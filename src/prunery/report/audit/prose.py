@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from prunery.report.audit import facts
-from prunery.report.audit.roles import plain
 from prunery.report.audit.sheet import DENSE, Entry, Sheet
+from prunery.report.audit.words import plain
 
 _END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)(?<!al\.)(?<!ig\.)(?<!ab\.)\s+(?=[A-Z0-9*`(\"])")
 _NUMBER = r"\d+(?:\.\d+)?"
@@ -16,7 +16,8 @@ _CHAIN = rf"{_NUMBER}\s*%?(?:\s*(?:,|/|and|or|, and)\s*{_NUMBER}\s*%?)*"
 _SPARSITY = re.compile(
     rf"(?P<a>{_CHAIN})\s*(?:of (?:the |all |its )?(?:weights|parameters)|(?:of )?sparsit\w+"
     r"|sparse|pruned|removed)"
-    rf"|sparsit\w+(?: levels?)?\s*(?:of|=|:)?\s*(?P<b>{_CHAIN})"
+    rf"|sparsit\w+(?: levels?)?\s*(?:of|=|:|above|below|under|over|beyond|up to|until)?\s*(?P<b>{_CHAIN})"
+    rf"|\bfrom\s+(?P<e>{_NUMBER}\s*%)(?:\s*sparsity)?\s+(?:on(?:wards?)?|upwards?|and (?:above|up|beyond))\b"
     rf"|\bfrom\s+(?P<d>{_NUMBER}\s*%?\s+to\s+{_NUMBER}\s*%)(?P<both>\s*sparsit\w+)?"
     rf"|\b(?:at|for|beyond|until|up to)\s+(?P<c>{_CHAIN})"
     r"(?P<sure>\s*(?:sparsit\w+|sparse|pruned|of the weights))?",
@@ -26,6 +27,7 @@ _DENSE_WORDS = re.compile(
     r"\b(dense|unpruned|without pruning|no pruning|baseline|(?:original|full) (?:network|model))\b",
     re.IGNORECASE,
 )
+_WORDS = {"two": 2, "five": 5, "ten": 10, "twenty": 20, "fifty": 50, "hundred": 100}
 _HOW = "(?:only|just|about|at most|at least|less than|more than|under|over|up to|nearly|no more than)"
 _NOT_VALUES = re.compile(
     rf"{_NUMBER}\s*(?:x\b|×|-?fold|epochs?|rounds?|seeds?|runs?|seconds?|s\b|ms\b|minutes?|hours?|images?|classes"
@@ -37,6 +39,24 @@ _NOT_VALUES = re.compile(
     rf"|{_NUMBER}\s*%\s*of\s+(?:the |its )?(?:dense|original|baseline|full)"
     rf"|(?:tests?|level|chance|error bars?)\s+(?:at|of|is|level)\s+{_NUMBER}\s*%"
     rf"|(?:table|figure|section|seed)\s+[\dIVX]+[\w.]*",
+    re.IGNORECASE,
+)
+_SIDE = re.compile(
+    r"\b(?:(?P<beyond>above|over|beyond|higher than|more than)|(?P<under>below|under|lower than|less than)"
+    r"|(?P<to>up to|until))\s*$",
+    re.IGNORECASE,
+)
+_KEPT = re.compile(  # what is left of the weights
+    rf"(?P<a>{_NUMBER})\s*%\s*(?:of )?(?:(?:the|its|all|their) )*(?:weights|parameters|connections)"
+    r"\s*(?:(?:is|are|were|being) )?(?:remain\w*|left|kept|retained|surviv\w+)"
+    rf"|(?:with|keep\w*|kept|leav\w+|retain\w*)\s+(?:{_HOW}\s+)?(?P<b>{_NUMBER})\s*%\s*of "
+    r"(?:(?:the|its|all) )*(?:weights|parameters)(?! (?:(?:is|are|were) )?(?:removed|pruned|zero|gone))"
+    rf"|(?P<c>{_NUMBER})\s*%\s*density|density (?:of )?(?P<d>{_NUMBER})\s*%",
+    re.IGNORECASE,
+)
+_FOLD = re.compile(
+    rf"(?P<n>{_NUMBER}|{'|'.join(_WORDS)})[\s-]?(?:x|×|times|fold)(?![a-z]) (?:compress\w*|pruned)"
+    rf"|compression (?:ratio |rate |factor )?(?:of )?(?P<m>{_NUMBER})",
     re.IGNORECASE,
 )
 _GAP = re.compile(rf"({_NUMBER})\s*(?:percentage points?|points?|pp\b|percent points?)", re.IGNORECASE)
@@ -57,6 +77,8 @@ class Sentence:
     data: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     table: str = ""
+    reach: str = ""  # of the sparsities: up `to`, `under`, `beyond`, from them `on`, `between`
+    unsure: bool = False  # it speaks of a sparsity in a way that the table does not have
 
     def names(self) -> list[str]:
         """The methods named, each once, in order."""
@@ -139,11 +161,28 @@ def _understood(line: int, text: str, words: Vocabulary) -> Sentence:
     for name in dict.fromkeys(name for _, name in methods):
         rest = words.methods[name].sub(" ", rest) if name in words.methods else rest
     gaps = tuple(_GAP.findall(rest))
+    other, rest = _other_levels(rest)
     rest = _NOT_VALUES.sub(" ", _GAP.sub(" ", rest))
-    sparsities, rest = _sparsities(rest, words)
+    sparsities, rest, reach = _sparsities(rest, words)
+    unsure = any(nearest(s, words) is None for s in other)
+    sparsities = tuple(dict.fromkeys([*sparsities, *(s for s in other if nearest(s, words) is not None)]))
     values = tuple(n for n, sign in _VALUE.findall(rest) if (sign or "." in n) and 0 <= float(n) <= 100)
     table = next((t for t in _TABLE.findall(text) if t in words.tables), "")
-    return Sentence(line, text, methods, sparsities, values, gaps, data, networks, table)
+    return Sentence(line, text, methods, sparsities, values, gaps, data, networks, table, reach, unsure)
+
+
+def _other_levels(text: str) -> tuple[list[float], str]:
+    """The sparsities said as what is left, or as compression, and the text without them."""
+    found = []
+    for match in _KEPT.finditer(text):
+        number = next(n for n in match.groups() if n)
+        found.append(round(1 - float(number) / 100, 6))
+    text = _KEPT.sub(" ", text)
+    for match in _FOLD.finditer(text):
+        said = match["n"] or match["m"]
+        times = float(_WORDS.get(said.lower(), 0) or said)
+        found.append(1 - 1 / times if times >= 1 else -1.0)
+    return found, _FOLD.sub(" ", text)
 
 
 def _methods(text: str, words: Vocabulary) -> tuple[tuple[int, str], ...]:
@@ -176,15 +215,28 @@ def _places(text: str, words: Vocabulary) -> tuple[tuple[str, ...], tuple[str, .
     return tuple(dict.fromkeys(data)), tuple(dict.fromkeys(networks)), rest
 
 
-def _sparsities(text: str, words: Vocabulary) -> tuple[tuple[float, ...], str]:
-    """The sparsities that a text states, and the text without them.
+def _reach(match: re.Match[str]) -> str:
+    said = match[0].lower()
+    if match["a"] or match["b"]:
+        before = match.string[: match.start()] if match["a"] else match[0][: match.start("b") - match.start()]
+        found = _SIDE.search(before)
+        return "" if found is None else found.lastgroup or ""
+    if match["d"]:
+        return "between"
+    if match["e"]:
+        return "on"
+    return "to" if said.startswith(("up to", "until")) else "beyond" if said.startswith("beyond") else ""
+
+
+def _sparsities(text: str, words: Vocabulary) -> tuple[tuple[float, ...], str, str]:
+    """The sparsities that a text states, the text without them, and how far they reach.
 
     `at 90 %` is a sparsity only if the table has it; `90 % sparsity` is one in any case.
     """
     found: list[float] = []
-    rest = text
+    rest, reach = text, ""
     for match in _SPARSITY.finditer(text):
-        chain = match["a"] or match["b"] or match["c"] or match["d"]
+        chain = match["a"] or match["b"] or match["c"] or match["d"] or match["e"]
         numbers = list(re.finditer(_NUMBER, chain))
         levels = [_level(n[0], "%" in chain) for n in numbers]
         if match["d"]:
@@ -196,9 +248,10 @@ def _sparsities(text: str, words: Vocabulary) -> tuple[tuple[float, ...], str]:
             kept = len(levels) if all(known) else known.index(False) if match["c"] else 0
         if kept:
             found += levels[:kept]
+            reach = reach or _reach(match)
             said = match[0] if kept == len(levels) else match[0][: _end_of(match, numbers[kept - 1])]
             rest = rest.replace(said, " ", 1)
-    return tuple(dict.fromkeys(found)), rest
+    return tuple(dict.fromkeys(found)), rest, reach
 
 
 def _end_of(match: re.Match[str], number: re.Match[str]) -> int:

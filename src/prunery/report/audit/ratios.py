@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from prunery.report.audit.derived import Case, exceptions
 from prunery.report.audit.findings import CHECKS, Finding
 from prunery.report.audit.numbers import Number, agree
-from prunery.report.audit.roles import costs_of, plain
+from prunery.report.audit.roles import SIZE, costs_of
 from prunery.report.audit.sheet import Entry, Row, Sheet
+from prunery.report.audit.words import plain
 
 _AVERAGE = re.compile(r"average|avg|mean|avg_acc|mean_acc|average_acc(uracy)?|mean_accuracy")
 
@@ -33,12 +34,33 @@ def _ratio(sheet: Sheet, entry: Entry, stated: Number, name: str) -> Case | None
     if not dense or entry.value <= 0:
         return None
     times = dense[0].value / entry.value
-    found = times if stated.unit == "x" or not re.search("reduc|sav", name) else 1 - 1 / times
+    share = re.search(r"reduc|sav|(^|_)(red|decreased?)(_|$)", name) is not None
+    found = times if stated.unit == "x" or not share else 1 - 1 / times
     found *= 100 if found < 1 and (stated.unit == "%" or re.search("percent|pct", name)) else 1
     rounding = entry.number.step / entry.value * max(times, abs(found))
     ok = agree(found, stated.value, stated.step + rounding)  # some cut digits off
     message = f"{stated.text} is stated, {entry.printed} against {dense[0].printed} gives {found:.4g}"
     return Case(entry.row, ok, not entry.dense, message)
+
+
+@CHECKS.add(says="a compression ratio that the sizes of its table do not give")
+def sizes(sheet: Sheet) -> Iterator[Finding]:
+    """The size in the one row whose ratio is 1 over the size of each row, where most rows keep it."""
+    named = [c for c in sheet.columns if SIZE.search(plain(c))]
+    for column in sheet.columns_of("ratio", "compression"):
+        whole = [r for r in sheet.rows if column in r.numbers and r.numbers[column].value == 1]
+        for size in named if len(whole) == 1 else ():
+            rows = [r for r in sheet.rows if {column, size} <= set(r.numbers) and r.numbers[size].value > 0]
+            if size in whole[0].numbers:
+                cases = [_size(r, whole[0].numbers[size], r.numbers[size], r.numbers[column]) for r in rows]
+                yield from exceptions("sizes", [column, size], cases)
+
+
+def _size(row: Row, whole: Number, own: Number, stated: Number) -> Case:
+    found = whole.value / own.value
+    slack = stated.step + found * (own.step / own.value + whole.step / max(whole.value, 1e-9))
+    message = f"{stated.text} is stated, {whole.text} over {own.text} is {found:.4g}"
+    return Case(row, agree(found, stated.value, slack), whole is not own, message)
 
 
 @CHECKS.add(says="an average that the columns before it do not give")
@@ -47,12 +69,11 @@ def averages(sheet: Sheet) -> Iterator[Finding]:
     if any(e.of_seeds for e in sheet.entries):
         return
     for column in (c for c in sheet.columns if _AVERAGE.fullmatch(plain(c))):
-        parts = _before(sheet, column)
-        rows = [r for r in sheet.rows if column in r.numbers and all(p in r.numbers for p in parts)]
-        if len(parts) > 1:
-            yield from exceptions(
-                "averages", [column], [_mean(row, row.numbers[column], parts) for row in rows]
-            )
+        every = _before(sheet, column)
+        rows = [r for r in sheet.rows if column in r.numbers and all(p in r.numbers for p in every)]
+        tried = [[_mean(row, row.numbers[column], every[i:]) for row in rows] for i in range(len(every) - 1)]
+        best = max(tried, key=lambda cases: sum(c.ok for c in cases), default=[])
+        yield from exceptions("averages", [column], best)
 
 
 def _before(sheet: Sheet, column: str) -> list[str]:

@@ -6,17 +6,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 from prunery.errors import DataError
 from prunery.report.audit import facts, levels, roles
+from prunery.report.audit.amend import amended
 from prunery.report.audit.columns import Layout, Measured, layout
 from prunery.report.audit.load import Raw, load
-from prunery.report.audit.numbers import Number, parse
+from prunery.report.audit.numbers import parse
 from prunery.report.audit.roles import Metric
 from prunery.report.audit.sheet import DENSE, Entry, Row, Sheet
+from prunery.report.audit.words import plain
 
-_WORSE = 1.02  # times the dense network's number
 _TOTAL = re.compile(r"(sub)?total|sum|overall|all layers|mean|average|avg", re.IGNORECASE)
 _LAYER = re.compile(r"(?P<model>[^:]+):(?P<layer>[\w.]+)")
 _SPREAD_WORDS = r"acc|accuracy|mean|avg|average|sd|std|stdev|stddev|test|n\d*|pct|percent"
@@ -26,24 +28,46 @@ def read(path: Path) -> tuple[Sheet, tuple[tuple[int, int], ...]]:
     """The table in a file, and (line, cells) of lines that do not fit; DataError if nothing is measured."""
     raw = load(path)
     found = layout(raw)
+    raw = _filled(raw, found)
     rows = tuple(_row(raw, found, line, cells) for line, cells in raw.lines)
+    same = frozenset(
+        c
+        for c, r in found.roles.items()
+        if r == "label" and len({row.cells[c] for row in rows}) == 1 < len(rows)
+    )
+    rows = tuple(replace(row, everywhere=same) for row in rows)
     stating = [row for row in rows if _states_total(row, found)]
     plain = [row for row in rows if not _states_total(row, found)]
-    entries = tuple(entry for entry in _units(_scores(list(_entries(raw, found, plain)))))
+    entries, saved = amended(list(_entries(raw, found, plain)))
     if not entries:
         raise DataError(
             f"table {path}",
             f"no column of measured numbers in it (columns: {', '.join(raw.columns)})",
             "name the columns, for example method, sparsity, accuracy",
         )
-    sheet = Sheet(raw.name, raw.columns, found.roles, tuple(plain), entries, tuple(stating), found.unread)
+    roles_ = {c: "derived" if c in saved else r for c, r in found.roles.items()}
+    sheet = Sheet(raw.name, raw.columns, roles_, tuple(plain), tuple(entries), tuple(stating), found.unread)
     return sheet, raw.ragged
+
+
+def _filled(raw: Raw, found: Layout) -> Raw:
+    """The table with what merged cells of data sets and networks leave blank below the first line."""
+    lines = [list(cells) for _, cells in raw.lines]
+    for i, column in enumerate(raw.columns):
+        texts = [cells[i] for cells in lines]
+        again = any(a == b != "" for a, b in pairwise(texts))
+        if found.roles[column] not in ("dataset", "model") or again or not texts or not texts[0]:
+            continue
+        for cells, before in zip(lines[1:], lines, strict=False):
+            cells[i] = cells[i] or before[i]
+    numbers = [line for line, _ in raw.lines]
+    return replace(raw, lines=tuple((n, tuple(cells)) for n, cells in zip(numbers, lines, strict=True)))
 
 
 def _row(raw: Raw, found: Layout, line: int, cells: Sequence[str]) -> Row:
     by_name = dict(zip(raw.columns, cells, strict=True))
     numbers = {c: n for c, text in by_name.items() if (n := parse(text, comma=c in raw.commas)) is not None}
-    kept = ("dataset", "model", "method", "label", "layer")
+    kept = ("dataset", "model", "method", "label", "layer", "origin")
     labels = {c: _tidy(text) for c, text in by_name.items() if found.roles[c] in kept}
     budget = {c: t for c, t in by_name.items() if found.roles[c] in ("epochs", "rounds", "cost") and t}
     stated = {
@@ -67,7 +91,7 @@ def _first(cells: Mapping[str, str], found: Layout, role: str) -> str:
 
 def _states_total(row: Row, found: Layout) -> bool:
     texts = [t for c, t in row.labels.items() if found.roles[c] in ("layer", "label", "method", "model")]
-    return any(_TOTAL.fullmatch(text) for text in texts)
+    return any(_TOTAL.fullmatch(text) for text in [*texts, row.seed or ""])
 
 
 def _entries(raw: Raw, found: Layout, rows: Sequence[Row]) -> Iterator[Entry]:
@@ -87,7 +111,7 @@ def _metric(measured: Measured, row: Row, found: Layout) -> Metric | None:
 
 def _spread_of(measured: Measured, found: Layout) -> str | None:
     """The column of standard deviations that belongs to a measured one."""
-    spreads = [c for c, r in found.roles.items() if r == "spread" and re.search("sd|std", roles.plain(c))]
+    spreads = [c for c, r in found.roles.items() if r == "spread" and re.search("sd|std", plain(c))]
     means = [m for m in found.measured if not m.of_seeds and m.level is None]
     own = _stem(measured.column)
     named = [c for c in spreads if _stem(c) == own]
@@ -97,7 +121,7 @@ def _spread_of(measured: Measured, found: Layout) -> str | None:
 
 
 def _stem(column: str) -> str:
-    words = roles.plain(column).split("_")
+    words = plain(column).split("_")
     return "_".join(w for w in words if not re.fullmatch(_SPREAD_WORDS, w))
 
 
@@ -137,14 +161,15 @@ def _entry(
         family=measured.family if measured.metric is not None else f"{measured.family}/{metric.name}",
         of_seeds=measured.of_seeds,
         known_chance=_chance(row, found, metric),
+        origins=tuple(c for c, r in found.roles.items() if r == "origin"),
     )
 
 
 def _labels_of(data: facts.Data, row: Row, metric: Metric) -> facts.Data:
     """The data set as this number sees it: some of its classes, or CIFAR-100's twenty superclasses."""
-    if data.classes == 100 and roles.SUPERCLASS.search(roles.plain(metric.name)):
+    if data.classes == 100 and roles.SUPERCLASS.search(plain(metric.name)):
         return replace(data, classes=20, counts=())
-    counts = (n.value for c, n in row.numbers.items() if roles.CLASSES.fullmatch(roles.plain(c)))
+    counts = (n.value for c, n in row.numbers.items() if roles.CLASSES.fullmatch(plain(c)))
     drawn = next(counts, data.classes)
     return data if drawn >= data.classes or drawn < 2 else replace(data, classes=int(drawn), counts=())
 
@@ -187,45 +212,8 @@ def main_level(columns: Mapping[str, str], row: Row) -> str | None:
 
 
 def _chance(row: Row, found: Layout, metric: Metric) -> float | None:
-    if roles.SUPERCLASS.search(roles.plain(metric.name)):
+    if roles.SUPERCLASS.search(plain(metric.name)):
         return None  # what is stated is of the classes
     columns = [c for c, r in found.roles.items() if r == "chance" and c in row.numbers]
-    named = [c for c in columns if len(columns) == 1 or str(metric.k or 1) in roles.plain(c)]
+    named = [c for c in columns if len(columns) == 1 or str(metric.k or 1) in plain(c)]
     return row.numbers[named[0]].value if named and metric.kind == "accuracy" else None
-
-
-def _scores(entries: list[Entry]) -> list[Entry]:
-    """The entries; unnamed numbers that are lowest for the dense network are no accuracies (perplexity)."""
-    unnamed = [e for e in entries if e.kind == "accuracy" and roles.metric(e.metric.name) is None]
-    dense = {e.column: e.number.value for e in unnamed if e.dense}
-    pruned = [e for e in unnamed if not e.dense and e.column in dense]
-    worse = sum(e.number.value > _WORSE * dense[e.column] > 0 for e in pruned)
-    if len(pruned) < 2 or worse < 0.9 * len(pruned):
-        return entries
-    ids = {id(e) for e in unnamed}
-    return [replace(e, metric=replace(e.metric, kind="other")) if id(e) in ids else e for e in entries]
-
-
-def _units(entries: list[Entry]) -> Iterator[Entry]:
-    """The entries in %, MACs, weights or seconds; accuracies printed as fractions or errors are turned."""
-    fractions = {name for name in {e.metric.name for e in entries} if _is_fraction(entries, name)}
-    for entry in entries:
-        number, metric = entry.number, entry.metric
-        factor = 1.0 if re.search("[mgkb]", number.unit) else metric.factor
-        if metric.kind == "accuracy":
-            factor = 100.0 if metric.name in fractions else 1.0
-        number = number.scaled(factor)
-        if metric.error:
-            number = replace(number, value=100 - number.value)
-        yield replace(entry, number=number)
-
-
-def _is_fraction(entries: Sequence[Entry], name: str) -> bool:
-    """Whether the accuracies of that name are printed between 0 and 1."""
-    numbers: list[Number] = [e.number for e in entries if e.metric.name == name]
-    inside = sum(0 < n.value < 1 for n in numbers)
-    if any(n.unit == "%" for n in numbers):
-        return False
-    if any(e.metric.error for e in entries if e.metric.name == name):  # 0.8 may well be an error in %
-        return inside == len(numbers) and any(n.step < 0.005 for n in numbers)
-    return inside > 0.6 * len(numbers)

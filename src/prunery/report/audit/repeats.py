@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 
-from prunery.report.audit.curves import Point, curves, misfit
+from prunery.report.audit.curves import Point, curves, misfit, of_one_layer
 from prunery.report.audit.findings import CHECKS, Finding, of, percent, several
 from prunery.report.audit.numbers import agree, mean, sd, slip
 from prunery.report.audit.sheet import Entry, Sheet, grouped
@@ -14,6 +14,7 @@ from prunery.report.audit.values import chance_level
 
 _SLIP = 0.4  # points; smaller differences of one digit are usual between runs
 _STUCK = 4  # so many neighbouring points of a curve are not equal by accident
+_ACCIDENTS = 0.01  # runs of equal values that are expected by accident
 _BASELINE_OF = re.compile(r"(baseline|base|dense|original|unpruned)\W+\w", re.IGNORECASE)
 _NO_REMARK = (
     "table",
@@ -52,6 +53,8 @@ def twice(sheet: Sheet) -> Iterator[Finding]:
 
 
 def _same_configuration(sheet: Sheet) -> Iterator[list[Entry]]:
+    if sheet.log:
+        return
     entries = [e for e in sheet.entries if e.kind != "time" and (e.order is not None or e.dense)]
     designed = _designed(sheet)
     first = min((sheet.columns.index(e.column) for e in sheet.entries), default=0)
@@ -139,15 +142,26 @@ def all_but_one(sheet: Sheet) -> Iterator[Finding]:
     for group in grouped(constants, lambda e: (e.row.report, e.data_name, e.model, e.column)):
         yield from _odd_one(group, 0.0)
     dense = [e for e in sheet.of("accuracy") if e.order == 0 and e.seed is None and not e.metric.variant]
+    dense = [] if sheet.log else dense
     methods = {"method", *sheet.columns_of("method")}
     for group in grouped(dense, lambda e: (*e.place, *_whose(e, methods))):
         yield from _odd_one(group, 1.0 if len(group) == 3 else 0.3)
-    for entry in sheet.of("accuracy"):
-        level, implied = entry.known_chance, entry.data.chance(entry.metric.k or 1) if entry.data else None
-        if level is not None and implied is not None and not agree(level, implied, 0.01 * implied):
-            yield of(
-                "all_but_one", [entry], f"chance is stated as {level:g} %, {implied:g} % for its data set"
-            )
+    stating = [e for e in sheet.of("accuracy") if e.known_chance is not None and e.data]
+    for group in grouped(stating, lambda e: (e.row.report, e.data, e.metric.k)):
+        yield from _chances(group)
+
+
+def _chances(group: Sequence[Entry]) -> Iterator[Finding]:
+    """Stated chances that are not the data set's; where all rows state the same, some classes were drawn."""
+    assert group[0].data is not None
+    implied = group[0].data.chance(group[0].metric.k or 1)
+    if len(group) > 1 and len({e.known_chance for e in group}) == 1:
+        return
+    for entry in group:
+        level = entry.known_chance or 0.0
+        if not agree(level, implied, 0.01 * implied):
+            message = f"chance is stated as {level:g} %, {implied:g} % for its data set"
+            yield of("all_but_one", [entry], message)
 
 
 def _whose(entry: Entry, methods: Collection[str]) -> list[str]:
@@ -204,14 +218,25 @@ def _asked_for(group: Sequence[Entry]) -> bool:
 def stuck(sheet: Sheet) -> Iterator[Finding]:
     """A collapse that is not at 100/C (classes of unequal size), or one number copied down."""
     for points in curves(sheet, "accuracy"):
-        for run in _runs([p for p in points if len(p.entries) == 1]):
+        unpruned = {e.value for p in points if not p.order for e in p.entries}
+        unpruned |= {d.value for d in sheet.references.of(points[0].entries[0])}
+        by_layer = of_one_layer(points[0].entries[0])
+        runs = list(_runs([p for p in points if len(p.entries) == 1]))
+        for run in runs:
             entries = [p.entries[0] for p in run]
-            if len(run) >= _STUCK and _telling(entries[0]):
+            if len(run) < _STUCK or by_layer or entries[0].value in unpruned:
+                continue
+            if _telling(entries[0]) and not _by_chance(run, runs):
                 at = f"{percent(entries[0].sparsity or 0)} to {percent(entries[-1].sparsity or 0)}"
-                message = (
-                    f"{entries[0].printed} at {len(run)} sparsities in a row ({at}): collapsed, or copied"
-                )
+                message = f"{entries[0].told} at {len(run)} sparsities in a row ({at}): collapsed, or copied"
                 yield of("stuck", entries, message)
+
+
+def _by_chance(run: Sequence[Point], runs: Sequence[Sequence[Point]]) -> bool:
+    """Whether so many equal neighbours are expected on a long curve where others are often equal too."""
+    others = sum(len(r) for r in runs) - len(run)
+    equal = sum(len(r) - 1 for r in runs) - (len(run) - 1)
+    return others * (equal / max(others, 1)) ** (len(run) - 1) > _ACCIDENTS
 
 
 def _runs(points: Sequence[Point]) -> Iterator[list[Point]]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from prunery.report.audit.words import plain
+
 # role of a column, and the names (lower case, words joined by _) that have it; the first match counts
 _NAMES: tuple[tuple[str, str], ...] = (
     ("report", r"report|paper|study|source|publication|experiment|experiment_name"),
@@ -14,8 +16,12 @@ _NAMES: tuple[tuple[str, str], ...] = (
     ("seed", r"seeds?|run|trial|repeat|replicate|rep|fold|random_seed|run_id"),
     ("note", r"notes?|comments?|remarks?|(.*_)?keys?|id|hash|url|link|path|file|date|timestamp|status"),
     ("note", r"commit|citation|doi|reference|row|index|unnamed.*|\d{0}|selection|unit|role_note"),
-    ("dataset", r"data|dataset(_name)?|data_set|benchmark|task"),
-    ("model", r"model(_name)?|net|network|arch|architecture|backbone"),
+    (
+        "origin",
+        r"(is_)?pre_?train(ed|ing)?(_(on|data\w*|weights))?|upstream(_\w+)?|transfer(red)?_from|(source|init(ial\w*)?)_(data\w*|task)",
+    ),
+    ("dataset", r"data|dataset(_name)?|data_set|benchmark|task|target|(target|downstream)_(data\w*|task)"),
+    ("model", r"(base_)?(model(_name)?|net|network|arch|architecture|backbone)"),
     ("method", r"method(_name)?|pruning_method|algorithm|pruner|strategy|approach|technique|criterion"),
     ("layer", r"layer(_name)?|module(_name)?|parameter_name"),
     ("metric", r"metric(_name)?|measure|quantity"),
@@ -32,7 +38,7 @@ _NAMES: tuple[tuple[str, str], ...] = (
     ("sparsity", r"(filters?|channels?|weights?|params?)_(pruned|removed)(_\w+)?"),
     (
         "sparsity",
-        r"prun(ing|e)_(ratio|rate|amount|level|fraction|percent(age)?)|percent_pruned|removed(_\w+)?",
+        r"prun(ing|e)_(ratio|rate|amount|level|fraction|percent(age)?)(_\w+)?|percent_pruned|removed(_\w+)?",
     ),
     ("density", r"(\w+_)?density(_\w+)?|(weights?_|params?_|percent_)?(remaining|left)(_\w+)?|keep_ratio"),
     ("density", r"kept_(fraction|percent|pct|ratio)|percent_kept|fraction_(kept|remaining)"),
@@ -51,16 +57,23 @@ _NAMES: tuple[tuple[str, str], ...] = (
 )
 _SETTINGS = re.compile(
     r"(learning_rate|lr|weight_decay|wd|momentum|batch(_size)?|temperature|width|depth|threads|device|dtype"
-    r"|precision|image_size|resolution|alpha|beta|gamma|lambda|level|stage|version)(_\w+)?"
+    r"|precision|image_size|resolution|alpha|beta|gamma|lambda|level|stage|version|rewind|warmup)(_\w+)?"
+    r"|(\w+_)?(coeff?s?|coefficients?|penalty|lambda|hyper_?param\w*)(_\w+)?"
+    r"|(\w+_)?(loss|reg\w*|distill\w*|kl|kd|l1|l2)_(weight|begin|start|end|saturate|scale|factor|strength)"
 )
 _SPREAD = re.compile(r"(^|_)(sd|std|stdev|stddev|se|sem|ci|ci95|half_width|interval|pm|variance|var)(_|$)")
 _BOUND = re.compile(r"(^|_)(low|high|lower|upper|min|max|best|worst|p|p_value|holm|median|iqr)(_|$)")
 _BEFORE = re.compile(
     r"(^|_)(dense|base|baseline|original|unpruned|before(?=$|_(prun|compress|cut|sparsif)))(_|$)"
 )
-_DELTA = re.compile(r"(^|_)(delta|diff|difference|drop|gain|change|improvement|loss_of|vs|to)(_|$)|^[Δδ]")
-_DERIVED = re.compile(r"reduc|saving|saved|speed_?up|efficiency|acceleration")
+_DELTA = re.compile(
+    r"(^|_)(delta|diff|difference|drop|gain|gap|change|improvement|loss_of|vs|to)(_|$)|^[Δδ]"
+    r"|^d_?(acc|accuracy|top_?\d|err|error)(_|$)"
+)
+_DERIVED = re.compile(r"reduc|saving|saved|speed_?up|efficiency|acceleration|(^|_)(red|decreased?)(_|$)")
+_GONE = re.compile(r"prun|remov|(^|_)cut(_|$)|dropped|zero|mask")  # of a cost, in %: what is gone
 _ACCURACY = re.compile(r"(^|_)(acc|accuracy|accuracies|top_?1|top_?5|top_?3)(_|$|\d)")
+_SHORT = re.compile(r"(?:^|_)(?:acc|accuracy|prec|precision)_?([15])(?:_percent)?$")  # acc5 is top-5
 _ERROR = re.compile(r"(^|_)(err|error|error_rate|misclassification)(_|$)")
 _MACS = re.compile(r"(^|_)[mg]?(mac|macs|flop|flops|madd|madds|maccs)(_|$)")
 _PARAMS = re.compile(r"(^|_)[mk]?(param|params|parameters|nnz|nonzeros?|weights)(_|$)")
@@ -72,13 +85,15 @@ _NO_ACCURACY = re.compile(  # numbers about an accuracy
     r"|_(ratio|of_(the_)?(dense|baseline|original|full)(_\w+)?)$"
 )
 _OTHER = re.compile(  # lower is better, or no percentage
-    r"(^|_)(fid|kid|lpips|perplexity|perplexities|ppl|wer|cer|ter|psnr|ssim|nll|bpc|bpb|mse|rmse|mae|ece|brier"
+    r"(^|_)(fid|kid|lpips|perplexity|perplexities|ppl|wer|cer|ter|psnr|ssim|nll|bpc|bpb|mse|rmse|mae|ece|brier|barrier"
     r"|(word|character|squared|absolute|calibration|reconstruction|approximation)_error)(_|$)"
 )
 SUPERCLASS = re.compile(r"(^|_)(super_?class|coarse)(_|$)")
 CLASSES = re.compile(r"(n_|num_|number_of_)?(classes|labels)")
 _LESS = re.compile(r"compress|↓.*percent")  # of a cost: what is saved, or how many times less
 _COSTS = {"time": "speed|latency|time", "macs": "mac|flop|madd", "params": "param|weight"}
+SIZE = re.compile(r"(^|_)(size|[mk]b)(_|$)")
+_POWER = re.compile(r"\de-?\d")
 _AT = re.compile(r"\b(?:acc|accuracy|prec|precision)\s*@\s*(\d)\b", re.IGNORECASE)
 _LAYER_SHARE = re.compile(r"layer.*(compress|densit|sparsit|kept|prun)|(compress|densit|sparsit).*layer")
 
@@ -102,18 +117,12 @@ class Metric:
         return (self.kind, self.k, self.split, self.name if self.kind == "other" else "")
 
 
-@lru_cache(maxsize=4096)
-def plain(name: str) -> str:
-    """A header in lower case, its words joined by underscores."""
-    name = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", name.strip())
-    name = re.sub(r"(?<!\d)\.|\.(?!\d)", " ", name)
-    return re.sub(r"[^\w.%Δ]+|%", "_", name.lower().replace("%", " percent ")).strip("_")
-
-
 def role(name: str) -> str | None:
     """The role that a header's name alone gives, or None."""
     known = (r for r, pattern in _NAMES if re.fullmatch(pattern, plain(name)))
-    return next(known, None)
+    found = next(known, None)
+    strength = found in ("sparsity", "density") and _POWER.search(name)  # of a penalty: `Sparsity (1e-5)`
+    return None if strength else found
 
 
 def is_setting(name: str) -> bool:
@@ -128,6 +137,10 @@ def aside(name: str) -> str | None:
     cost = _MACS.search(text) or _PARAMS.search(text)
     if about and (_LOST.search(text) or "↓" in name):
         return "delta"
+    if re.search(r"(^|_)(acc|accuracy)_(err|error)(_|$)", text):
+        return "spread"
+    if cost and "percent" in text and _GONE.search(text):
+        return "derived"
     if (about and _NO_ACCURACY.search(text)) or (
         cost and _LESS.search(text if "↓" not in name else f"↓{text}")
     ):
@@ -143,6 +156,17 @@ def costs_of(name: str) -> list[str]:
     return [kind for kind, words in _COSTS.items() if re.search(words, plain(name))]
 
 
+def short(name: str) -> bool:
+    """Whether a header is like `acc5`: top-5, or the fifth of several."""
+    return _SHORT.search(plain(name)) is not None
+
+
+def numbered(names: Sequence[str]) -> bool:
+    """Whether accuracies are counted: `acc2` beside `acc1` and `acc5` is a run, a task or a fold."""
+    found = [re.search(r"(?:^|_)(?:acc|accuracy|prec|precision)_?(\d+)$", plain(n)) for n in names]
+    return any(m is not None and m[1] not in ("1", "3", "5") for m in found)
+
+
 @lru_cache(maxsize=4096)
 def metric(name: str) -> Metric | None:
     """What a header, or an entry of a metric column, measures; None if the name does not say."""
@@ -153,11 +177,10 @@ def metric(name: str) -> Metric | None:
         return Metric(name, "other")
     if aside(name) in ("delta", "derived") and not _TIME.search(text):
         return None
-    if _ACCURACY.search(text) or _AT.search(name):
-        before = "dense" if _BEFORE.search(text) else ""
-        return Metric(name, "accuracy", _k(name), _split(text), variant=before)
-    if _ERROR.search(text):
-        return Metric(name, "accuracy", _k(name), _split(text), error=True)
+    wrong = _ERROR.search(text) is not None and aside(name) != "spread"
+    if wrong or _ACCURACY.search(text) or _AT.search(name) or _SHORT.search(text):
+        before = "dense" if _BEFORE.search(text) and not wrong else ""
+        return Metric(name, "accuracy", _k(name), _split(text), error=wrong, variant=before)
     if _MACS.search(text):
         return _macs(name, text)
     if re.search(r"(^|_)loss(_|$)", text):
@@ -185,7 +208,7 @@ def _variant(text: str) -> str:
 
 
 def _k(name: str) -> int | None:
-    found = re.search(r"top_?(\d)", plain(name)) or _AT.search(name)
+    found = re.search(r"top_?(\d)", plain(name)) or _AT.search(name) or _SHORT.search(plain(name))
     return int(found[1]) if found else None
 
 
@@ -216,7 +239,7 @@ def level(name: str) -> tuple[str, str] | None:
         name.strip(),
         re.IGNORECASE,
     )
-    if found is None:
+    if found is None or _POWER.search(name):
         return None
     what = re.sub(r"[\s_@=:(\[-]+$", "", found["what"])
     return what, found["level"].replace("×", "x").replace(" ", "")
@@ -249,7 +272,8 @@ def _may_be_level(name: str, what: str, text: str) -> bool:
     if (
         _AT.search(name)
         or re.search(r"top_?[135]$", plain(name))
-        or (role(name) is not None and not re.search("spars|dens", what))
+        or _SHORT.search(plain(name))
+        or (role(name) is not None and not re.search("spars|dens", plain(what)))
     ):
         return False
     said = what == "" or re.search(r"spars|dens|prun|^s$|^p$|comp|acc|top|err|flop|mac", plain(what))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunery.report.audit import claims as claims_
 from prunery.report.audit import (
+    bounds,
     costs,
     curves,
     derived,
@@ -20,12 +20,13 @@ from prunery.report.audit import (
     sums,
     values,
 )
+from prunery.report.audit import claims as claims_
 from prunery.report.audit.findings import CHECKS, Finding
 from prunery.report.audit.read import read
 from prunery.report.audit.sheet import Sheet
 
 # importing a family enters its checks
-FAMILIES = (values, costs, curves, repeats, derived, differences, sums, fairness, spreads, ratios)
+FAMILIES = (values, costs, curves, repeats, derived, differences, sums, fairness, spreads, ratios, bounds)
 
 
 @dataclass(frozen=True)

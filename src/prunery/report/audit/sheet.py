@@ -9,8 +9,10 @@ from functools import cached_property
 from typing import TypeVar
 
 from prunery.report.audit.facts import Data, unusual
+from prunery.report.audit.hints import is_log
 from prunery.report.audit.numbers import Number
-from prunery.report.audit.roles import Metric, plain
+from prunery.report.audit.roles import Metric
+from prunery.report.audit.words import plain
 
 T = TypeVar("T")
 
@@ -28,6 +30,7 @@ class Row:
     report: str = ""
     table: str = ""
     seed: str | None = None
+    everywhere: frozenset[str] = frozenset()  # columns of labels that are the same in all rows
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Entry:
     family: str = ""  # column, but for headers that name a seed, a sparsity or a method
     of_seeds: bool = False  # one of several seeds of one row
     known_chance: float | None = None  # in %, where the table states it
+    origins: tuple[str, ...] = ()  # columns that say what it was trained on before
 
     @property
     def line(self) -> int:
@@ -66,6 +70,12 @@ class Entry:
     def printed(self) -> str:
         """The number as the table prints it."""
         return self.number.text
+
+    @property
+    def told(self) -> str:
+        """The number as a message calls it: an error rate is not an accuracy."""
+        text = self.number.text
+        return f"error {text} = accuracy {round(self.number.value, 6):g}" if self.metric.error else text
 
     @property
     def kind(self) -> str:
@@ -86,6 +96,9 @@ class Entry:
         wider = (
             c for c, t in self.row.cells.items() if re.search(r"width|widen", plain(c)) and t not in ("", "1")
         )
+        before = (self.row.cells.get(c, "").lower() for c in self.origins)
+        if any(text.strip() and not _NOTHING.fullmatch(text.strip()) for text in before):
+            return True
         return any(wider) or any(unusual(text) for text in (self.model, self.method, *self.labels.values()))
 
     @cached_property
@@ -108,6 +121,7 @@ _NOT_PRUNED = re.compile(
     r"(?:none|dense|baseline|base|unpruned|original|-),?(?!\S)|(?:full|no)$|(?:full|no) (?:net|model|prun)"
 )
 _NOISY = re.compile(r"label_?nois|noisy_label|nois\w*_(rate|ratio|level|labels?)|corrupted_labels")
+_NOTHING = re.compile(r"no|none|false|0|-|—|n/?a|nan|(from )?scratch|random(ly)?( init\w*)?")
 DENSE = ("none", "dense", "baseline", "base", "unpruned", "original", "full", "no", "-")
 
 
@@ -151,10 +165,17 @@ class Sheet:
         return any(_NOISY.search(plain(column)) for column in self.columns)
 
     @cached_property
+    def log(self) -> bool:
+        """Whether rows are moments of one run: epochs, or steps at one sparsity, that count up."""
+        columns = [c for c in self.columns if self.roles.get(c) == "log"]
+        stated = [next(iter(row.stated.values()), 0.0) for row in self.rows]
+        return any(is_log(c, "log", stated) for c in columns)
+
+    @cached_property
     def references(self) -> References:
         """The dense networks that each entry may be compared with."""
         methods = {"method", *self.columns_of("method", "dataset", "model")}
-        return References(self.entries, methods)
+        return References(() if self.log else self.entries, methods)
 
 
 class References:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from prunery.report.audit.findings import CHECKS, Finding, in_row
 from prunery.report.audit.numbers import Number, parse
-from prunery.report.audit.roles import plain
 from prunery.report.audit.sheet import Row, Sheet
+from prunery.report.audit.words import plain
 
 _RUNS = re.compile(r"n|(n_|num_)?(runs|seeds|trials|repeats)")
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from prunery.report.audit.derived import Case, exceptions
 from prunery.report.audit.findings import CHECKS, Finding, in_row, of
 from prunery.report.audit.numbers import Number, agree, mended
-from prunery.report.audit.roles import plain
 from prunery.report.audit.sheet import Entry, Row, Sheet, grouped
+from prunery.report.audit.words import plain
 
 _SUMMED = ("macs", "params", "time", "other")
 _MEAN = re.compile(r"mean|average|avg", re.IGNORECASE)
@@ -27,7 +27,7 @@ def total_rows(sheet: Sheet) -> Iterator[Finding]:
     for row in sheet.totals:
         parts = [r for r in sheet.rows if start < r.line < row.line]
         start = row.line
-        mean = any(_MEAN.fullmatch(text) for text in row.labels.values())
+        mean = any(_MEAN.fullmatch(text) for text in (*row.labels.values(), row.seed or ""))
         columns = [c for c, kind in kinds.items() if c in row.numbers and (mean or kind in _SUMMED)]
         checked = [(c, _gap(row, parts, c, mean)) for c in columns if len(parts) > 1]
         plausible = any(ok for _, (ok, _, relative) in checked) or all(r < _CLOSE for _, (_, _, r) in checked)

@@ -25,7 +25,7 @@ def chance(sheet: Sheet) -> Iterator[Finding]:
         found = [(e, why) for e, why in found if not _alone_at_top5(e, row)]
         if found:
             entries = [e for e, _ in found]
-            said = several(f"{e.column} {e.printed}" if len(row) > 1 else e.printed for e in entries)
+            said = several(f"{e.column} {e.told}" if len(row) > 1 else e.told for e in entries)
             yield of("chance", entries, f"{said} is {found[0][1]}: constant predictions, collapsed")
 
 
@@ -106,7 +106,7 @@ def wrong_metric(sheet: Sheet) -> Iterator[Finding]:
     for row in grouped(_accuracies(sheet), lambda e: (e.line, e.metric.split, e.method)):
         first, five = ([e for e in row if e.metric.k == k and not e.of_seeds] for k in (1, 5))
         if len(first) == len(five) == 1 and five[0].value < first[0].value - 1e-9:
-            message = f"top-5 {five[0].printed} is below top-1 {first[0].printed}: exchanged"
+            message = f"top-5 {five[0].told} is below top-1 {first[0].told}: exchanged"
             yield of("wrong_metric", [first[0], five[0]], message)
 
 
@@ -122,7 +122,7 @@ def out_of_range(sheet: Sheet) -> Iterator[Finding]:
             continue
         unit = "%" if entry.kind == "accuracy" else "of the dense network" if high == 1 else "in its unit"
         bounds = f"0 to {high:g} {unit}" if high < math.inf else f"at least 0 {unit}"
-        yield of("out_of_range", [entry], f"{entry.printed} is no {_said(entry)}: it is {bounds}")
+        yield of("out_of_range", [entry], f"{entry.told} is no {_said(entry)}: it is {bounds}")
     yield from _no_sparsity(sheet)
 
 
@@ -145,11 +145,20 @@ def mixed_units(sheet: Sheet) -> Iterator[Finding]:
     """An accuracy below one that times 100 lies among the others of its column."""
     for group in grouped(_accuracies(sheet), lambda e: (e.metric.name, e.family, e.data_name, e.model)):
         usual = [e.value for e in group if e.value > 1]
+        curves = {arm[0].arm: arm for arm in grouped(group, lambda e: e.arm)}
         for entry in group if 2 * len(usual) > len(group) else ():
             fraction = 0 < entry.value <= 1 and entry.number.step <= 0.001 and not _chance(entry)
-            if fraction and min(usual) - 5 <= 100 * entry.value <= max(usual) + 5:
+            fraction = fraction and min(usual) - 5 <= 100 * entry.value <= max(usual) + 5
+            if fraction and not _fallen(entry, curves[entry.arm], max(usual)):
                 message = f"{entry.printed} stands among percentages: {100 * entry.value:g} as a fraction"
                 yield of("mixed_units", [entry], message)
+
+
+def _fallen(entry: Entry, curve: Sequence[Entry], top: float) -> bool:
+    """Whether the point before it on its curve had lost most already: then it may well be so low."""
+    before = [e for e in curve if e.order is not None and e.order < (entry.order or 0.0)]
+    last = max(before, key=lambda e: e.order or 0.0, default=None)
+    return last is not None and last.value < 0.4 * top
 
 
 @CHECKS.add(says="accuracy above what dense networks of that form reach, by two points or more")
@@ -166,7 +175,7 @@ def not_credible(sheet: Sheet) -> Iterator[Finding]:
             continue
         top = facts.credible(entry.data, entry.network)
         if top is not None and 100.0 >= entry.value > top:
-            message = f"{entry.printed} is above {top:g} %, more than a {entry.network} network reaches on "
+            message = f"{entry.told} is above {top:g} %, more than a {entry.network} network reaches on "
             yield of("not_credible", [entry], f"{message}{entry.data.name}: check the metric and the label")
 
 
@@ -175,18 +184,18 @@ def above_dense(sheet: Sheet) -> Iterator[Finding]:
     """Pruned networks that leave less than 70 % of the errors of the dense one, and gain over two points."""
     pruned = [e for e in _accuracies(sheet) if e.metric.split != "train" and not e.dense]
     by_dense = grouped(pruned, lambda e: tuple(id(d) for d in sheet.references.of(e)))
-    for group in by_dense if not sheet.noisy else ():
+    for group in by_dense if not (sheet.noisy or sheet.log) else ():
         if not (own := sheet.references.of(group[0])):
             continue
         dense = median([d.value for d in own])
         above = [e for e in group if _gains(e, dense)]
         if len(above) == len(group) > 2:  # then the dense number is as likely to be wrong
-            says = f"all {len(group)} pruned networks are more than {_GAIN:g} points above {own[0].printed}"
+            says = f"all {len(group)} pruned networks are more than {_GAIN:g} points above {own[0].told}"
             yield of("above_dense", [*own, *above], f"{says}, their own dense network")
             continue
         for entry in above:
             gain = f"{entry.value - dense:.2f} points above its own dense network ({dense:g})"
-            yield of("above_dense", [entry], f"{entry.printed} is {gain}")
+            yield of("above_dense", [entry], f"{entry.told} is {gain}")
 
 
 def _gains(entry: Entry, dense: float) -> bool:
