@@ -107,6 +107,9 @@ def report(
             "--text", metavar="FILE", help="Markdown whose {{cell ...}} become numbers; repeatable."
         ),
     ] = None,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Write the page's other figures too, as PNG and SVG.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Follow a run until it is complete.")] = False,
 ) -> int:
     """Show and write the tables and the plot of a store's studies, or of one study."""
@@ -117,10 +120,12 @@ def report(
     opened, shown = archive.opened(root), console()
     if watch:
         studies = follow.follow(opened, out, wanted, shown, texts=texts or ())
+        if figures and studies:
+            write.written(studies, out, texts=texts or (), figures=True)
         _print(shown, f"written: {out}")
     else:
         studies = [loaded.load(opened, name) for name in loaded.names(opened, wanted)]
-        written = write.written(studies, out, texts=texts or ())
+        written = write.written(studies, out, texts=texts or (), figures=figures)
         write.print_shown(studies, shown)
         _print(shown, "written: " + ", ".join(map(str, written)))
     return _end_of_report(studies)

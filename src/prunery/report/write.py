@@ -11,6 +11,7 @@ from prunery import whole
 from prunery.report import across, beside, cautions, latex, page, plots, quote, sentences, sheets, tables
 from prunery.report.captions import task
 from prunery.report.compare import REFERENCES, groups
+from prunery.report.figures import files as drawn
 from prunery.report.loaded import Loaded, Source, Wanted, load, names
 from prunery.report.metrics import recorded
 from prunery.report.texttable import TextTable
@@ -22,25 +23,35 @@ WIDTH = 100
 
 
 def write(
-    store: Source, out: str | Path, study: Wanted = None, *, texts: Sequence[str | Path] = ()
+    store: Source,
+    out: str | Path,
+    study: Wanted = None,
+    *,
+    texts: Sequence[str | Path] = (),
+    figures: bool = False,
 ) -> list[Path]:
     """The paths of the files written: tables, CSV, plots, a page, and `texts` with numbers for their quotes.
 
     table.md, table.tex, cells.csv, summary.csv, accuracy.png, accuracy.svg, report.html; texts are Markdown.
+    With `figures`, the page's other figures too, as PNG and SVG in a folder `figures`.
     Without `study`, all studies of the store; several go to a folder each, with an index. Each file is whole
     or not there, and nothing is written if a text asks for what is not there. The plot needs one pruned cell
     that is done.
     """
-    return written([load(store, name) for name in names(store, study)], out, texts=texts)
+    return written([load(store, name) for name in names(store, study)], out, texts=texts, figures=figures)
 
 
-def written(studies: Sequence[Loaded], out: str | Path, *, texts: Sequence[str | Path] = ()) -> list[Path]:
+def written(
+    studies: Sequence[Loaded], out: str | Path, *, texts: Sequence[str | Path] = (), figures: bool = False
+) -> list[Path]:
     """The paths of the files written for studies that were loaded."""
     folder = Path(out)
     contents: dict[Path, bytes] = {}
     for study in studies:
         own = folder / study.name if len(studies) > 1 else folder
         contents |= {own / file: content for file, content in files(study).items()}
+        more = drawn(_page_study(study)) if figures else {}
+        contents |= {own / "figures" / file: content for file, content in more.items()}
     if len(studies) > 1:
         contents |= {folder / file: content for file, content in across.files(studies).items()}
     contents |= quote.copies(texts, folder, studies, taken=contents)
@@ -120,11 +131,14 @@ def _bullets(said: Sequence[str]) -> str:
 
 
 def _page(study: Loaded) -> dict[str, bytes]:
+    return {"report.html": page.html(_page_study(study))}
+
+
+def _page_study(study: Loaded) -> page.Study:
     published: list[Mapping[str, Any]] = [asdict(p) for p in study.published]
-    made = page.Study(
+    return page.Study(
         study.name, study.spec, study.plan, study.store, study.frame, study.groups, published=published
     )
-    return {"report.html": page.html(made)}
 
 
 def _paragraphs(*blocks: Sequence[str]) -> list[RenderableType]:

@@ -1,0 +1,168 @@
+"""Validation accuracy while the last training ran, in a panel for each of some sparsities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from prunery.report import text
+from prunery.report.compare import BROKEN
+from prunery.report.figure import GREY
+from prunery.report.figures.data import Data, Part, parts, pruned, seeds
+from prunery.report.figures.heights import accuracies, set_accuracy
+from prunery.report.figures.sheet import (
+    MARGIN,
+    PLAIN,
+    SMALL,
+    WIDTH,
+    Entry,
+    Sheet,
+    entry,
+    reference,
+    sheet,
+    style,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from prunery.report.scale import Scale
+
+MOST_PANELS = 6
+_LEFT, _GAP, _FOOT = 0.78, 0.22, 0.55
+Curve = list[float | None]
+Curves = dict[int, dict[int, Curve]]
+"""By the group's place and by seed."""
+
+
+def figures(data: Data) -> Iterator[Callable[[], Figure]]:
+    """The figures; none where no method was trained after its last cut."""
+    found = last(data)
+    for part in parts(data, pruned(data, lambda place: place in found)):
+        levels = part.levels(lambda place: place in found, MOST_PANELS)
+        yield partial(_figure, part, found, levels)
+
+
+def last(data: Data) -> Curves:
+    """The validation accuracies of each group's last training, seed by seed: after the last cut, or dense."""
+    steps = data.curves["steps"]
+    found: Curves = {}
+    for place, seed, path in data.curves["paths"]:
+        curve = _last(steps, path)
+        if any(value is not None for value in curve):
+            found.setdefault(place, {})[seed] = curve
+    return found
+
+
+def _last(steps: Sequence[dict[str, Any]], path: Sequence[Any]) -> Curve:
+    for part in reversed(path):
+        if isinstance(part, dict):
+            return []
+        if steps[part]["top1"]:
+            curve: Curve = steps[part]["top1"]
+            return curve
+    return []
+
+
+def band(curves: Sequence[Curve]) -> list[tuple[float, float, float, float]]:
+    """(epoch, lowest, mean, highest) over seeds, at the epochs for which every seed has a value."""
+    found = []
+    for epoch, values in enumerate(zip(*curves, strict=False), 1):
+        known = [v for v in values if v is not None]
+        if len(known) == len(curves):
+            found.append((float(epoch), min(known), sum(known) / len(known), max(known)))
+    return found
+
+
+def _figure(part: Part, found: Curves, levels: Sequence[float]) -> Figure:
+    shown = {s: _at(part, found, s) for s in levels}
+    columns = 1 if len(levels) == 1 else 3 if len(levels) > 4 or len(levels) == 3 else 2
+    rows = -(-len(levels) // columns)
+    tall = {1: 3.6, 2: 3.0, 3: 2.6}[columns]
+    dense = _dense(part.data, found)
+    values = [v for own in shown.values() for b in own.values() for _, *vs in b for v in vs]
+    axis = accuracies(values + ([] if dense is None else [dense]))
+    epochs = max(b[-1][0] for own in shown.values() for b in own.values() if b)
+    made = _sheet(part, found, shown, rows * (tall + 0.42) + _FOOT, dense)
+    width = (WIDTH - _LEFT - MARGIN - _GAP * (columns - 1)) / columns
+    for i, level in enumerate(levels):
+        row, column = divmod(i, columns)
+        name = text.percent(level)
+        left, down = _LEFT + column * (width + _GAP), 0.34 + row * (tall + 0.42)
+        axes = made.panel(left, down, width, tall, name)
+        axes.set_title(name, fontsize=10, loc="left", pad=5, fontweight="bold")
+        axes.set_title(_broken(part, level), fontsize=SMALL, loc="right", pad=5, color=GREY)
+        _axes(axes, axis, epochs, width, labels=column == 0)
+        if dense is not None:
+            axes.axhline(axis.y(dense), zorder=2, label="dense", **reference(line="dashed"))
+        for method, own in shown[level].items():
+            _draw(axes, axis, own, part, method)
+        if column == 0:
+            axes.set_ylabel("validation top-1, %", labelpad=6, fontsize=PLAIN)
+        if i + columns >= len(levels):
+            axes.set_xlabel("epoch of the last training", labelpad=4, fontsize=PLAIN)
+    return made.figure
+
+
+def _at(part: Part, found: Curves, level: float) -> dict[str, list[tuple[float, float, float, float]]]:
+    return {method: band(list(own.values())) for method, own in part.of(found, level).items()}
+
+
+def _broken(part: Part, level: float) -> str:
+    """How many of a panel's methods have collapsed or diverged seeds: their curves may lie on each other."""
+    own = [g for g in part.groups if g.sparsity == level]
+    bad = sum(any(g.having(status) for status in BROKEN) for g in own)
+    return f"{bad} of {len(own)} collapsed or diverged" if bad else ""
+
+
+def _dense(data: Data, found: Curves) -> float | None:
+    """Where dense was after its last epoch: the mean over seeds."""
+    bands = band(list(found[data.dense].values())) if data.dense in found else []
+    return bands[-1][2] if bands else None
+
+
+def _sheet(part: Part, found: Curves, shown: dict[float, Any], body: float, dense: float | None) -> Sheet:
+    counts = [len(own) for level in shown for own in part.of(found, level).values()]
+    over = "line: mean, band: lowest to highest seed" if max(counts) > 1 else "single runs"
+    drawn = part.shown(found, list(shown))
+    left = part.data.curves["left_out"]
+    fewer = [f"seeds left out: {', '.join(map(str, left))}"] if left else []
+    notes = [
+        seeds(counts),
+        over,
+        *part.budget(),
+        *part.some(list(shown)),
+        *part.note(),
+        *fewer,
+        *part.elsewhere(drawn),
+    ]
+    more = "Training after the last cut only; log axis of the error; sparsity above each panel; equal curves "
+    more += "hide each other"
+    looks = part.data.looks
+    entries = [entry(method, looks[method]) for method in drawn]
+    if dense is not None:
+        entries.append(Entry("dense, after its last epoch", reference(line="dashed")))
+    title = part.title("the last training after pruning")
+    return sheet(body + 0.2, title=title, notes=["; ".join(notes), more], entries=entries)
+
+
+def _axes(axes: Axes, axis: Scale, epochs: float, width: float, *, labels: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    set_accuracy(axes, axis, labels=labels, most=9)
+    pad = 0.03 * max(epochs - 1, 1)
+    axes.set_xlim(1 - pad, epochs + pad)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=max(3, int(width / 0.5)), integer=True, min_n_ticks=1))
+
+
+def _draw(
+    axes: Axes, axis: Scale, own: Sequence[tuple[float, float, float, float]], part: Part, method: str
+) -> None:
+    look = part.data.looks[method]
+    at = [epoch for epoch, *_ in own]
+    low, mean, high = ([axis.y(b[k]) for b in own] for k in (1, 2, 3))
+    axes.fill_between(at, low, high, color=look.colour, alpha=0.16, linewidth=0, zorder=3)
+    marks = {"markeredgewidth": 0.55, "markevery": 1 if len(at) < 13 else len(at) // 6}
+    axes.plot(at, mean, zorder=4, label=method, **(style(look, 4.5) | marks))
