@@ -227,8 +227,11 @@ LN10 = math.log(10)
         (counts(0, math.nan, [0] * 10, nan=10000), "outputs NaN for all 10000"),
         (counts(980, math.nan, [1000] * 10), "loss is nan"),
         (counts(9000, math.inf, [1000] * 10), "loss is inf"),
-        (counts(1010, LN10, [9999, 1] + [0] * 8), "loss 2.303 is ln 10, top-1 10.10 % is chance"),
-        (counts(1090, LN10 * 1.0049, [5000, 5000] + [0] * 8), "loss 2.314 is ln 10, top-1 10.90 % is chance"),
+        (counts(1010, LN10, [9999, 1] + [0] * 8), "loss 2.303 is about ln 10, top-1 10.10 % is chance"),
+        (
+            counts(1090, LN10 * 1.0049, [5000, 5000] + [0] * 8),
+            "loss 2.314 is about ln 10, top-1 10.90 % is chance",
+        ),
         (counts(1010, LN10 * 1.0051, [5000, 5000] + [0] * 8), None),
         (counts(1010, LN10 * 0.9949, [5000, 5000] + [0] * 8), None),
         (counts(1091, LN10, [5000, 5000] + [0] * 8), None),  # 1000 + 3 * sqrt(900) = 1090

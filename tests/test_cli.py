@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from lab_kit import HERE, raw
+from lab_kit import HERE, ONE_EPOCH, raw
 
 CALL = """
 import sys
@@ -170,6 +170,23 @@ def test_why_of_a_step_whose_files_are_gone(ran, tmp_path):
     status, _, errors, _ = prunery("why", train, "--store", "s", cwd=tmp_path)
     assert status == 2
     assert "files that it names are not" in " ".join(errors.split())
+
+
+def test_a_finished_study_of_other_code_is_not_gone_on_with(tmp_path):
+    net = tmp_path / "own_net.py"
+    net.write_text(
+        "from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    spec = raw(task={**ONE_EPOCH, "model": "own_net:net"}, sparsities=[0.5], seeds=1)
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(spec))
+    run = ("run", "own.yaml", "--store", "s", "--workers", 1)
+    assert prunery(*run, cwd=tmp_path)[0] == 0
+    net.write_text("# a remark\n" + net.read_text())
+    assert prunery(*run, cwd=tmp_path)[0] == 0
+    net.write_text(net.read_text().replace("Linear(64, 10)", "Linear(64, 10, bias=False)"))
+    status, _, errors, _ = prunery(*run, cwd=tmp_path)
+    assert status == 2
+    assert "the code of that model has changed since" in " ".join(errors.split())
 
 
 def test_a_step_that_fails_is_said_and_status_is_1(ran, tmp_path):

@@ -39,6 +39,11 @@ def test_each_is_said_and_nothing_is_pruned(case):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_a_class_is_no_model():
+    with pytest.raises(prunery.PruneryError, match=r"Linear is of type type\. Give a torch.nn.Module"):
+        prunery.prune(nn.Linear, 0.5)
+
+
 def test_weights_on_the_meta_device():
     with pytest.raises(prunery.PruneryError, match="meta device"):
         prunery.prune(nn.Linear(3, 3, device="meta"), 0.5)

@@ -129,7 +129,12 @@ def test_a_factory_gives_a_set_or_two_datasets():
 def test_a_factory_that_fails_is_named():
     _refusal("'test_data_own:broken'", "RuntimeError: no disk", call=load, args=("test_data_own:broken",))
     _refusal("returned a NoneType", call=load, args=("test_data_own:nothing",))
-    _refusal("ModuleNotFoundError", call=load, args=("no_such_module:data",))
+    _refusal(
+        "there is no module 'no_such_module'",
+        "in the folder that holds it",
+        call=load,
+        args=("no_such_module:data",),
+    )
     _refusal("AttributeError", call=load, args=("test_data_own:none_such",))
 
 

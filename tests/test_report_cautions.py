@@ -37,6 +37,15 @@ def changed(store, change):
     return case.Kept([change(record) for record in store.records.values()])
 
 
+@pytest.mark.parametrize(
+    ("seeds", "told"), [(1, "One seed shows hardly"), (2, "2 seeds show hardly"), (3, "")]
+)
+def test_c1_few_seeds(seeds, told):
+    plan = case.study(seeds=seeds)
+    sentences = said("C1", plan, case.store(plan, right))
+    assert [s[: len(told)] for s in sentences] == ([told] if told else [])
+
+
 def test_c9_baselines_that_were_not_run():
     bare = case.study(["snip"])
     assert said("C9", bare, case.store(bare, right)) == [

@@ -89,7 +89,7 @@ def test_a_collapse_is_below_dense_and_a_gap_is_not():
     assert any(s.endswith("magnitude 90 % (90 %-none), snip none.") for s in sentences)
     assert sentences[-2:] == ["Collapsed: magnitude at 90 % (1 of 3).", "Missing: snip at 90 % (1 of 3)."]
     # what is left of a collapsed cell is no candidate for the best one
-    assert "At 90 %, snip alone ended well: 98.15 ±0.64 %." in sentences
+    assert "At 90 %, snip alone neither collapsed nor diverged: 98.15 ±0.64 %." in sentences
 
 
 def test_an_empty_store_has_nothing_but_gaps():

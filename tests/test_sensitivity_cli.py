@@ -111,15 +111,40 @@ def test_what_is_wrong_is_said_without_torch(tmp_path, args, said):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "model", "said"),
-    [("measure", "lenet300", "of kind measure"), ("train", "fc", "it is lenet300 on digits")],
-)
-def test_a_step_that_holds_another_network_or_none(ran, tmp_path, kind, model, said):
-    args = ("sensitivity", model, "--data", "digits", "--store", ran / "s", "--key", key_of(ran, kind))
+def test_a_step_that_holds_another_network(ran, tmp_path):
+    args = ("sensitivity", "fc", "--data", "digits", "--store", ran / "s", "--key", key_of(ran, "train"))
     status, _, errors, torch_there = prunery(*args, "-o", "out", cwd=tmp_path)
     assert (status, torch_there) == (2, False)
-    assert said in errors
+    assert "it is lenet300 on digits" in errors
+
+
+def test_a_key_of_a_table_names_the_network_that_was_measured(ran, tmp_path):
+    common = ("sensitivity", "lenet300", "--data", "digits", "--store", ran / "s", "--sparsities", "0.9")
+    key = key_of(ran, "measure")
+    parent = Store(ran / "s", create=False).record(key).parents[0]
+    for folder, named in (("a", key), ("b", parent)):
+        status, _, errors, _ = prunery(*common, "--key", named, "-o", folder, cwd=tmp_path)
+        assert status == 0, errors
+    found = [(tmp_path / folder / "sensitivity.csv").read_text() for folder in "ab"]
+    assert found[0] == found[1]
+
+
+def test_what_a_model_raises_is_one_sentence(tmp_path):
+    lines = [
+        "from torch import nn",
+        "class Net(nn.Module):",
+        "    def __init__(self):",
+        "        super().__init__()",
+        "        self.fc = nn.Linear(63, 10)",
+        "    def forward(self, x):",
+        "        return self.fc(x.flatten(1))",
+    ]
+    (tmp_path / "own_net.py").write_text("\n".join(lines))
+    args = ("sensitivity", "own_net:Net", "--data", "digits", "--untrained", "-o", "out")
+    status, _, errors, _ = prunery(*args, cwd=tmp_path)
+    assert status == 2
+    assert "it raised RuntimeError" in " ".join(errors.split())
+    assert "Traceback" not in errors
 
 
 def test_what_only_the_network_can_tell(tmp_path):

@@ -12,6 +12,8 @@ def write(path: str | os.PathLike[str], content: bytes, *, sync: bool = False) -
     sync: only after it is on the disk, so that not even a power cut leaves an empty file.
     """
     target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target} cannot be written: there is no folder {target.parent}")
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:

@@ -62,9 +62,10 @@ def best(
     if study is None and len(names) != 1:
         found = f"it has {len(names)} studies: {', '.join(names)}"
         raise StoreError(f"the best network of {store}", found, "name one: --study NAME")
-    row = best_of(load(opened, study or names[0]), within=within, method=method)
+    loaded = load(opened, study or names[0])
+    row = best_of(loaded, within=within, method=method)
     _save(opened, opened.record(row["key"]), Path(out), data_dir)
-    console().print(f"{said(row)}\nwritten: {out}", markup=False, highlight=False)
+    console().print(f"{said(row, loaded)}\nwritten: {out}", markup=False, highlight=False)
 
 
 def _check_new(out: str) -> None:

@@ -98,6 +98,8 @@ def _record(store: str, key: str, model: str, data: str) -> Record:
 
     opened = Store(store, create=False)
     record = opened.record(matched(key, opened.finished(), store))
+    if record.kind == "measure":  # tables name the measured networks by it
+        record = opened.record(record.parents[0])
     if record.kind not in KINDS:
         what, do = f"it is a step of kind {record.kind}", f"name one of kind {', '.join(KINDS)}"
         raise StoreError(f"the network of step {record.key}", what, do)
@@ -136,7 +138,11 @@ def _of_step(asked: Network, record: Record) -> tuple[nn.Module, Splits]:
     from prunery.lab.store import Store
 
     bench = bench_of(record, Store(asked.store, create=False), Path(), asked.data_dir)
-    return bench.model_of(record.key)[0], bench.splits
+    try:
+        return bench.model_of(record.key)[0], bench.splits
+    except RuntimeError as error:  # torch: shapes that differ
+        found = f"its weights do not fit the model as it is now: {' '.join(str(error).split())}"
+        raise ModelError(f"the network of step {record.key}", found, "put the model's code back") from error
 
 
 def bench_of(record: Record, store: Store, scratch: Path, data_dir: str | None) -> Bench:

@@ -23,6 +23,8 @@ from prunery.cli.options import (
 )
 from prunery.errors import DataError
 
+_NAMED = 10  # steps that are named among those that could not be done
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -92,6 +94,10 @@ def execute(spec: Spec, store_dir: str, *, workers: int | None, data_dir: str | 
         preflight.check(spec, planned, known, data_dir=data_dir)
         if data_dir is not None:
             os.environ["PRUNERY_DATA"] = str(Path(data_dir).resolve())  # for the workers
+    elif known is not None and ":" in spec.task.model + spec.task.data:  # one's own, which may have changed
+        from prunery.lab.work.origin import check_begun
+
+        check_begun(planned, known)
     store = known or Store(store_dir)  # made once nothing speaks against the study
     _tell_replaced(spec, planned, store, out)
     store.save_study(spec.name, plain(spec))
@@ -132,7 +138,10 @@ def _tell(outcome: Outcome, plan: Plan, store: Store, out: Console) -> None:
         f"failed: {named[key]}: {failure.reason} (prunery why {key} --store {store.root})"
         for key, failure in outcome.failed.items()
     ]
-    wrong += [f"not done, for what it starts from failed: {named[key]}" for key in outcome.blocked]
+    blocked = [named[key] for key in outcome.blocked]
+    wrong += [f"not done, for what it starts from failed: {name}" for name in blocked[:_NAMED]]
+    if len(blocked) > _NAMED:
+        wrong.append(f"... and {len(blocked) - _NAMED} more")
     for line in wrong:
         typer.echo(line, err=True)
     if outcome.interrupted:

@@ -13,7 +13,7 @@ import typer
 
 from prunery.cli.network import Network, network
 from prunery.cli.options import INTERRUPTED, STORE, DataOption, StoreOption, console
-from prunery.errors import DataError
+from prunery.errors import DataError, ModelError, PruneryError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,7 +145,7 @@ def _found(asked: Asked, out: Console) -> Sensitivity:
     splits = splits.to(device)
     part = _some(splits, asked.images, asked.network.seed)
     example, _ = next(iter(Batches(splits.train, batch=1, seed=0)))
-    with _shown(out) as on_row:
+    with _shown(out) as on_row, _as_ours(asked.network.model):
         return scan(
             model.to(device),
             part,
@@ -158,6 +158,18 @@ def _found(asked: Asked, out: Console) -> Sensitivity:
             seed=asked.network.seed,
             on_row=on_row,
         )
+
+
+@contextmanager
+def _as_ours(model: str) -> Iterator[None]:
+    """What a user's own model raises, as an error of one sentence."""
+    try:
+        yield
+    except (PruneryError, MemoryError):
+        raise
+    except Exception as error:
+        found = f"it raised {type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
+        raise ModelError(f"a scan of {model}", found, "make the model work by itself first") from error
 
 
 def _some(splits: Splits, count: int | None, seed: int) -> Split:

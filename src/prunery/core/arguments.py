@@ -15,7 +15,10 @@ def device_of(
     model: nn.Module, *, masks: Any, exclude: Any, options: Any, seed: Any, device: Any
 ) -> torch.device | None:
     """The device asked for, or None; raises a PruneryError for the first argument that cannot be."""
-    if isinstance(model, nn.Module) and any(p.is_meta for p in model.parameters()):
+    if not isinstance(model, nn.Module):
+        found = f"{getattr(model, '__name__', 'it')} is {_kind(model)}"
+        raise ModelError("a model to prune", found, "give a torch.nn.Module, such as the class called")
+    if any(p.is_meta for p in model.parameters()):
         raise ModelError("a model to prune", "its weights are on the meta device", "load them first")
     if not (masks is None or hasattr(masks, "check")):
         found = f"they are {_kind(masks)}"

@@ -111,6 +111,10 @@ def _from_factory(name: str) -> ImageSet:
     module, _, function = name.partition(":")
     try:
         made = getattr(importlib.import_module(module), function)()
+    except ModuleNotFoundError as error:
+        found = f"there is no module {error.name!r}"
+        do = "install it, or run the command in the folder that holds it"
+        raise DataError(f"data set {name!r}", found, do) from error
     except (Exception, SystemExit) as error:  # a user's code may raise anything
         found = f"it raised {type(error).__name__}: {error}".rstrip(".")
         raise DataError(f"data set {name!r}", found, "mend the factory, or check its name") from error

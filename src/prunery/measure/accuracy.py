@@ -102,7 +102,7 @@ def collapse(counts: Counts) -> str | None:
     if classes > 1 and total > 1 and max(counts.predicted) == total:
         return f"predicts class {counts.predicted.index(total)} for all {total}"
     if classes > 1 and abs(counts.loss / math.log(classes) - 1) <= _NEAR and _at_chance(counts):
-        return f"loss {counts.loss:.4g} is ln {classes}, top-1 {counts.top1:.2f} % is chance"
+        return f"loss {counts.loss:.4g} is about ln {classes}, top-1 {counts.top1:.2f} % is chance"
     return None
 
 

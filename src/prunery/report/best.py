@@ -54,9 +54,11 @@ def lost(row: Mapping[str, Any], dense: Mapping[str, float]) -> float:
     return float(dense[row["dense_key"]] - row[SPLIT])
 
 
-def said(row: Mapping[str, Any]) -> str:
-    """The cell in words, with its accuracies."""
-    accuracies = ", ".join(f"{split} {row[f'{split}_top1']:.2f} %" for split in ("validation", "test"))
+def said(row: Mapping[str, Any], study: Loaded) -> str:
+    """The cell in words, with its accuracies and those of its dense network."""
+    dense = study.frame.set_index("key").loc[row["dense_key"]]
+    pairs = ((split, row[f"{split}_top1"], dense[f"{split}_top1"]) for split in ("validation", "test"))
+    accuracies = ", ".join(f"{split} {own:.2f} % (dense {before:.2f} %)" for split, own, before in pairs)
     return f"{_name(row)} ({row['key']}): top-1 {accuracies}"
 
 

@@ -16,6 +16,7 @@ from prunery.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+FEW_SEEDS = 3
 FEW_POINTS = 5
 BELOW = 1.0  # points under a known reference
 RISING = 0.1  # points of train accuracy per epoch
@@ -28,6 +29,16 @@ caution = Table("caution")
 def of(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
     """All sentences of warning, in the order of the table."""
     return [sentence for name in caution for sentence in caution[name].function(frame, found)]
+
+
+@caution.add(rule="C1")
+def seeds(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Fewer repetitions than an interval needs to mean much."""
+    count = frame["seed"].nunique()
+    if count >= FEW_SEEDS:
+        return []
+    said = "One seed shows" if count == 1 else f"{count} seeds show"
+    return [f"{said} hardly how runs differ: {FEW_SEEDS} or more, better five, would."]
 
 
 @caution.add(rule="C9")

@@ -12,7 +12,8 @@ from prunery.report.compare import ABSENT, BROKEN, Group, arms, sparsities
 from prunery.report.stats import HIGHER, SAME, holm
 
 VERDICTS = (
-    "Verdicts: paired t-tests by seed at 5 %, Holm's correction over all pairs of methods at a sparsity."
+    "Verdicts: paired t-tests by seed at 5 %, Holm's correction over all pairs of methods at a sparsity; "
+    "the intervals are of one pair each, not corrected."
 )
 MANY = 10  # groups that are missing
 NAMED = (*BROKEN, "failed", "blocked")
@@ -47,7 +48,7 @@ def _best(found: Sequence[Group], sparsity: float, kind: str | None, kinds: int)
             f"At {text.percent(sparsity)}{share}, nothing is above chance ({level}): {first.method} {value}."
         )
     if second is None:
-        return f"{at} alone ended well: {value}."
+        return f"{at} alone neither collapsed nor diverged: {value}."
     said = f"{at} is highest: {value}"
     difference = first.minus(second.values)
     if difference is None or difference.p is None:

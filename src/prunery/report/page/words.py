@@ -8,7 +8,7 @@ from typing import Any
 
 from prunery.report import text
 from prunery.report.captions import part, task
-from prunery.report.compare import arms, sparsities
+from prunery.report.compare import ABSENT, BROKEN, arms, sparsities
 from prunery.report.page.study import Study
 from prunery.report.texttable import TextTable
 
@@ -29,8 +29,11 @@ def question(study: Study) -> str:
 
 def lead(study: Study) -> str:
     """The task, and how much of the study is done."""
-    done = int((study.frame["status"] == "done").sum())
-    return f"{task(study.frame)}. {done} of {len(study.frame)} cells are done."
+    counts = study.frame["status"].value_counts()
+    ran = sum(int(counts.get(status, 0)) for status in ("done", *BROKEN))
+    ends = [f"{counts[status]} {status}" for status in (*BROKEN, *ABSENT) if counts.get(status)]
+    said = f"{task(study.frame)}. {ran} of {len(study.frame)} cells are measured"
+    return f"{said} ({', '.join(ends)})." if ends else f"{said}."
 
 
 def unbroken(said: str) -> str:

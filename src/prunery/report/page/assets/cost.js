@@ -9,7 +9,7 @@ function costPoints(state) {
   const metric = DATA.metrics[0];
   const cost = DATA.costs.find((c) => c.id === state.cost);
   return DATA.groups.map((group, place) => ({ group, place, p: metric.points[place], cost: cost.values[place] }))
-    .filter(({ group, p, cost: c }) => p.sound && !missing(p.mean) && !missing(c) && c > 0
+    .filter(({ group, p, cost: c }) => group.role !== "sanity" && p.sound && !missing(p.mean) && !missing(c) && c > 0
       && (group.role !== "pruned" || (!hidden.has(group.method) && (state.at === "all" || group.sparsity === state.at))))
     .map((entry) => ({ ...entry, mean: entry.p.mean }));
 }
