@@ -177,3 +177,15 @@ def test_encodings_of_spreadsheets(tmp_path, encoding):
     done = audit(path)
     assert [(f.check, f.lines) for f in done.findings] == [("out_of_range", (3,))]
     assert done.sheet.columns[1] == "Sparsität"
+
+
+def test_the_first_table_of_a_markdown_text(tmp_path):
+    path = tmp_path / "report.md"
+    table = "| method | epochs | 50 % | 90 % |\n|---|--:|--:|--:|\n| dense + 10 epochs | 20 | 97.6 | 97.6 |\n"
+    rows = "| snip | 10 | 97.1 ±0.2 | 91.0 ±0.4 |\n| grasp | 10 | 96.9 | 190.2 |\n"
+    path.write_text(
+        f"# A study\n\nSome words, and more.\n\n{table}{rows}\nOther words.\n\n| a | b | c |\n|---|---|---|\n"
+    )
+    done = audit(path)
+    assert [(f.check, f.lines) for f in done.findings] == [("out_of_range", (9,))]
+    assert len(done.sheet.rows) == 3

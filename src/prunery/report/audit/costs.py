@@ -17,6 +17,7 @@ _SLACK = 0.03  # biases, norms and an unpruned layer move MACs and weights by le
 _LEFT_OUT = 0.1  # of the weights, that a pruning may leave out of its sparsity
 _STRUCTURED = re.compile(r"filter|channel|structur|neuron|block|head|nodes|width", re.IGNORECASE)
 _TIMES = 6  # at least so many times say what is usual
+_BRIEF = 0.5  # seconds; shorter times stray by themselves
 _USUAL, _TIGHT = 0.15, 0.05  # relative distance of usual times from their median; of half of all
 
 
@@ -144,10 +145,10 @@ def costs_in_order(sheet: Sheet) -> Iterator[Finding]:
 
 @CHECKS.add(says="times far from all others of their table: stopped early, or two runs at once")
 def times(sheet: Sheet) -> Iterator[Finding]:
-    """Times that say something about the run, where most of a table's times agree."""
+    """Times that say something about the run, where most of a table's times agree; brief ones say nothing."""
     for group in grouped(sheet.of("time"), _conditions):
         usual = median([e.value for e in group])
-        if len(group) < _TIMES or usual <= 0 or not _agree(group, usual):
+        if len(group) < _TIMES or usual < _BRIEF or not _agree(group, usual):
             continue
         odd = _faults(group, usual)
         short = [e for e in odd if e.value < 0.4 * usual]

@@ -18,6 +18,7 @@ _POINT = re.compile(r"\d+\.(\d\d?|\d{4,})|0\.\d+|\d{1,3}(,\d{3}){2,}|\d{1,3}(,\d
 _DECLARED = re.compile(r'"?sep=.\"?', re.IGNORECASE)  # what Excel writes above a table
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
 _PAIR = re.compile(r"\s*(\d+(?:\.\d+)?\s*%?)\s*/\s*(\d+(?:\.\d+)?\s*%?)\s*")
+_RULE = re.compile(r"\|(?:\s*:?-+:?\s*\|)+")  # below the header of a Markdown table
 _LARGEST = 64 << 20  # bytes
 
 
@@ -33,8 +34,8 @@ class Raw:
 
 
 def load(path: Path) -> Raw:
-    """The table in a file: comma, semicolon, tab or pipe separated, one header line."""
-    text = _text(path)
+    """The table in a file: comma, semicolon, tab or pipe separated, one header line; the first in Markdown."""
+    text = _first_table(_text(path))
     separator = _separator(text)
     records = _untitled(list(_records(text, separator)))
     if len(records) < 2 or len(records[0][1]) < 2:
@@ -77,6 +78,17 @@ def _decoded(data: bytes) -> str | None:
 
 def _refused(path: Path, found: str) -> DataError:
     return DataError(f"table {path}", found, "give a CSV file with a header line and at least one line below")
+
+
+def _first_table(text: str) -> str:
+    """A Markdown text with its first table alone, on the lines where it stands; any other text as it is."""
+    lines = text.splitlines()
+    rules = (i for i, line in enumerate(lines) if i and _RULE.fullmatch(line.strip()))
+    start = next((i - 1 for i in rules if lines[i - 1].lstrip().startswith("|")), None)
+    if start is None:
+        return text
+    end = next((i for i in range(start, len(lines)) if not lines[i].lstrip().startswith("|")), len(lines))
+    return "\n".join(line if start <= i < end else "" for i, line in enumerate(lines))
 
 
 def _separator(text: str) -> str:

@@ -115,7 +115,8 @@ class Entry:
 
 _NETWORK = r"(?: (?:network|model|baseline|reference|net))?"
 _UNPRUNED = re.compile(
-    rf"(?:dense|unpruned){_NETWORK}|(?:no|without) pruning|(?:full|original) (?:network|model)"
+    rf"(?:dense|unpruned)(?:{_NETWORK}|(?: ?[+,] ?\d| \().*)|(?:no|without) pruning"
+    r"|(?:full|original) (?:network|model)"
 )
 _NOT_PRUNED = re.compile(
     r"(?:none|dense|baseline|base|unpruned|original|-),?(?!\S)|(?:full|no)$|(?:full|no) (?:net|model|prun)"
