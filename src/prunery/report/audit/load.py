@@ -34,7 +34,7 @@ class Raw:
 
 
 def load(path: Path) -> Raw:
-    """The table in a file: comma, semicolon, tab or pipe separated, one header line; the first in Markdown."""
+    """The table in a file: by commas, semicolons, tabs or pipes, one header line; of Markdown the first."""
     text = _first_table(_text(path))
     separator = _separator(text)
     records = _untitled(list(_records(text, separator)))
