@@ -13,7 +13,7 @@ import report_case as case
 from prunery.lab import spec as specs
 from prunery.lab.plan import plan as plan_of
 from prunery.report import figure, page, plots
-from prunery.report.page import records, strict
+from prunery.report.page import records, strict, words
 from prunery.report.page.study import series
 
 HOSTILE = "</script><b>x</b>\"'&{{7*7}}"
@@ -233,3 +233,11 @@ def test_accuracy_before_and_after_retraining_has_a_table(study):
     content = page.html(replace(study, frame=before))
     assert b'id="table-retraining"' in content
     assert b"before retraining was not measured" not in content
+
+
+def test_settings_that_do_nothing_are_not_told():
+    told = {"epochs": 5, "schedule": "constant", "momentum": 0.9, "gamma": 0.1, "weight_decay": 0.0}
+    assert words.settings({**told, "optimizer": "adam"}) == "epochs 5, schedule constant, optimizer adam"
+    assert "momentum 0.9" in words.settings({**told, "optimizer": "sgd"})
+    assert "gamma 0.1" in words.settings({**told, "optimizer": "sgd", "schedule": "step"})
+    assert words.settings({"epochs": 2}) == "epochs 2"

@@ -79,10 +79,15 @@ def _compared(study: Study) -> list[Mapping[str, Any]]:
 
 
 def settings(training: Any) -> str:
-    """A training in words: `epochs 10, optimizer adam, ...`; what is none, zero or false is left out."""
+    """A training in words: `epochs 10, optimizer adam, ...`.
+
+    What is none, zero or false is left out, and what belongs to another optimiser or schedule.
+    """
     if not isinstance(training, Mapping):
         return ""
-    return ", ".join(f"{k.replace('_', ' ')} {_word(v)}" for k, v in training.items() if v not in _UNSAID)
+    idle = {k for k, (choice, owner) in _BELONGS.items() if training.get(choice, owner) != owner}
+    said = {k: v for k, v in training.items() if v not in _UNSAID and k not in idle}
+    return ", ".join(f"{k.replace('_', ' ')} {_word(v)}" for k, v in said.items())
 
 
 def spec_text(study: Study) -> str:
@@ -93,6 +98,8 @@ def spec_text(study: Study) -> str:
 
 
 _UNSAID: tuple[Any, ...] = (None, 0, False, "none", [])
+_SGD, _STEP = ("optimizer", "sgd"), ("schedule", "step")
+_BELONGS = {"momentum": _SGD, "nesterov": _SGD, "milestones": _STEP, "gamma": _STEP}
 
 
 def _validation(task: Mapping[str, Any]) -> str:
