@@ -40,7 +40,9 @@ def test_each_is_said_and_nothing_is_pruned(case):
 
 
 def test_a_class_is_no_model():
-    with pytest.raises(prunery.PruneryError, match=r"Linear is of type type\. Give a torch.nn.Module"):
+    with pytest.raises(
+        prunery.PruneryError, match=r"Linear is of type type\. Give an instance of torch.nn.Module"
+    ):
         prunery.prune(nn.Linear, 0.5)
 
 

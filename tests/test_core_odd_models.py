@@ -187,9 +187,16 @@ def test_absurd_numbers_are_refused_at_once(text):
         parse(text)
 
 
-@pytest.mark.parametrize("model", [None, 5, nn.Sequential(nn.ReLU())])
-def test_what_cannot_be_pruned_is_refused(model):
-    with pytest.raises(ModelError, match="no prunable weight"):
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (None, "it is of type NoneType"),
+        (5, "it is of type int"),
+        (nn.Sequential(nn.ReLU()), "no prunable weight"),
+    ],
+)
+def test_what_cannot_be_pruned_is_refused(model, said):
+    with pytest.raises(ModelError, match=said):
         prunery.prune(model, 0.5)
 
 

@@ -45,7 +45,7 @@ WRONG = {
     "a model for other images": ("task.model=lab_nets:narrow", ModelError, "(1, 8, 8)", "calling it raises"),
     "a model with too few outputs": ("task.model=lab_nets:two_classes", ModelError, "(1, 8, 8)", "(2, 2)"),
     "a model for larger images": ("task.model=vgg16", ModelError, "vgg16", "8"),
-    "data that are not there": ("task.data=nowhere:images", DataError, "'nowhere:images'", "No module"),
+    "data that are not there": ("task.data=nowhere:images", DataError, "'nowhere:images'", "no module"),
     "too few examples to score on": ("task.data=lab_nets:few", DataError, "method 'snip'", "of class"),
     "a floor that rounding breaks": (
         "methods.0.floor=0.04",

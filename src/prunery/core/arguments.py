@@ -17,7 +17,7 @@ def device_of(
     """The device asked for, or None; raises a PruneryError for the first argument that cannot be."""
     if not isinstance(model, nn.Module):
         found = f"{getattr(model, '__name__', 'it')} is {_kind(model)}"
-        raise ModelError("a model to prune", found, "give a torch.nn.Module, such as the class called")
+        raise ModelError("a model to prune", found, "give an instance of torch.nn.Module")
     if any(p.is_meta for p in model.parameters()):
         raise ModelError("a model to prune", "its weights are on the meta device", "load them first")
     if not (masks is None or hasattr(masks, "check")):
