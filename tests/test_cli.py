@@ -163,6 +163,14 @@ def test_why_tells_where_a_number_comes_from(ran):
     assert "17 begin so" in errors
 
 
+def test_a_report_of_a_spec_is_that_of_its_study(ran, tmp_path):
+    store, spec = ran[0] / "s", ran[0] / "quick.yaml"
+    status, _, errors, _ = prunery("report", spec, "--store", store, "-o", "r", cwd=tmp_path)
+    assert status == 0, errors
+    assert prunery("report", store, "-o", "q", cwd=tmp_path)[0] == 0
+    assert (tmp_path / "r" / "cells.csv").read_bytes() == (tmp_path / "q" / "cells.csv").read_bytes()
+
+
 def test_why_of_a_step_whose_files_are_gone(ran, tmp_path):
     shutil.copytree(ran[0] / "s", tmp_path / "s")
     train = record_of(tmp_path, "train")["key"]

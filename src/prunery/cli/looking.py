@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -95,7 +96,10 @@ def why(
 def report(
     source: Annotated[
         str,
-        typer.Argument(metavar="STORE|study:NAME", help="A store, an archive of one, or a study in --store."),
+        typer.Argument(
+            metavar="STORE|study:NAME|SPEC",
+            help="A store, an archive of one, or a study that ran in --store.",
+        ),
     ],
     out: Annotated[str, typer.Option("-o", "--out", metavar="DIR", help="Where the files go.")],
     store: StoreOption = STORE,
@@ -139,6 +143,8 @@ def _named(
     from prunery.lab.spec import load_all
 
     name = source.removeprefix("study:")
+    if Path(source).suffix in (".yaml", ".yml"):
+        return store, [spec.name for spec in load_all(source)]
     if name == source:
         return source, study
     if name.partition("/")[0] not in sources.names():
