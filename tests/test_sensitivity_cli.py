@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 
 import pytest
 import yaml
@@ -127,6 +128,16 @@ def test_a_key_of_a_table_names_the_network_that_was_measured(ran, tmp_path):
         assert status == 0, errors
     found = [(tmp_path / folder / "sensitivity.csv").read_text() for folder in "ab"]
     assert found[0] == found[1]
+
+
+def test_an_altered_file_is_said_to_be_one(ran, tmp_path):
+    shutil.copytree(ran / "s", tmp_path / "s")
+    key = key_of(ran, "train")
+    (tmp_path / "s" / "steps" / key / "weights.safetensors").write_bytes(b"altered")
+    args = ("sensitivity", "lenet300", "--data", "digits", "--store", "s", "--key", key, "-o", "out")
+    status, _, errors, _ = prunery(*args, cwd=tmp_path)
+    assert status == 2
+    assert "was altered" in " ".join(errors.split())
 
 
 def test_what_a_model_raises_is_one_sentence(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunery.cli.looking import matched
-from prunery.errors import ChoiceError, ModelError, StoreError
+from prunery.errors import ChoiceError, ModelError, PruneryError, StoreError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -140,6 +140,8 @@ def _of_step(asked: Network, record: Record) -> tuple[nn.Module, Splits]:
     bench = bench_of(record, Store(asked.store, create=False), Path(), asked.data_dir)
     try:
         return bench.model_of(record.key)[0], bench.splits
+    except PruneryError:
+        raise
     except RuntimeError as error:  # torch: shapes that differ
         found = f"its weights do not fit the model as it is now: {' '.join(str(error).split())}"
         raise ModelError(f"the network of step {record.key}", found, "put the model's code back") from error

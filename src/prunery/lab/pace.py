@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from prunery.lab.estimate import alike
 from prunery.lab.step import Step
 
+Group = tuple[str, ...]
 ENOUGH = 5.0
 """Seconds of work seen, before which no time left is told."""
 
@@ -30,10 +31,14 @@ class _Running:
 class Pace:
     """Seconds per epoch (or per step that does not train) of steps alike, seen in this run alone."""
 
-    def __init__(self, todo: Iterable[Step]) -> None:
-        self._left = {step.key: step for step in todo}
+    def __init__(self, todo: Collection[Step]) -> None:
+        self._groups = {step.key: alike(step) for step in todo}
+        self._left: dict[Group, float] = defaultdict(float)  # epochs of steps that are not finished
+        for step in todo:
+            self._left[self._groups[step.key]] += step.weight
+        self._steps = len(self._groups)
+        self._seen: dict[Group, tuple[float, float]] = {}  # seconds and epochs of those that are
         self._running: dict[str, _Running] = {}
-        self._ended: list[tuple[Step, float, float]] = []  # with seconds and epochs
         self._workers = 1
 
     def started(self, step: Step, now: float) -> None:
@@ -50,10 +55,12 @@ class Pace:
 
     def finished(self, step: Step, now: float) -> None:
         """The step is done."""
+        group = self._groups[step.key]
         if (running := self._running.pop(step.key, None)) is not None:
             running.epochs = step.weight
-            self._ended.append((step, *running.seen(now)))
-        self._left.pop(step.key, None)
+            self._seen[group] = _plus(self._seen.get(group, (0.0, 0.0)), running.seen(now))
+        self._left[group] -= step.weight
+        self._steps -= 1
 
     def dropped(self, step: Step) -> None:
         """The step failed, or another run has it."""
@@ -66,24 +73,20 @@ class Pace:
 
     def seconds_left(self, now: float) -> float | None:
         """What is left to do, over the workers; None where too little was seen to tell."""
-        seconds: dict[tuple[str, ...] | None, float] = defaultdict(float)
-        weight: dict[tuple[str, ...] | None, float] = defaultdict(float)
-        for step, took, did in self._seen(now):
-            for group in (alike(step), None):  # None: all together, for steps like which none was seen
-                seconds[group] += took
-                weight[group] += did
-        if seconds[None] < ENOUGH or not weight[None]:
-            return None
-        rate = {group: seconds[group] / weight[group] for group in weight if weight[group]}
-        epochs = self.running
-        work = sum(
-            (step.weight - epochs.get(key, 0.0)) * rate.get(alike(step), rate[None])
-            for key, step in self._left.items()
-        )
-        return work / max(1, min(self._workers, len(self._left)))
-
-    def _seen(self, now: float) -> Iterator[tuple[Step, float, float]]:
-        yield from self._ended
-        for running in self._running.values():
+        seen, left = dict(self._seen), dict(self._left)
+        for key, running in self._running.items():
+            group = self._groups[key]
+            left[group] -= running.epochs
             if running.first is not None:  # of a step that does not train nothing is known until its end
-                yield running.step, *running.seen(now)
+                seen[group] = _plus(seen.get(group, (0.0, 0.0)), running.seen(now))
+        seconds, epochs = (sum(pair[i] for pair in seen.values()) for i in (0, 1))
+        if seconds < ENOUGH or not epochs:
+            return None
+        usual = seconds / epochs  # for steps like which none was seen
+        rate = {group: took / did for group, (took, did) in seen.items() if did}
+        work = sum(weight * rate.get(group, usual) for group, weight in left.items())
+        return work / max(1, min(self._workers, self._steps))
+
+
+def _plus(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
+    return a[0] + b[0], a[1] + b[1]
