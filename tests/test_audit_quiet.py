@@ -9,6 +9,13 @@ import pytest
 from audit_kit import audited, lines
 
 QUIET = {
+    "layers of networks": """method,sparsity_requested,layer,params_dense,params_kept,density
+        A,0.5,conv,100,50,0.5
+        A,0.5,conv2,200,100,0.5
+        A,0.5,fc,10,10,1
+        A,0.8,conv,100,20,0.2
+        A,0.8,conv2,200,40,0.2
+        A,0.8,fc,10,10,1""",
     "milliseconds": "method,seed,acc,seconds\n"
     + "\n".join(f"{m},{i},9{i}.{k},0.011{i}" for k, m in enumerate("AB") for i in range(4))
     + "\nA,4,94.4,0.003",

@@ -15,7 +15,8 @@ from prunery.lab.store import Store
 from prunery.report.loaded import load, names
 from prunery.report.write import print_shown, write
 
-FILES = ["table.md", "table.tex", "cells.csv", "summary.csv", "accuracy.png", "accuracy.svg", "report.html"]
+FILES = ["table.md", "table.tex", "cells.csv", "summary.csv", "layers.csv"]
+FILES += ["accuracy.png", "accuracy.svg", "report.html"]
 
 
 def kept(root, *, without=0, name="toy"):

@@ -11,7 +11,7 @@ from prunery.report.loaded import load
 
 RESULTS = Path(__file__).parent.parent / "results"
 KEPT = sorted(path.parent.name for path in RESULTS.glob("*/records.jsonl.gz"))
-TEXTS = ("table.md", "cells.csv", "summary.csv")
+TEXTS = ("table.md", "cells.csv", "summary.csv", "layers.csv")
 
 
 def test_every_folder_keeps_its_records_and_says_how_it_was_made():
@@ -35,6 +35,11 @@ def test_tables_are_those_of_the_records(name, tmp_path):
 def test_every_cell_is_there(name):
     found = archive.opened(RESULTS / name / "records.jsonl.gz")
     assert all(load(found, study).complete for study in found.studies())
+
+
+@pytest.mark.parametrize("layers", sorted(RESULTS.rglob("layers.csv")), ids=lambda p: p.parent.name)
+def test_the_audit_finds_nothing_in_layers(layers):
+    assert [str(f) for f in audit(layers).findings] == []
 
 
 @pytest.mark.parametrize("cells", sorted(RESULTS.rglob("cells.csv")), ids=lambda p: p.parent.name)

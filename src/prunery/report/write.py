@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunery import whole
-from prunery.report import across, beside, cautions, latex, page, plots, quote, sentences, sheets, tables
+from prunery.report import (
+    across,
+    beside,
+    cautions,
+    latex,
+    layers,
+    page,
+    plots,
+    quote,
+    sentences,
+    sheets,
+    tables,
+)
 from prunery.report.captions import task
 from prunery.report.compare import REFERENCES, groups
 from prunery.report.figures import files as drawn
@@ -32,7 +44,8 @@ def write(
 ) -> list[Path]:
     """The paths of the files written: tables, CSV, plots, a page, and `texts` with numbers for their quotes.
 
-    table.md, table.tex, cells.csv, summary.csv, accuracy.png, accuracy.svg, report.html; texts are Markdown.
+    table.md, table.tex, cells.csv, summary.csv, layers.csv, accuracy.png, accuracy.svg, report.html; texts
+    are Markdown.
     With `figures`, the page's other figures too, as PNG and SVG in a folder `figures`.
     Without `study`, all studies of the store; several go to a folder each, with an index. Each file is whole
     or not there, and nothing is written if a text asks for what is not there. The plot needs one pruned cell
@@ -88,6 +101,7 @@ def files(study: Loaded) -> dict[str, bytes]:
         "table.tex": latex.document(_tables(study)),
         "cells.csv": sheets.csv_text(sheets.cell_rows(cells)),
         "summary.csv": sheets.csv_text(sheets.summary_rows(cells, found, study.published)),
+        "layers.csv": sheets.csv_text(layers.rows(found, study.store)),
     }
     title = f"{task(cells)}: accuracy after pruning"
     images = plots.images(found, title=title, published=study.published)

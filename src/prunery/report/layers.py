@@ -1,0 +1,55 @@
+"""What is left of each layer, as rows for a CSV: weights and MACs of every method at every sparsity."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prunery.report import text
+from prunery.report.compare import Group
+
+if TYPE_CHECKING:
+    from prunery.report.frame import Records
+
+COUNTS = tuple(f"{what}_{kind}" for what in ("params", "macs") for kind in ("dense", "kept", "effective"))
+TOTAL = "all layers"
+Layers = Sequence[Mapping[str, Any]]
+
+
+def rows(found: Sequence[Group], records: Records) -> list[dict[str, str]]:
+    """A row per group and layer, and one for all layers: means over the n seeds that were measured.
+
+    Collapsed networks are among them: what is left of a network does not depend on what it learnt.
+    """
+    return [row for group in found for row in _of_group(group, _measured(group, records))]
+
+
+def _measured(group: Group, records: Records) -> list[Layers]:
+    """The layers of each network of the group that was measured."""
+    tables = (records.record(run.key).tables.get("layers") for run in group.runs if records.has(run.key))
+    return [table for table in tables if table]
+
+
+def _of_group(group: Group, networks: Sequence[Layers]) -> Iterator[dict[str, str]]:
+    if not networks:
+        return
+    about = {"method": group.method, "role": group.role, "sparsity_requested": text.plain(group.sparsity)}
+    sums = dict.fromkeys(COUNTS, 0.0)
+    for same in zip(*networks, strict=True):
+        means = {c: statistics.fmean(layer[c] for layer in same) for c in COUNTS}
+        sums = {c: sums[c] + means[c] for c in COUNTS}
+        yield _row(about, str(same[0]["name"]), len(networks), means)
+    yield _row(about, TOTAL, len(networks), sums)
+
+
+def _row(about: Mapping[str, str], layer: str, n: int, counts: Mapping[str, float]) -> dict[str, str]:
+    values = {c: text.plain(value, 2) for c, value in counts.items()}
+    shares = {"density": _share(counts, "params"), "macs_fraction": _share(counts, "macs")}
+    return {**about, "layer": layer, "n": str(n), **values, **shares}
+
+
+def _share(counts: Mapping[str, float], what: str) -> str:
+    """What is kept of the dense layer; empty where that has none."""
+    whole = counts[f"{what}_dense"]
+    return text.plain(counts[f"{what}_kept"] / whole) if whole else ""
