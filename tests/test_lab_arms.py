@@ -120,6 +120,14 @@ def test_a_model_that_seeds_itself_has_no_other_initial_weights(tmp_path):
     assert store.has(cell(plan, "m").key)
 
 
+def test_class_outputs_that_are_removed_are_noted(tmp_path):
+    whole = {**FILTERS, "name": "w", "exclude": [], "scope": "layer"}
+    plan, store = done(tmp_path, methods=[FILTERS, whole, MAGNITUDE])
+    notes = {name: last_masks(plan, store, name)[1].notes for name in ("f", "w", "m")}
+    assert notes["w"] == ("8 of the 10 outputs are removed: exclude '@output' to keep them",)
+    assert notes["f"] == notes["m"] == ()
+
+
 def test_random_pruning_has_no_sanity_arms():
     plan = planned(methods=[{"criterion": "random"}], sanity=["shuffle", "reinit", "invert"])
     assert {c.role for c in plan.cells} == {"dense", "dense_extra", "pruned"}

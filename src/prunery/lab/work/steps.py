@@ -17,6 +17,7 @@ from prunery.core.masks import Masks
 from prunery.core.scope import Target
 from prunery.core.scope import scope as scopes
 from prunery.core.step import prune
+from prunery.core.units import prunable
 from prunery.data.batches import balanced
 from prunery.errors import EmptyLayerWarning, MasksError
 from prunery.lab import numbers
@@ -156,9 +157,23 @@ def pruned(bench: Bench) -> dict[str, Any]:
     return {
         "numbers": (*numbers.of_masks(layers, args["sparsity"]), *beside),
         "tables": {"layers": [asdict(layer) for layer in layers]},
-        "notes": tuple(f"layer {layer.name} is empty" for layer in layers if not layer.kept),
+        "notes": (
+            *(f"layer {layer.name} is empty" for layer in layers if not layer.kept),
+            *outputs_gone(model, masks),
+        ),
         "cost": {"scoring_macs": macs, "seconds": seconds},
     }
+
+
+def outputs_gone(model: nn.Module, masks: Masks) -> list[str]:
+    """A note where whole outputs of the last layer are removed, each of them a class."""
+    name = prunable(model)[-1].name
+    kept, total = masks.units.get(name, (0, 0))
+    return (
+        [f"{total - kept} of the {total} outputs are removed: exclude '@output' to keep them"]
+        if kept < total
+        else []
+    )
 
 
 def cut(
