@@ -123,9 +123,7 @@ def report(
     root, wanted = _named(source, store, study, scale)
     opened, shown = archive.opened(root), console()
     if watch:
-        studies = follow.follow(opened, out, wanted, shown, texts=texts or ())
-        if figures and studies:
-            write.written(studies, out, texts=texts or (), figures=True)
+        studies = follow.follow(opened, out, wanted, shown, texts=texts or (), figures=figures)
         _print(shown, f"written: {out}")
     else:
         studies = [loaded.load(opened, name) for name in loaded.names(opened, wanted)]

@@ -94,7 +94,9 @@ def execute(spec: Spec, store_dir: str, *, workers: int | None, data_dir: str | 
         preflight.check(spec, planned, known, data_dir=data_dir)
         if data_dir is not None:
             os.environ["PRUNERY_DATA"] = str(Path(data_dir).resolve())  # for the workers
-    elif known is not None and ":" in spec.task.model + spec.task.data:  # one's own, which may have changed
+    elif known is not None and (
+        ":" in spec.task.model or ":" in spec.task.data
+    ):  # one's own may have changed
         from prunery.lab.work.origin import check_begun
 
         check_begun(planned, known)

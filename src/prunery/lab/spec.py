@@ -21,7 +21,7 @@ from prunery.lab import source as sources
 from prunery.lab.method import Method, Sparsities, Task, distinct
 from prunery.lab.problems import Place, Problem, of_validation, spec_error
 from prunery.table import Choice
-from prunery.train.settings import Training, merged
+from prunery.train.settings import Training, idle, merged
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -140,6 +140,12 @@ def load(source: str, overrides: Sequence[str] = (), *, scale: str | None = None
         parts = ", ".join(spec.name for spec in specs)
         raise SpecError(source, f"it has several parts: {parts}", "name one: study:NAME/PART")
     return specs[0]
+
+
+def in_use(training: Mapping[str, Any]) -> dict[str, Any]:
+    """A training as plain data, without the settings of another optimiser or schedule than its own."""
+    unused = idle(training)
+    return {name: value for name, value in training.items() if name not in unused}
 
 
 def load_all(source: str, overrides: Sequence[str] = (), *, scale: str | None = None) -> tuple[Spec, ...]:

@@ -56,7 +56,7 @@ def lost(row: Mapping[str, Any], dense: Mapping[str, float]) -> float:
 
 def said(row: Mapping[str, Any], study: Loaded) -> str:
     """The cell in words, with its accuracies and those of its dense network."""
-    dense = study.frame.set_index("key").loc[row["dense_key"]]
+    dense = study.frame[study.frame["key"] == row["dense_key"]].iloc[0]
     pairs = ((split, row[f"{split}_top1"], dense[f"{split}_top1"]) for split in ("validation", "test"))
     accuracies = ", ".join(f"{split} {own:.2f} % (dense {before:.2f} %)" for split, own, before in pairs)
     return f"{_name(row)} ({row['key']}): top-1 {accuracies}"

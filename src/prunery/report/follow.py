@@ -25,12 +25,13 @@ def follow(
     console: Console,
     *,
     texts: Sequence[str | Path] = (),
+    figures: bool = False,
     wait: Callable[[float], None] = time.sleep,
 ) -> list[Loaded]:
     """The studies as they were at the end, when no cell was missing any more or at Ctrl-C; files are written.
 
-    On a terminal the tables stay in place; elsewhere a line says what changed. `texts` are written at the
-    end, when what they quote is there.
+    On a terminal the tables stay in place; elsewhere a line says what changed. `texts` and `figures`
+    are written at the end, when what they show is there.
     """
     studies: list[Loaded] = []
     with _showing(console) as show:
@@ -41,8 +42,8 @@ def follow(
                 studies = _look(store, study, studies, out, show)
         except KeyboardInterrupt:
             pass
-    if studies and texts:
-        written(studies, out, texts=texts)
+    if studies and (texts or figures):
+        written(studies, out, texts=texts, figures=figures)
     return studies
 
 

@@ -31,16 +31,23 @@ def _measured(group: Group, records: Records) -> list[Layers]:
     return [table for table in tables if table]
 
 
+def means(networks: Sequence[Layers]) -> dict[str, dict[str, float]]:
+    """Each count of each layer of the first network, over the networks that have such a layer."""
+    by_name = [{str(layer["name"]): layer for layer in layers} for layers in networks]
+    return {
+        name: {c: statistics.fmean(n[name][c] for n in by_name if name in n) for c in COUNTS}
+        for name in (by_name[0] if by_name else ())
+    }
+
+
 def _of_group(group: Group, networks: Sequence[Layers]) -> Iterator[dict[str, str]]:
     if not networks:
         return
     about = {"method": group.method, "role": group.role, "sparsity_requested": text.plain(group.sparsity)}
-    sums = dict.fromkeys(COUNTS, 0.0)
-    for same in zip(*networks, strict=True):
-        means = {c: statistics.fmean(layer[c] for layer in same) for c in COUNTS}
-        sums = {c: sums[c] + means[c] for c in COUNTS}
-        yield _row(about, str(same[0]["name"]), len(networks), means)
-    yield _row(about, TOTAL, len(networks), sums)
+    found = means(networks)
+    whole = {c: sum(counts[c] for counts in found.values()) for c in COUNTS}
+    for layer, counts in [*found.items(), (TOTAL, whole)]:
+        yield _row(about, layer, len(networks), counts)
 
 
 def _row(about: Mapping[str, str], layer: str, n: int, counts: Mapping[str, float]) -> dict[str, str]:

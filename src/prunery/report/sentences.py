@@ -41,12 +41,11 @@ def _best(found: Sequence[Group], sparsity: float, kind: str | None, kinds: int)
     first, second = ranked[0], ranked[1] if len(ranked) > 1 else None
     assert first.summary is not None
     share = f" of the {kind}s removed" if kinds > 1 else ""
-    at, value = f"At {text.percent(sparsity)}{share}, {first.method}", f"{text.interval(first.summary)} %"
+    there, value = f"At {text.percent(sparsity)}{share}", f"{text.interval(first.summary)} %"
     if (chance := _chance(first)) is not None:
         level = f"{chance:.{text.DECIMALS}f} %"
-        return (
-            f"At {text.percent(sparsity)}{share}, nothing is above chance ({level}): {first.method} {value}."
-        )
+        return f"{there}, nothing is above chance ({level}): {first.method} {value}."
+    at = f"{there}, {first.method}"
     if second is None:
         return f"{at} alone neither collapsed nor diverged: {value}."
     said = f"{at} is highest: {value}"

@@ -64,6 +64,12 @@ class Training(BaseModel):
         return self
 
 
+def idle(training: Mapping[str, Any]) -> set[str]:
+    """The settings that belong to another optimiser or schedule than the one named in `training`."""
+    owners = {name: (choice, _OWNER[choice]) for name, choice in _BELONGS.items()}
+    return {name for name, (choice, owner) in owners.items() if training.get(choice, owner) != owner}
+
+
 def merged(training: Training, overrides: Mapping[str, Any]) -> Training:
     """`training` with some settings replaced; SpecError for an unknown setting or a value that cannot be.
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from prunery.report.audit.findings import CHECKS, Finding, in_row, percent
-from prunery.report.audit.numbers import Number, agree, critical, mean, sd
+from prunery.report.audit.numbers import Number, agree, mean, sd
 from prunery.report.audit.sheet import Row, Sheet
 from prunery.report.audit.spreads import behind
 from prunery.report.audit.words import plain
+from prunery.report.stats import t_quantile
 
 _MOST = 0.6  # a relation that holds in so many rows is meant to hold in all
 _ASKED = 0.005  # sparsity asked for and reached differ by rounding, not by more
@@ -74,7 +75,7 @@ def _sd_case(sheet: Sheet, row: Row) -> tuple[list[str], Case] | None:
     usual = [sd(values), sd(values, whole=True)]
     if inside is not None:  # ± may be a standard error or an interval as well
         error = sd(values) / math.sqrt(len(values))
-        usual += [error, 1.96 * error, critical(len(values) - 1) * error]
+        usual += [error, 1.96 * error, t_quantile(len(values) - 1) * error]
         usual.append((max(values) - min(values)) / 2)
     ok = any(agree(one, number.value, slack) for one in usual)
     message = f"{number.text} is stated as the SD, {_listed(seeds)} have the SD {sd(values):.4g}"
@@ -140,8 +141,8 @@ def _half_widths(sheet: Sheet, half: str) -> Iterator[Finding]:
     cases = []
     for row in (r for r in sheet.rows if {half, deviations[0], "n"} <= set(r.numbers)):
         n, stated, deviation = int(row.numbers["n"].value), row.numbers[half], row.numbers[deviations[0]]
-        if 2 <= n <= 16:
-            found = critical(n - 1) * deviation.value / math.sqrt(n)
+        if 2 <= n <= 16:  # of more, t and normal intervals hardly differ
+            found = t_quantile(n - 1) * deviation.value / math.sqrt(n)
             ok = agree(found, stated.value, stated.step + 3 * deviation.step + 5e-4 * found)
             message = f"{stated.text} is stated, SD {deviation.text} over n = {n} gives {found:.4g}"
             cases.append(Case(row, ok, deviation.value != 0, message))

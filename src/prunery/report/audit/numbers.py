@@ -13,8 +13,6 @@ _CELL = re.compile(
     rf"(?:\s*(?:\(?\s*(?:±|\+/-|\+-|\\pm)|\()\s*(?P<spread>{_DIGITS})\s*%?\s*\)?)?\s*%?"
 )
 _SCALES = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
-_T: tuple[float, ...] = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306)  # 97.5 %
-_T += (2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)  # by degrees of freedom
 _LARGEST = 1e30  # what is larger is no measurement: a hash like 4821e719, an overflow
 
 
@@ -117,8 +115,3 @@ def mended(text: str, target: float, slack: float) -> str | None:
     close = [(abs(n.value - target), t) for t in tried if (n := parse(t)) is not None]
     gap, nearest = min(close, default=(math.inf, None))
     return nearest if gap <= slack else None
-
-
-def critical(freedom: int) -> float:
-    """The t value that 5 % of samples exceed on either side."""
-    return _T[min(freedom, len(_T)) - 1]

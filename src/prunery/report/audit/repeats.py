@@ -97,7 +97,8 @@ def _compatible_clusters(group: Sequence[Entry]) -> list[list[Entry]]:
             clusters.append([alike])
         else:
             home.append(alike)
-    return [[e for e in group if id(e) in {id(e) for alike in c for e in alike}] for c in clusters]
+    members = [{id(e) for alike in cluster for e in alike} for cluster in clusters]
+    return [[e for e in group if id(e) in ids] for ids in members]
 
 
 def _compatible(a: Entry, b: Entry) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from prunery.report.audit.judges import JUDGES, NOT, SIGNIFICANT, Arm, UnsureError, pairs_of, versus
-from prunery.report.audit.numbers import critical, mean, sd
+from prunery.report.audit.numbers import mean, sd
 from prunery.report.audit.prose import Sentence
+from prunery.report.stats import t_quantile
 
 
 @JUDGES.add()
@@ -49,10 +50,10 @@ def _differ(a: Arm, b: Arm) -> bool:
     """Whether two sets of runs differ by a t-test at 5 %, of both sets or of the seeds that they share."""
     first, second = ([e.value for e in arm.entries] for arm in (a, b))
     error = math.sqrt(sd(first) ** 2 / len(first) + sd(second) ** 2 / len(second))
-    if abs(a.value - b.value) > critical(len(first) + len(second) - 2) * error:
+    if abs(a.value - b.value) > t_quantile(len(first) + len(second) - 2) * error:
         return True
     seeds = {e.seed: e.value for e in a.entries}
     paired = [seeds[e.seed] - e.value for e in b.entries if e.seed in seeds]
     if len(paired) < 2:
         return False
-    return abs(mean(paired)) > critical(len(paired) - 1) * sd(paired) / math.sqrt(len(paired))
+    return abs(mean(paired)) > t_quantile(len(paired) - 1) * sd(paired) / math.sqrt(len(paired))

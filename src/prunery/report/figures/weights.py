@@ -109,7 +109,7 @@ def _figure(part: Part, found: Mapping[int, list[Ridge]]) -> Figure:
     gap = min(0.7, 2.6 / len(names)) if len(names) <= 8 else 0.3 if len(names) <= _DEEP else 0.16
     left = MARGIN + 0.1 + widest(names, SMALL)
     width = min(4.6, (WIDTH - left - MARGIN) / columns - _BETWEEN)
-    titles = {m: _title(part, m, p, found[p], width) for m, p in places.items()}
+    titles = {m: _title(m, found[p], width) for m, p in places.items()}
     head, tall = 0.19 * max(map(len, titles.values())) + 0.08, gap * (len(names) + 0.25)
     reaches = [max([1e-9, *(r.reach for r in found[p])]) for p in places.values()]
     axis = _axis([[r.reach for r in found[p] if r.reach] for p in places.values()])
@@ -131,7 +131,7 @@ def _figure(part: Part, found: Mapping[int, list[Ridge]]) -> Figure:
     return made.figure
 
 
-def _title(part: Part, method: str, place: int, own: Sequence[Ridge], width: float) -> list[str]:
+def _title(method: str, own: Sequence[Ridge], width: float) -> list[str]:
     """The method's name, in as many lines as it needs, and how much was removed."""
     kept, total = sum(r.kept for r in own), sum(r.total for r in own)
     removed = f"{text.percent(1 - kept / total)} of weights removed" if total else "nothing was counted"

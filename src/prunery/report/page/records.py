@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from prunery.report.layers import means
 from prunery.report.page.strict import significant
 from prunery.report.page.study import Study, measured
 
@@ -87,20 +87,19 @@ def of_measures(study: Study) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _add_layers(layers: dict[str, Any], place: int, records: Sequence[Record]) -> None:
     """Add the means over seeds of one group's layers, by place in `names`; the first record names them."""
-    tables = [{str(row["name"]): row for row in record.tables.get("layers", [])} for record in records]
-    tables = [table for table in tables if table]
+    tables = [table for record in records if (table := record.tables.get("layers"))]
     if not tables:
         return
     if not layers["names"]:
-        layers["names"] = list(tables[0])
-        layers["dense"] = {c: [row.get(c) for row in tables[0].values()] for c in DENSE}
-    values = {c: [_layer_mean(tables, name, c) for name in layers["names"]] for c in SIZES}
+        layers["names"] = [str(row["name"]) for row in tables[0]]
+        layers["dense"] = {c: [row.get(c) for row in tables[0]] for c in DENSE}
+    found = means(tables)
+    values = {c: [_rounded(found.get(name, {}).get(c)) for name in layers["names"]] for c in SIZES}
     layers["groups"][place] = {"n": len(tables), **values}
 
 
-def _layer_mean(tables: Sequence[Mapping[str, Mapping[str, Any]]], name: str, column: str) -> float | None:
-    found = [table[name][column] for table in tables if name in table and column in table[name]]
-    return significant(statistics.fmean(found), 6) if found else None
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else significant(value, 6)
 
 
 def _histograms(chosen: Mapping[int, tuple[int, Rows]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from prunery.lab.spec import in_use
 from prunery.report import text
 from prunery.report.captions import part, task
 from prunery.report.compare import ABSENT, BROKEN, arms, sparsities
@@ -85,8 +86,7 @@ def settings(training: Any) -> str:
     """
     if not isinstance(training, Mapping):
         return ""
-    idle = {k for k, (choice, owner) in _BELONGS.items() if training.get(choice, owner) != owner}
-    said = {k: v for k, v in training.items() if v not in _UNSAID and k not in idle}
+    said = {k: v for k, v in in_use(training).items() if v not in _UNSAID}
     return ", ".join(f"{k.replace('_', ' ')} {_word(v)}" for k, v in said.items())
 
 
@@ -98,8 +98,6 @@ def spec_text(study: Study) -> str:
 
 
 _UNSAID: tuple[Any, ...] = (None, 0, False, "none", [])
-_SGD, _STEP = ("optimizer", "sgd"), ("schedule", "step")
-_BELONGS = {"momentum": _SGD, "nesterov": _SGD, "milestones": _STEP, "gamma": _STEP}
 
 
 def _validation(task: Mapping[str, Any]) -> str:
