@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from nets import batch, mlp
 
 import prunery
-from nets import batch, mlp
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from prunery.audit.run import audit
 from prunery.lab import archive
 from prunery.report import write
-from prunery.report.audit.run import audit
-from prunery.report.loaded import load
+from prunery.report.results.study import load
 
 RESULTS = Path(__file__).parent.parent / "results"
 KEPT = sorted(path.parent.name for path in RESULTS.glob("*/records.jsonl.gz"))

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prunery.core.criteria import criterion
+    from prunery.core.granularity import granularity
+    from prunery.core.layers import prunable
     from prunery.core.masks import Masks
+    from prunery.core.prune import prune
     from prunery.core.schedule import schedule
     from prunery.core.scope import scope
-    from prunery.core.step import prune
-    from prunery.core.units import granularity, prunable
     from prunery.errors import EmptyLayerWarning, PruneryError, PruneryWarning
     from prunery.measure.cost import cost
 
@@ -41,9 +42,9 @@ _HOME = {
     "PruneryWarning": "errors",
     "cost": "measure.cost",
     "criterion": "core.criteria",
-    "granularity": "core.units",
-    "prunable": "core.units",
-    "prune": "core.step",
+    "granularity": "core.granularity",
+    "prunable": "core.layers",
+    "prune": "core.prune",
     "schedule": "core.schedule",
     "scope": "core.scope",
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from prunery.cli import auditing, keeping, looking, running, scanning
+from prunery.cli import archive, audit, best, demo, plan, report, run, sensitivity, status, why
 from prunery.errors import PruneryError
 
 app = typer.Typer(
@@ -37,16 +37,16 @@ def _ending(command: Callable[..., int | None]) -> Callable[..., None]:
 
 
 for _command in (
-    running.demo,
-    running.run,
-    looking.plan,
-    looking.status,
-    looking.why,
-    looking.report,
-    scanning.sensitivity,
-    auditing.audit,
-    keeping.archive,
-    keeping.best,
+    demo.demo,
+    run.run,
+    plan.plan,
+    status.status,
+    why.why,
+    report.report,
+    sensitivity.sensitivity,
+    audit.audit,
+    archive.archive,
+    best.best,
 ):
     app.command()(_ending(_command))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunery.cli.looking import matched
+from prunery.cli.why import matched
 from prunery.errors import ChoiceError, ModelError, PruneryError, StoreError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prunery.data.splits import Splits
     from prunery.lab.record import Record
     from prunery.lab.store import Store
-    from prunery.lab.work.bench import Bench
+    from prunery.lab.work.context import StepContext
 
 KINDS = ("train", "prune", "recover")
 
@@ -137,9 +137,9 @@ def _of_step(asked: Network, record: Record) -> tuple[nn.Module, Splits]:
     """The step's network, pruned as it is, and the splits that it was trained with."""
     from prunery.lab.store import Store
 
-    bench = bench_of(record, Store(asked.store, create=False), Path(), asked.data_dir)
+    context = context_of(record, Store(asked.store, create=False), Path(), asked.data_dir)
     try:
-        return bench.model_of(record.key)[0], bench.splits
+        return context.model_of(record.key)[0], context.splits
     except PruneryError:
         raise
     except RuntimeError as error:  # torch: shapes that differ
@@ -147,12 +147,12 @@ def _of_step(asked: Network, record: Record) -> tuple[nn.Module, Splits]:
         raise ModelError(f"the network of step {record.key}", found, "put the model's code back") from error
 
 
-def bench_of(record: Record, store: Store, scratch: Path, data_dir: str | None) -> Bench:
-    """The bench of a step that is done."""
+def context_of(record: Record, store: Store, scratch: Path, data_dir: str | None) -> StepContext:
+    """The context of a step that is done."""
     from prunery.lab.step import Step
-    from prunery.lab.work.bench import Bench
+    from prunery.lab.work.context import StepContext
 
     if data_dir is not None:
         os.environ["PRUNERY_DATA"] = str(Path(data_dir).resolve())
     step = Step(record.key, record.kind, record.args, record.parents)  # type: ignore[arg-type]
-    return Bench(step, store, scratch, lambda epochs: None)
+    return StepContext(step, store, scratch, lambda epochs: None)

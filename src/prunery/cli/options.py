@@ -48,3 +48,8 @@ def console() -> Console:
 def cores() -> int:
     """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def print_text(out: Console, text: str) -> None:
+    """Print the text as it is: no markup, no colours, no line breaks of rich's own."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prunery.errors import EvidenceError
-from prunery.table import Table
+from prunery.registry import Registry
 
 if TYPE_CHECKING:
     import torch
 
-criterion = Table("criterion")
+criterion = Registry("criterion")
 
 
 class Evidence:

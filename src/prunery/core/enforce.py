@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunery.core.masks import and_, parameter_of
+from prunery.core.bits import and_
+from prunery.core.layers import parameter_of
 
 
 @contextmanager

@@ -1,57 +1,34 @@
 """Gathering evidence: the gradients and draws that criteria need, and no trace left behind.
 
-The model is run on tensors that stand in for its own (see `quiet`), so `.grad`, weights, buffers and
+The model is run on tensors that stand in for its own (see `forward`), so `.grad`, weights, buffers and
 `requires_grad` are never touched. Gradients of several batches are averaged over examples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.rnn import PackedSequence
 
-from prunery.core.inputs import call_of, mapped
-from prunery.core.masks import Masks
-from prunery.core.quiet import StandIns, eval_mode, forked, stand_ins_for, standing_in
-from prunery.core.units import Layer
+from prunery.core.context import ScoringContext, batches_of, call_on, example_of, first_tensor, lacks
+from prunery.core.forward import StandIns, eval_mode, forked, mapped, stand_ins_for, standing_in
 from prunery.errors import EvidenceError, PruneryError
 from prunery.seeds import stream
 
 
-@dataclass(frozen=True)
-class Question:
-    """What may be asked: a model, its prunable layers and masks, and what it may be run on."""
-
-    model: nn.Module
-    layers: Sequence[Layer]
-    masks: Masks = field(default_factory=lambda: Masks({}))
-    example: Any = None
-    batches: Any = None
-    loss: Callable[[Any, Any], Tensor] | None = None
-    device: torch.device | None = None
-    seed: int = 0
-    options: Mapping[str, Any] = field(default_factory=dict)
-    exclude: Sequence[str] = ()
-
-    def where(self) -> torch.device:
-        """The device that scoring runs on: the one asked for, or the model's own."""
-        return self.device or self.layers[0].parameter.device
-
-
-def gather(kind: str, question: Question) -> dict[str, Tensor]:
+def gather(kind: str, context: ScoringContext) -> dict[str, Tensor]:
     """Evidence of one kind: per layer name a tensor shaped like the weight.
 
     Whatever the model, its inputs or the loss raise comes as an EvidenceError that says so.
     """
     try:
-        with forked(question.seed, question.where()), torch.inference_mode(False), torch.enable_grad():
-            return _GATHER[kind](question)
+        with forked(context.seed, context.where()), torch.inference_mode(False), torch.enable_grad():
+            return _GATHER[kind](context)
     except PruneryError:
         raise
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
@@ -63,11 +40,11 @@ def gather(kind: str, question: Question) -> dict[str, Tensor]:
         ) from error
 
 
-def _weight(q: Question) -> dict[str, Tensor]:
+def _weight(q: ScoringContext) -> dict[str, Tensor]:
     return {layer.name: layer.parameter.detach().to(q.where()) for layer in q.layers}
 
 
-def _noise(q: Question) -> dict[str, Tensor]:
+def _noise(q: ScoringContext) -> dict[str, Tensor]:
     return {
         layer.name: torch.rand(layer.parameter.shape, generator=stream(q.seed, "noise", layer.name)).to(
             q.where()
@@ -76,12 +53,12 @@ def _noise(q: Question) -> dict[str, Tensor]:
     }
 
 
-def _grad(q: Question) -> dict[str, Tensor]:
+def _grad(q: ScoringContext) -> dict[str, Tensor]:
     """The gradient of the mean loss, dL/dw."""
     return _summed(q, lambda loss, weights: _grads(loss, weights))
 
 
-def _hessian_grad(q: Question) -> dict[str, Tensor]:
+def _hessian_grad(q: ScoringContext) -> dict[str, Tensor]:
     """Hg: the product of the loss's Hessian with its gradient, both over the prunable weights.
 
     Fused attention and cuDNN's recurrent layers have no second derivative, so plain ones run instead.
@@ -101,26 +78,19 @@ def _hessian_grad(q: Question) -> dict[str, Tensor]:
         return _summed(q, product)
 
 
-def _flow_grad(q: Question) -> dict[str, Tensor]:
+def _flow_grad(q: ScoringContext) -> dict[str, Tensor]:
     """dR/d|w| in float64: R the summed output for an input of ones, all parameters and buffers in absolute
     value, batch norm in eval mode. float32 overflows from about 44 residual layers on.
     """
     stand_ins = {own: _absolute(tensor) for own, tensor in _stand_ins(q).items()}
     weights = _weights_in(q, stand_ins)
-    args, kwargs = _call_of(_example(q), q.where())
+    args, kwargs = call_on(example_of(q), q.where())
     with eval_mode(q.model), standing_in(q.model, stand_ins):
         output = q.model(*_ones(args), **_ones(kwargs))
-        return _grads(_first_tensor(output).sum(), weights)
+        return _grads(first_tensor(output).sum(), weights)
 
 
-def run_quietly(q: Question, stand_ins: StandIns) -> None:
-    """Call the model once on the example, in eval mode, on stand-ins; nothing of it changes."""
-    args, kwargs = _call_of(_example(q), q.where())
-    with forked(q.seed, q.where()), eval_mode(q.model), standing_in(q.model, stand_ins), torch.no_grad():
-        q.model(*args, **kwargs)
-
-
-_GATHER: dict[str, Callable[[Question], dict[str, Tensor]]] = {
+_GATHER: dict[str, Callable[[ScoringContext], dict[str, Tensor]]] = {
     "weight": _weight,
     "noise": _noise,
     "grad": _grad,
@@ -130,15 +100,15 @@ _GATHER: dict[str, Callable[[Question], dict[str, Tensor]]] = {
 
 
 def _summed(
-    q: Question, of_loss: Callable[[Tensor, dict[str, Tensor]], dict[str, Tensor]]
+    q: ScoringContext, of_loss: Callable[[Tensor, dict[str, Tensor]], dict[str, Tensor]]
 ) -> dict[str, Tensor]:
     """The mean over examples of what `of_loss` gives for the mean loss of each batch."""
     total: dict[str, Tensor] = {}
     examples = 0
-    for inputs, target, size in _batches(q):
+    for inputs, target, size in batches_of(q):
         stand_ins = _stand_ins(q)  # anew: a batch norm in train mode updates the copies of its buffers
         weights = _weights_in(q, stand_ins)
-        args, kwargs = _call_of(inputs, q.where())
+        args, kwargs = call_on(inputs, q.where())
         with standing_in(q.model, stand_ins):
             loss = _loss(q, q.model(*args, **kwargs), target)
         for name, value in of_loss(loss, weights).items():
@@ -148,35 +118,11 @@ def _summed(
     return {name: value.div_(examples) for name, value in total.items()}
 
 
-def _batches(q: Question) -> Iterator[tuple[Any, Any, int]]:
-    """(what the model is called with, target, number of examples) for each batch."""
-    if q.batches is None:
-        raise _lacks("batches", "pass batches=[(x, y), ...] or a DataLoader")
-    if isinstance(q.batches, Iterator):
-        raise _lacks("batches that can be read again (it got an iterator)", "pass a list or a DataLoader")
-    seen = 0
-    for batch in q.batches:
-        if isinstance(batch, Mapping):
-            inputs, target = batch, batch
-        elif isinstance(batch, tuple | list) and len(batch) == 2:
-            inputs, target = batch
-        else:
-            raise _lacks(
-                f"batches of (x, y) or dicts (it got {type(batch).__name__})", "pass a list of pairs"
-            )
-        target = _moved(target, q.where())
-        sized = target if isinstance(target, Tensor) else _first_tensor(inputs)
-        seen += 1
-        yield inputs, target, len(sized)
-    if not seen:
-        raise _lacks("at least one batch (it got none)", "pass batches that hold some")
-
-
-def _loss(q: Question, output: Any, target: Any) -> Tensor:
+def _loss(q: ScoringContext, output: Any, target: Any) -> Tensor:
     temperature = q.options.get("temperature", 1.0)
     if temperature != 1:
         if not isinstance(output, Tensor):
-            raise _lacks(
+            raise lacks(
                 f"logits to divide by the temperature {temperature:g}", "pass options={'temperature': 1}"
             )
         output = output / temperature
@@ -185,14 +131,14 @@ def _loss(q: Question, output: Any, target: Any) -> Tensor:
     if isinstance(target, Mapping):
         value = output["loss"] if isinstance(output, Mapping) else getattr(output, "loss", None)
         if not isinstance(value, Tensor):
-            raise _lacks("output.loss (the batches are dicts)", "pass loss=, a function of (output, batch)")
+            raise lacks("output.loss (the batches are dicts)", "pass loss=, a function of (output, batch)")
         return value
     return functional.cross_entropy(output, target)
 
 
 def _grads(value: Tensor, weights: dict[str, Tensor], *, create_graph: bool = False) -> dict[str, Tensor]:
     if not value.requires_grad:
-        raise _lacks(
+        raise lacks(
             "an output that depends on the weights", "look for no_grad or detach in the model's forward"
         )
     found = torch.autograd.grad(value, list(weights.values()), create_graph=create_graph, allow_unused=True)
@@ -200,31 +146,12 @@ def _grads(value: Tensor, weights: dict[str, Tensor], *, create_graph: bool = Fa
     return {name: torch.zeros_like(w) if g is None else g for (name, w), g in pairs}
 
 
-def _stand_ins(q: Question) -> StandIns:
+def _stand_ins(q: ScoringContext) -> StandIns:
     return stand_ins_for(q.model, q.masks, q.where())
 
 
-def _weights_in(q: Question, stand_ins: StandIns) -> dict[str, Tensor]:
+def _weights_in(q: ScoringContext, stand_ins: StandIns) -> dict[str, Tensor]:
     return {layer.name: stand_ins[id(layer.parameter)].requires_grad_() for layer in q.layers}
-
-
-def _example(q: Question) -> Any:
-    if q.example is not None:
-        return q.example
-    if q.batches is None:
-        raise _lacks(
-            "an example input", "pass example=, what the model is called with (a tensor, tuple or dict)"
-        )
-    inputs = next(_batches(q))[0]
-    return inputs[:1] if isinstance(inputs, Tensor) else inputs
-
-
-def _call_of(inputs: Any, where: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return call_of(_moved(inputs, where))
-
-
-def _moved(value: Any, where: torch.device) -> Any:
-    return mapped(lambda tensor: tensor.to(where), value)
 
 
 def _absolute(tensor: Tensor) -> Tensor:
@@ -245,21 +172,3 @@ def _ones(inputs: Any) -> Any:
     if not isinstance(inputs, Tensor):
         return inputs
     return torch.ones_like(inputs[:1], dtype=torch.float64) if inputs.is_floating_point() else inputs[:1]
-
-
-def _first_tensor(output: Any) -> Tensor:
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(getattr(output, "logits", None), Tensor):
-        return output.logits  # type: ignore[no-any-return]
-    values = (
-        output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple | list) else ()
-    )
-    for value in values:
-        if isinstance(value, Tensor) and value.ndim:
-            return value
-    raise _lacks(f"a tensor as the model's output (it got {type(output).__name__})", "wrap the model")
-
-
-def _lacks(what: str, do: str) -> EvidenceError:
-    return EvidenceError("evidence for the criterion", f"it needs {what}", do)

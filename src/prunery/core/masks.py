@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,17 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunery import whole
-from prunery.core.units import prunable
+from prunery import atomic
+from prunery.core.bits import bits_of, clear_, one_thread, packed, unpacked
+from prunery.core.layers import parameter_of, prunable
 from prunery.errors import MasksError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+
 _FORMAT = "prunery-masks-1"
-_INTEGER = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_PIECE = 1 << 17  # fits the second-level cache
-_WRAPPERS = ("_orig_mod.", "module.")  # torch.compile, DataParallel
 
 
 @dataclass(frozen=True)
@@ -143,15 +142,15 @@ class Masks(Mapping[str, Tensor]):
         """Write the masks, one bit a weight, to a file without pickle; whole or not at all."""
         from safetensors.torch import save
 
-        packed = {name: _packed(mask) for name, mask in self.items()}
+        bits = {name: packed(mask) for name, mask in self.items()}
         about = {
             "format": _FORMAT,  # in the one value: the file's order of several keys is not fixed
             "shapes": {name: list(mask.shape) for name, mask in self.items()},
             "uncounted": sorted(self.uncounted),
             "units": self.units,
         }
-        data = save(packed, metadata={"about": json.dumps(about)})
-        whole.write(path, data)
+        data = save(bits, metadata={"about": json.dumps(about)})
+        atomic.atomic_write(path, data)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Masks:
@@ -163,7 +162,7 @@ class Masks(Mapping[str, Tensor]):
                 about = json.loads((file.metadata() or {}).get("about", "{}"))
                 if about.get("format") != _FORMAT:
                     raise _no_masks(path, "the file holds something else")
-                masks = {name: _unpacked(file.get_tensor(name), s) for name, s in about["shapes"].items()}
+                masks = {name: unpacked(file.get_tensor(name), s) for name, s in about["shapes"].items()}
         except (SafetensorError, OSError, ValueError) as problem:
             if isinstance(problem, MasksError):
                 raise
@@ -183,71 +182,6 @@ def _no_masks(path: object, found: str) -> MasksError:
 
 def _count(mask: Tensor) -> int:
     return int(np.count_nonzero(mask.numpy()) if mask.device.type == "cpu" else mask.count_nonzero())
-
-
-def _packed(mask: Tensor) -> Tensor:
-    return torch.from_numpy(np.packbits(mask.reshape(-1).cpu().numpy()))
-
-
-def _unpacked(packed: Tensor, shape: Sequence[int]) -> Tensor:
-    count = int(np.prod(shape, dtype=np.int64))
-    return torch.from_numpy(np.unpackbits(packed.numpy(), count=count).astype(bool)).reshape(tuple(shape))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run the calling thread's tensor operations on one thread.
-
-    Work on cache-sized pieces is too short to share: torch would wake its other threads for each operation,
-    which costs more than it saves, and 40 times more where the cores are busy.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def bits_of(parameter: Tensor, mask: Tensor) -> Tensor:
-    """The mask as integers of the parameter's element size, -1 where kept and 0 where removed.
-
-    A mask acts as a bitwise AND on the float's bits: as fast as multiplying by a float mask and, unlike it,
-    it turns NaN and infinity into 0 as well. The bits lie in memory as the parameter does (channels last
-    too), so that the two are walked together.
-    """
-    integer = _INTEGER[parameter.element_size()]
-    bits = torch.empty_like(parameter, dtype=integer, requires_grad=False)
-    return bits.copy_(mask).neg_()
-
-
-def and_(values: Tensor, bits: Tensor) -> None:
-    """Clear the values whose bits are 0, in place."""
-    if values.element_size() != bits.element_size():  # a gradient in another precision than its weight
-        bits = bits.to(_INTEGER[values.element_size()])
-    values.detach().view(bits.dtype).bitwise_and_(bits)
-
-
-def clear_(parameter: Tensor, mask: Tensor) -> None:
-    """Set the removed weights to exactly 0, piece by piece, so that no copy of the whole mask is made."""
-    mask = mask.to(parameter.device)
-    if not parameter.is_contiguous():
-        return and_(parameter, bits_of(parameter, mask))
-    flat, kept = parameter.detach().view(-1), mask.reshape(-1)
-    for at in range(0, len(flat), _PIECE):
-        values = flat[at : at + _PIECE]
-        and_(values, bits_of(values, kept[at : at + _PIECE]))
-    return None
-
-
-def parameter_of(model: nn.Module, name: str) -> nn.Parameter:
-    """The parameter called `name`, also inside the wrappers of torch.compile and DataParallel."""
-    for prefix in ("", *_WRAPPERS):
-        try:
-            return model.get_parameter(prefix + name)
-        except AttributeError:
-            continue
-    raise _unfit(f"the mask of {name!r}", f"{type(model).__name__} has no parameter of that name")
 
 
 def _unfit(asked: str, found: str) -> MasksError:

@@ -14,26 +14,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from prunery.core.evidence import Question, run_quietly
-from prunery.core.quiet import StandIns, stand_ins_for
-from prunery.core.units import Layer
+from prunery.core.context import ScoringContext, run_quietly
+from prunery.core.forward import StandIns, stand_ins_for
+from prunery.core.layers import Layer
 from prunery.errors import EvidenceError
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 
 
-def followers(question: Question) -> dict[str, list[str]]:
+def followers(context: ScoringContext) -> dict[str, list[str]]:
     """Per layer name, the scale and shift parameters (one value per filter) of the norms that follow it.
 
     A norm that follows several layers is left out: it lives as long as any of them does.
     Raises EvidenceError when the model has norms, no example was given and it cannot be traced.
     """
-    model, layers = question.model, question.layers
+    model, layers = context.model, context.layers
     scales = {name: m for name, m in model.named_modules() if isinstance(m, _NORMS) and m.weight is not None}
     if not scales:
         return {}
-    runnable = question.example is not None or question.batches is not None
-    pairs = _watched(question) if runnable else _traced(model, layers)
+    runnable = context.example is not None or context.batches is not None
+    pairs = _watched(context) if runnable else _traced(model, layers)
     found: dict[str, list[str]] = {}
     layers_of: dict[str, set[str]] = {}
     for layer_name, norm_name in pairs:
@@ -50,10 +50,10 @@ def followers(question: Question) -> dict[str, list[str]]:
 class _Watch(TorchFunctionMode):
     """Notes which layer's channels a tensor carries, through functions that keep channels apart."""
 
-    def __init__(self, question: Question, stand_ins: StandIns) -> None:
+    def __init__(self, context: ScoringContext, stand_ins: StandIns) -> None:
         super().__init__()
-        norms = [(n, m.weight) for n, m in question.model.named_modules() if isinstance(m, _NORMS)]
-        self.layers = {id(stand_ins[id(layer.parameter)]): layer.name for layer in question.layers}
+        norms = [(n, m.weight) for n, m in context.model.named_modules() if isinstance(m, _NORMS)]
+        self.layers = {id(stand_ins[id(layer.parameter)]): layer.name for layer in context.layers}
         self.norms = {id(stand_ins[id(weight)]): name for name, weight in norms if weight is not None}
         self.carried: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept, so that its id stays its own
         self.pairs: list[tuple[str, str]] = []
@@ -95,10 +95,10 @@ def _keeps_channels(func: Any, before: Tensor, after: Any) -> bool:
     return known and isinstance(after, Tensor) and before.ndim > 1 and before.shape[1] == after.shape[1]
 
 
-def _watched(question: Question) -> list[tuple[str, str]]:
-    stand_ins = stand_ins_for(question.model, question.masks, question.where())
-    with _Watch(question, stand_ins) as watch:
-        run_quietly(question, stand_ins)
+def _watched(context: ScoringContext) -> list[tuple[str, str]]:
+    stand_ins = stand_ins_for(context.model, context.masks, context.where())
+    with _Watch(context, stand_ins) as watch:
+        run_quietly(context, stand_ins)
     pairs: list[tuple[str, str]] = watch.pairs
     return pairs
 

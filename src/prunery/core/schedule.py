@@ -13,9 +13,9 @@ from math import ceil, isclose, log
 
 from prunery.core.sparsity import parse
 from prunery.errors import SparsityError
-from prunery.table import Choice, Table
+from prunery.registry import Choice, Registry
 
-schedule = Table("schedule")
+schedule = Registry("schedule")
 
 MAX_ROUNDS = 10_000
 

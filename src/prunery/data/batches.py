@@ -13,8 +13,8 @@ from torch.nn.functional import pad
 
 from prunery.data.splits import Split
 from prunery.errors import ChoiceError, DataError
+from prunery.registry import nearest
 from prunery.seeds import stream
-from prunery.table import nearest
 
 AUGMENTATIONS = ("none", "flip", "crop_flip")
 _PAD = 4  # pixels on each side, black: the usual CIFAR augmentation (He et al. 2016, section 4.2)

@@ -20,13 +20,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from prunery.errors import DataError
+from prunery.registry import Registry
 from prunery.seeds import stream
-from prunery.table import Table
 
 if TYPE_CHECKING:
     from prunery.data.splits import Split
 
-corruption = Table("corruption")
+corruption = Registry("corruption")
 
 SEVERITIES = (1, 2, 3, 4, 5)
 _CHUNK = 1000  # images: what is drawn for an image depends on it

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from prunery.errors import ChoiceError
-from prunery.table import nearest
+from prunery.registry import nearest
 
 SPLITS = ("train", "test")
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from prunery.data import cache, digits, hub, names, parquet, sources
+from prunery.data.custom import from_dataset, from_tensors
 from prunery.data.images import Images, ImageSet, image_set
 from prunery.data.names import DATASETS, SPLITS, Facts
-from prunery.data.own import from_dataset, from_tensors
 from prunery.data.sources import Source
 from prunery.errors import DataError
 

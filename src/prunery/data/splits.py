@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from prunery.core.scope import shares
+from prunery.core.selection import shares
 from prunery.data.images import Images, ImageSet
 from prunery.errors import DataError
 from prunery.seeds import stream

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from prunery.core.scope import shares
+from prunery.core.selection import shares
 from prunery.data.images import Images, ImageSet, image_set
 from prunery.data.splits import Splits
 from prunery.errors import DataError

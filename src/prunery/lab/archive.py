@@ -16,14 +16,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from prunery import whole
+from prunery import atomic
 from prunery.errors import StoreError
 from prunery.lab import record as records
 from prunery.lab.plan import plan
 from prunery.lab.record import Record
 from prunery.lab.spec import of
 from prunery.lab.store import Failure, Store
-from prunery.table import nearest
+from prunery.registry import nearest
 
 VERSION = 1
 
@@ -109,7 +109,7 @@ def write(store: Store, file: str | Path) -> int:
     lines = [f"{key} {_compact(records.to_json(store.record(key)))}" for key in keys if store.has(key)]
     failures = [asdict(failure) for failure in store.failures() if failure.key in keys]
     about = {"archive": "prunery", "version": VERSION, "studies": studies, "failures": failures}
-    whole.write(file, _packed("\n".join([json.dumps(records.plain(about)), *lines, ""])))
+    atomic.atomic_write(file, _packed("\n".join([json.dumps(records.plain(about)), *lines, ""])))
     return len(lines)
 
 

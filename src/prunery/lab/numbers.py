@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from prunery.core.masks import LayerMask
     from prunery.measure.accuracy import Counts
     from prunery.measure.cost import Cost
-    from prunery.measure.robust import Robustness
+    from prunery.measure.robustness import Robustness
     from prunery.measure.size import Size
 
 _AMOUNTS = ("dense", "kept", "effective")

@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from prunery.lab.method import Method, plain
 from prunery.lab.spec import Spec
+from prunery.lab.spec_parts import Method, plain
 from prunery.lab.step import Cell, Kind, Plan, Role, Step, key_of
-from prunery.table import Choice
+from prunery.registry import Choice
 from prunery.train.settings import Training
 
 __all__ = ["Cell", "Kind", "Plan", "Role", "Step", "key_of", "plan"]
@@ -209,7 +209,7 @@ class _Building:
         phase: int,
         reset: str = "nothing",
     ) -> str:
-        args = {**self._task(seed), "training": training.model_dump(mode="json"), "phase": phase}
+        args = {**self._task(seed), "training": training.stored(), "phase": phase}
         args["test_curves"] = self.spec.test_curves
         return self._step(kind, args | ({"reset": reset} if kind == "recover" else {}), parents)
 
@@ -233,7 +233,7 @@ class _Building:
 
 def _differing(training: Training, other: Training) -> str:
     """`learning rate 0.01, batch 64`: the settings in which a training differs from another."""
-    mine, others = training.model_dump(mode="json"), other.model_dump(mode="json")
+    mine, others = training.stored(), other.stored()
     return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in mine.items() if v != others[k])
 
 

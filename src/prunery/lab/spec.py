@@ -12,15 +12,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from prunery.core.binding import check_norm
 from prunery.core.criteria import criterion
-from prunery.core.method import check_norm
+from prunery.core.granularity import granularity
 from prunery.core.sparsity import parse
-from prunery.core.units import granularity
 from prunery.errors import PruneryError, SparsityError, SpecError
-from prunery.lab import source as sources
-from prunery.lab.method import Method, Sparsities, Task, distinct
-from prunery.lab.problems import Place, Problem, of_validation, spec_error
-from prunery.table import Choice
+from prunery.lab import spec_source as sources
+from prunery.lab.spec_errors import Place, Problem, of_validation, spec_error
+from prunery.lab.spec_parts import Method, Sparsities, Task, distinct
+from prunery.registry import Choice
 from prunery.train.settings import Training, idle, merged
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -188,7 +188,7 @@ def of(data: Mapping[str, Any], *, source: str = "spec") -> Spec:
 
 def plain(spec: Spec) -> dict[str, Any]:
     """The spec as plain data that JSON and YAML can hold; `of` reads it back to an equal spec."""
-    return spec.model_dump(mode="json", exclude_none=True)
+    return spec.model_dump(mode="json", exclude_none=True, by_alias=True)
 
 
 def _problems(error: ValidationError) -> list[Problem]:

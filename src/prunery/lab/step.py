@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from prunery.lab.record import canonical
-from prunery.train.settings import Training
+from prunery.train.settings import default_of
 
 Kind = Literal["init", "train", "prune", "recover", "measure"]
 Role = Literal["pruned", "dense", "dense_extra", "sanity"]
@@ -109,8 +109,8 @@ def key_of(kind: Kind, args: Mapping[str, Any], parents: tuple[str, ...]) -> str
 def _without_defaults(args: Mapping[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in args.items() if k not in DEFAULTS or v != DEFAULTS[k]}
     if "training" in kept:
-        fields = Training.model_fields
-        kept["training"] = {k: v for k, v in kept["training"].items() if _settled(v) != fields[k].default}
+        given = kept["training"].items()
+        kept["training"] = {k: v for k, v in given if _settled(v) != default_of(k)}
     return kept
 
 

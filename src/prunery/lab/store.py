@@ -21,11 +21,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prunery import whole
+from prunery import atomic
 from prunery.errors import StoreError
 from prunery.lab import record as records
 from prunery.lab.record import Record
-from prunery.table import nearest
+from prunery.registry import nearest
 
 VERSION = 1
 _MARK, _RECORD = "store.json", "record.json"
@@ -276,4 +276,4 @@ def _sync(path: Path) -> None:
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:
     text = json.dumps(records.plain(data), indent=1, ensure_ascii=False) + "\n"
-    whole.write(path, text.encode(), sync=True)
+    atomic.atomic_write(path, text.encode(), sync=True)

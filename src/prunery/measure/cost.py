@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunery.core.masks import Masks, parameter_of
-from prunery.core.units import Layer, prunable
-from prunery.measure.calls import placed, unwrapped
-from prunery.measure.flow import live_weights
-from prunery.measure.uses import uses_of
+from prunery.core.forward import placed, unwrapped
+from prunery.core.layers import Layer, parameter_of, prunable
+from prunery.core.masks import Masks
+from prunery.measure.macs import uses_of
+from prunery.measure.reachability import live_weights
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def cost(
 
     Without masks kept and effective equal dense. With masks, effective leaves out what no live path uses: a
     removed filter's slice of the next layer, a filter that nothing reads, all of it where no path is left
-    (see `prunery.measure.flow`). Where that cannot be found out, as on the meta device, effective equals
-    kept and a note says why. Nothing about the model changes, and it may be in any mode.
+    (see `prunery.measure.reachability`). Where that cannot be found out, as on the meta device, effective
+    equals kept and a note says why. Nothing about the model changes, and it may be in any mode.
 
     ModelError: no prunable weight; the model cannot be called with `example`; a batch that does not divide
     the uses. MasksError: a mask that fits no parameter.

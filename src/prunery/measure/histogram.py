@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from prunery.core.masks import Masks, one_thread
-from prunery.core.units import Layer, prunable
+from prunery.core.bits import one_thread
+from prunery.core.forward import unwrapped
+from prunery.core.layers import Layer, prunable
+from prunery.core.masks import Masks
 from prunery.errors import ChoiceError
-from prunery.measure.calls import unwrapped
 
 _PIECE = 1 << 17  # fits the second-level cache
 

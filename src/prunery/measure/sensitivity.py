@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from prunery.core.binding import Named
+from prunery.core.forward import no_trace, unwrapped
+from prunery.core.layers import Layer, prunable
 from prunery.core.masks import Masks
-from prunery.core.method import Named
+from prunery.core.prune import prune
 from prunery.core.sparsity import Sparsity, parse
-from prunery.core.step import prune
-from prunery.core.units import Layer, prunable
 from prunery.errors import DataError, EmptyLayerWarning, SparsityError
 from prunery.measure.accuracy import collapse, evaluate
-from prunery.measure.calls import no_trace, unwrapped
 
 if TYPE_CHECKING:
     from prunery.data.splits import Split

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from prunery.errors import ChoiceError, ModelError
-from prunery.table import nearest
+from prunery.registry import nearest
 
 Shape = tuple[int, int, int]
 

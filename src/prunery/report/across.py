@@ -9,14 +9,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from prunery.lab.record import canonical
-from prunery.report import sheets, text
-from prunery.report.captions import task, whole_task
-from prunery.report.compare import Group
-from prunery.report.figure import FAINT, GREY, INK, both
-from prunery.report.loaded import Loaded
-from prunery.report.plots import Look, looks_of
-from prunery.report.sentences import answers
-from prunery.report.texttable import TextTable, markdown
+from prunery.report.figures.plots import Look, looks_of
+from prunery.report.figures.style import FAINT, GREY, INK, both
+from prunery.report.results.groups import Group
+from prunery.report.results.study import Loaded
+from prunery.report.text import csv_rows, formats
+from prunery.report.text.captions import task, whole_task
+from prunery.report.text.sentences import answers
+from prunery.report.text.texttable import TextTable, markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,9 +44,9 @@ def _csv(studies: Sequence[Loaded]) -> bytes:
     rows = [
         {"classes": str(classes(study)), **row}
         for study in studies
-        for row in sheets.summary_rows(study.frame, study.groups, study.published)
+        for row in csv_rows.summary_rows(study.frame, study.groups, study.published)
     ]
-    return sheets.csv_text(rows).encode()
+    return csv_rows.csv_text(rows).encode()
 
 
 def _by_classes(studies: Sequence[Loaded]) -> list[Loaded]:
@@ -68,16 +68,16 @@ def _by_classes(studies: Sequence[Loaded]) -> list[Loaded]:
 def _lines(series: Sequence[Loaded]) -> dict[str, list[Group | None]]:
     """Per dense network and method, its group in each study."""
     names = list(
-        dict.fromkeys(text.label(g) for s in series for g in s.groups if g.role in ("dense", "pruned"))
+        dict.fromkeys(formats.label(g) for s in series for g in s.groups if g.role in ("dense", "pruned"))
     )
-    own = [{text.label(g): g for g in s.groups if g.role in ("dense", "pruned")} for s in series]
+    own = [{formats.label(g): g for g in s.groups if g.role in ("dense", "pruned")} for s in series]
     return {name: [groups.get(name) for groups in own] for name in names}
 
 
 def _table(series: Sequence[Loaded]) -> TextTable:
     header = ("method", *(f"{classes(s)} classes" for s in series))
     rows = [
-        (name, *(text.interval(g.summary) if g and g.sound and g.summary else "-" for g in of))
+        (name, *(formats.interval(g.summary) if g and g.sound and g.summary else "-" for g in of))
         for name, of in _lines(series).items()
     ]
     chance = ("guessing", *(f"{100 / classes(s):.2f}" for s in series))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunery.report.loaded import Loaded, Source, Wanted, load, names
+from prunery.report.results.study import Loaded, Source, Wanted, load, names
 from prunery.report.write import WIDTH, shown, written
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prunery import whole
-from prunery.report import sheets, text
-from prunery.report.figure import FAINT, GREY, INK, both
-from prunery.report.texttable import TextTable, markdown
+from prunery import atomic
+from prunery.report.figures.style import FAINT, GREY, INK, both
+from prunery.report.text import csv_rows, formats
+from prunery.report.text.texttable import TextTable, markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ def write(found: Sensitivity, about: About, out: str | Path) -> list[Path]:
     contents = files(found, about)  # all are made before the first is written
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    return [whole.write(folder / name, content) for name, content in contents.items()]
+    return [atomic.atomic_write(folder / name, content) for name, content in contents.items()]
 
 
 def files(found: Sensitivity, about: About) -> dict[str, bytes]:
@@ -59,15 +59,15 @@ def csv_text(found: Sensitivity) -> str:
     """A line per measurement, the model as it was given first."""
     rows = []
     for row in (found.unpruned, *found.rows):
-        values = [row.layer or UNPRUNED, text.plain(row.sparsity), str(row.correct), str(row.total)]
-        values += [text.plain(row.top1), f"{row.loss:.9g}", str(row.kept), str(row.weights)]
-        rows.append(dict(zip(COLUMNS, (*values, text.plain(row.share, 9), row.note), strict=True)))
-    return sheets.csv_text(rows)
+        values = [row.layer or UNPRUNED, formats.plain(row.sparsity), str(row.correct), str(row.total)]
+        values += [formats.plain(row.top1), f"{row.loss:.9g}", str(row.kept), str(row.weights)]
+        rows.append(dict(zip(COLUMNS, (*values, formats.plain(row.share, 9), row.note), strict=True)))
+    return csv_rows.csv_text(rows)
 
 
 def table(found: Sensitivity, about: About, *, loss: bool = False) -> TextTable:
     """Accuracy (or loss) by layer and sparsity, under that of the model as it was given."""
-    header = ("layer", "weights", "share", *map(text.percent, found.sparsities))
+    header = ("layer", "weights", "share", *map(formats.percent, found.sparsities))
     first = _line(UNPRUNED, found.unpruned, [found.unpruned] * len(found.sparsities), loss)
     rows = [_line(name, own[0], _across(found, own), loss) for name, own in _layers(found).items()]
     title = f"{about.title}, {'loss' if loss else 'accuracy'}"
@@ -98,18 +98,18 @@ def _line(
     name: str, any_row: Scanned, across: list[Scanned | None] | list[Scanned], loss: bool
 ) -> tuple[str, ...]:
     cells = (ABSENT if row is None else _cell(row, loss) for row in across)
-    return name, text.thousands(any_row.weights), f"{100 * any_row.share:.1f} %", *cells
+    return name, formats.thousands(any_row.weights), f"{100 * any_row.share:.1f} %", *cells
 
 
 def _cell(row: Scanned, loss: bool) -> str:
-    value = f"{row.loss:.3f}" if loss else f"{row.top1:.{text.DECIMALS}f}"
+    value = f"{row.loss:.3f}" if loss else f"{row.top1:.{formats.DECIMALS}f}"
     return value + (COLLAPSED if row.note else "")
 
 
 def _caption(found: Sensitivity, about: About, loss: bool) -> tuple[str, ...]:
     what = "Mean cross-entropy in nats" if loss else "Top-1 accuracy in %"
     first = (
-        f"{what} on {text.thousands(found.unpruned.total)} validation images, weights: {about.weights}.",
+        f"{what} on {formats.thousands(found.unpruned.total)} validation images, weights: {about.weights}.",
         f"One layer at a time is pruned by {about.criterion}, granularity {about.granularity}, "
         "the others stay as they are, and nothing is retrained.",
         "Share: of all prunable weights.",
@@ -141,7 +141,9 @@ def _figure(found: Sensitivity, about: About) -> Figure:
     bars = figure.add_axes(((left + wide + 0.12) / width, bottom, _SHARE / width, high / height))
     _cells(axes, found)
     _shares(bars, list(layers.values()))
-    figure.text(0.12 / width, 1 - 0.34 / height, text.shortened(about.title, 60), fontsize=13, weight="bold")
+    figure.text(
+        0.12 / width, 1 - 0.34 / height, formats.shortened(about.title, 60), fontsize=13, weight="bold"
+    )
     for line, said in enumerate(_subtitle(found, about)):
         figure.text(0.12 / width, 1 - (0.59 + 0.19 * line) / height, said, fontsize=8.8, color=GREY)
     return figure
@@ -150,7 +152,7 @@ def _figure(found: Sensitivity, about: About) -> Figure:
 def _subtitle(found: Sensitivity, about: About) -> tuple[str, str]:
     first = f"{about.criterion}, granularity {about.granularity}; nothing retrained"
     whole = found.unpruned
-    second = f"validation accuracy, % of {text.thousands(whole.total)} images; unpruned {whole.top1:.1f}"
+    second = f"validation accuracy, % of {formats.thousands(whole.total)} images; unpruned {whole.top1:.1f}"
     return first, second + (f"; {COLLAPSED} collapsed" if any(row.note for row in found.rows) else "")
 
 
@@ -170,7 +172,7 @@ def _cells(axes: Axes, found: Sensitivity) -> None:
             dark = row is not None and norm(lost[y][x]) > 0.62
             at = (x + 0.5, y + 0.5)
             axes.text(*at, said, ha="center", va="center", fontsize=9, color="white" if dark else INK)
-    axes.set_xticks([x + 0.5 for x in range(len(found.sparsities))], map(text.percent, found.sparsities))
+    axes.set_xticks([x + 0.5 for x in range(len(found.sparsities))], map(formats.percent, found.sparsities))
     axes.set_yticks([y + 0.5 for y in range(len(layers))], map(_short, layers))
     axes.xaxis.tick_top()
     _bare(axes)
@@ -202,4 +204,4 @@ def _bare(axes: Axes) -> None:
 
 
 def _short(name: str) -> str:
-    return text.shortened(name.removesuffix(".weight"))
+    return formats.shortened(name.removesuffix(".weight"))

@@ -7,26 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunery import whole
-from prunery.report import (
-    across,
-    beside,
-    cautions,
-    latex,
-    layers,
-    page,
-    plots,
-    quote,
-    sentences,
-    sheets,
-    tables,
-)
-from prunery.report.captions import task
-from prunery.report.compare import REFERENCES, groups
+from prunery import atomic
+from prunery.report import across, page
 from prunery.report.figures import files as drawn
-from prunery.report.loaded import Loaded, Source, Wanted, load, names
-from prunery.report.metrics import recorded
-from prunery.report.texttable import TextTable
+from prunery.report.figures import plots
+from prunery.report.results.columns import recorded
+from prunery.report.results.groups import REFERENCES, groups
+from prunery.report.results.study import Loaded, Source, Wanted, load, names
+from prunery.report.text import cautions, csv_rows, latex, layers, published_tables, quote, sentences, tables
+from prunery.report.text.captions import task
+from prunery.report.text.texttable import TextTable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -70,7 +60,7 @@ def written(
     contents |= quote.copies(texts, folder, studies, taken=contents)
     for path, content in contents.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole.write(path, content)
+        atomic.atomic_write(path, content)
     return list(contents)
 
 
@@ -84,13 +74,13 @@ def print_shown(studies: Sequence[Loaded], console: Console) -> None:
 
 def shown(study: Loaded, *, width: int) -> list[RenderableType]:
     """What a terminal shows of a study: tables, and paragraphs with an empty line after each."""
-    pairs = beside.pairs(study.frame, study.published)
+    pairs = published_tables.pairs(study.frame, study.published)
     parts: list[RenderableType] = []
-    for table in (*_accuracies(study), *beside.tables(pairs)):
+    for table in (*_accuracies(study), *published_tables.tables(pairs)):
         parts += tables.terminal(table, width=width)
         parts += _paragraphs(table.footnotes, table.caption)
     warned = [f"Caution: {sentence}" for sentence in cautions.of(study.frame, study.groups)]
-    return parts + _paragraphs([*sentences.answers(study.groups), *beside.below(pairs)], warned)
+    return parts + _paragraphs([*sentences.answers(study.groups), *published_tables.below(pairs)], warned)
 
 
 def files(study: Loaded) -> dict[str, bytes]:
@@ -99,9 +89,9 @@ def files(study: Loaded) -> dict[str, bytes]:
     texts = {
         "table.md": _markdown(study),
         "table.tex": latex.document(_tables(study)),
-        "cells.csv": sheets.csv_text(sheets.cell_rows(cells)),
-        "summary.csv": sheets.csv_text(sheets.summary_rows(cells, found, study.published)),
-        "layers.csv": sheets.csv_text(layers.rows(found, study.store)),
+        "cells.csv": csv_rows.csv_text(csv_rows.cell_rows(cells)),
+        "summary.csv": csv_rows.csv_text(csv_rows.summary_rows(cells, found, study.published)),
+        "layers.csv": csv_rows.csv_text(layers.rows(found, study.store)),
     }
     title = f"{task(cells)}: accuracy after pruning"
     images = plots.images(found, title=title, published=study.published)
@@ -122,15 +112,15 @@ def _tables(study: Loaded) -> list[TextTable]:
     cells, found = study.frame, study.groups
     compared = [tables.differences(found, reference) for reference in REFERENCES]
     others = [tables.accuracy(cells, groups(cells, metric=m.column), metric=m) for m in recorded(cells)]
-    published = beside.tables(beside.pairs(cells, study.published))
+    published = published_tables.tables(published_tables.pairs(cells, study.published))
     made = [*_accuracies(study), *(t for t in compared if t is not None), *published, *others]
     return [*made, tables.costs(found)]
 
 
 def _markdown(study: Loaded) -> str:
     first, *others = [tables.markdown(table) for table in _tables(study)]
-    pairs = beside.pairs(study.frame, study.published)
-    answers = [*sentences.answers(study.groups), *beside.below(pairs)]
+    pairs = published_tables.pairs(study.frame, study.published)
+    answers = [*sentences.answers(study.groups), *published_tables.below(pairs)]
     lists = {
         "Answers": answers,
         "Cautions": cautions.of(study.frame, study.groups),

@@ -29,7 +29,7 @@ def _spec(name: str, *, data: str, dense: int, extra: int, learning_rate: float,
         "epochs": dense,
         "optimizer": "sgd",
         "learning_rate": learning_rate,
-        "schedule": "cosine",
+        "lr_schedule": "cosine",
         "warmup": 0.5,  # without it some networks pruned by grasp never recover from the first steps
         "batch": batch,
     }

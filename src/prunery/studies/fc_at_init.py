@@ -18,7 +18,7 @@ def fc_at_init() -> Spec:
         "epochs": 10,
         "optimizer": "adam",
         "learning_rate": 2e-3,
-        "schedule": "cosine",
+        "lr_schedule": "cosine",
         "batch": 64,
     }
     methods = [

@@ -17,7 +17,7 @@ def lenet300_iterative() -> Spec:
         "learning_rate": 0.1,
         "weight_decay": 5e-4,
         "label_smoothing": 0.1,
-        "schedule": "cosine",
+        "lr_schedule": "cosine",
         "batch": 128,
     }
     method = {

@@ -18,7 +18,7 @@ _TRAINING: dict[str, Any] = {
     "optimizer": "sgd",
     "learning_rate": 0.1,
     "weight_decay": 5e-4,
-    "schedule": "cosine",
+    "lr_schedule": "cosine",
     "batch": 128,
     "augmentation": "crop_flip",
 }

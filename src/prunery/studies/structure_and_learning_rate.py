@@ -25,7 +25,7 @@ def structure_and_learning_rate(*, scale: Scale = "full") -> Spec:
         "epochs": 5 if small else 30,
         "optimizer": "sgd",
         "learning_rate": 0.1,
-        "schedule": "cosine",
+        "lr_schedule": "cosine",
         "batch": 64 if small else 512,
     }
     weights, eighths = (_WEIGHTS[4::4], _EIGHTHS[3::3]) if small else (_WEIGHTS, _EIGHTHS)
@@ -51,7 +51,7 @@ def structure_and_learning_rate(*, scale: Scale = "full") -> Spec:
 
 def _pair(word: str, units: Any, levels: list[str], rate: float, epochs: int) -> list[dict[str, Any]]:
     """The two schedules of one kind of unit at one learning rate."""
-    training = {"epochs": epochs, "learning_rate": rate, "schedule": "constant", "momentum": 0.0}
+    training = {"epochs": epochs, "learning_rate": rate, "lr_schedule": "constant", "momentum": 0.0}
     schedules = {"one-shot": "one_shot", "iterative": {"name": "iterative", "levels": levels}}
     return [
         {

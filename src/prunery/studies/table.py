@@ -7,11 +7,11 @@ the same question on two cores, `smoke` only shows in a minute that everything r
 
 from typing import Any, Literal
 
-from prunery.table import Table
+from prunery.registry import Registry
 
 Scale = Literal["smoke", "cpu", "full"]
 
-study = Table("study")
+study = Registry("study")
 
 
 def controls(scale: Scale) -> dict[str, Any]:

@@ -17,18 +17,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from prunery.core.quiet import modes_kept
+from prunery.core.forward import modes_kept, no_trace, placed
 from prunery.data.batches import Batches
 from prunery.errors import DataError, ModelError, SpecError
 from prunery.measure.accuracy import evaluate
-from prunery.measure.calls import no_trace, placed
 from prunery.seeds import number
+from prunery.train.epoch_totals import Tally
 from prunery.train.history import EpochRow, History
-from prunery.train.linear import OneDNNLinear
-from prunery.train.rate import learning_rate
+from prunery.train.lr_schedule import learning_rate
+from prunery.train.onednn import OneDNNLinear
 from prunery.train.settings import Training
 from prunery.train.state import Checkpoint, TrainState, identity
-from prunery.train.tally import Tally
 
 if TYPE_CHECKING:
     from prunery.core.masks import Masks

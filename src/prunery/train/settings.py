@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from prunery.errors import SpecError
-from prunery.table import nearest
+from prunery.registry import nearest
 
 # A setting that means something under one value of another setting only: it may not be given beside
 # the other values, and goes when `merged` changes the choice it belongs to.
-_BELONGS = {"momentum": "optimizer", "nesterov": "optimizer", "milestones": "schedule", "gamma": "schedule"}
-_OWNER = {"optimizer": "sgd", "schedule": "step"}
+_BELONGS = {
+    "momentum": "optimizer",
+    "nesterov": "optimizer",
+    "milestones": "lr_schedule",
+    "gamma": "lr_schedule",
+}
+_OWNER = {"optimizer": "sgd", "lr_schedule": "step"}
+
+STORED = {"lr_schedule": "schedule"}
+"""How keys, stored specs and records spell a setting that has another name now; specs may still write it."""
 
 
 class Training(BaseModel):
@@ -37,14 +45,19 @@ class Training(BaseModel):
     """Nesterov's momentum, for sgd."""
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Weight decay of all parameters, in torch's convention of the optimiser."""
-    schedule: Literal["constant", "cosine", "step", "linear"] = "constant"
-    """Of the learning rate: constant; to 0 along a half cosine or line; or times gamma at milestones."""
+    lr_schedule: Literal["constant", "cosine", "step", "linear"] = Field(
+        default="constant",
+        validation_alias=AliasChoices("lr_schedule", "schedule"),
+        serialization_alias="schedule",
+    )
+    """Of the learning rate: constant; to 0 along a half cosine or line; or times gamma at milestones. The old
+    key `schedule` is read too."""
     warmup: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Epochs (a part of one is fine) over which the learning rate rises linearly to its highest."""
     milestones: tuple[int, ...] = Field(default=(), strict=False)
-    """Whole epochs after which the learning rate is multiplied by gamma, for the schedule step."""
+    """Whole epochs after which the learning rate is multiplied by gamma, for the lr_schedule step."""
     gamma: float = Field(default=0.1, gt=0, allow_inf_nan=False)
-    """The factor at each milestone, for the schedule step."""
+    """The factor at each milestone, for the lr_schedule step."""
     batch: int = Field(default=128, ge=1)
     """Examples per step; the last batch of an epoch may be smaller and is never dropped."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -63,9 +76,30 @@ class Training(BaseModel):
             raise ValueError("; ".join(problems))
         return self
 
+    def stored(self) -> dict[str, Any]:
+        """Return the settings as plain data, spelt as keys and records spell them (see `STORED`)."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def stored_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return some settings under the names that keys and records use."""
+    return {STORED.get(name, name): value for name, value in settings.items()}
+
+
+def current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return some settings under the names of the fields of `Training`."""
+    now = {old: name for name, old in STORED.items()}
+    return {now.get(name, name): value for name, value in settings.items()}
+
+
+def default_of(name: str) -> Any:
+    """Return the default of a setting, by either of its names."""
+    return Training.model_fields[next(iter(current_names({name: None})))].default
+
 
 def idle(training: Mapping[str, Any]) -> set[str]:
-    """The settings that belong to another optimiser or schedule than the one named in `training`."""
+    """Return the settings that belong to another optimiser or lr_schedule than that of `training`."""
+    training = current_names(training)
     owners = {name: (choice, _OWNER[choice]) for name, choice in _BELONGS.items()}
     return {name for name, (choice, owner) in owners.items() if training.get(choice, owner) != owner}
 
@@ -73,9 +107,10 @@ def idle(training: Mapping[str, Any]) -> set[str]:
 def merged(training: Training, overrides: Mapping[str, Any]) -> Training:
     """`training` with some settings replaced; SpecError for an unknown setting or a value that cannot be.
 
-    Where the override names another optimiser or schedule, settings that belong to the old one only
+    Where the override names another optimiser or lr_schedule, settings that belong to the old one only
     (momentum, milestones, ...) fall back to their defaults.
     """
+    overrides = current_names(overrides)
     for name in overrides:
         if name not in Training.model_fields:
             raise SpecError(
@@ -112,8 +147,8 @@ def _nesterov_problem(training: Training) -> Iterator[str]:
 
 def _milestone_problems(training: Training) -> Iterator[str]:
     steps = training.milestones
-    if training.schedule == "step" and not steps:
-        yield "the schedule 'step' needs milestones: the epochs after which gamma applies"
+    if training.lr_schedule == "step" and not steps:
+        yield "the lr_schedule 'step' needs milestones: the epochs after which gamma applies"
     if list(steps) != sorted(set(steps)):
         yield f"milestones {list(steps)} are not in rising order"
     if training.epochs and steps and not 0 < min(steps) <= max(steps) < training.epochs:

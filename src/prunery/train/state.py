@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunery import whole
+from prunery import atomic
+from prunery.train.epoch_totals import Tally
 from prunery.train.history import EpochRow, History
 from prunery.train.settings import Training
-from prunery.train.tally import Tally
 
 _LOG = logging.getLogger(__name__)
 _FORMAT = 2  # to be raised when the fields of TrainState or their meaning change
@@ -63,7 +63,7 @@ class TrainState:
         payload = buffer.getvalue()
         # torch reads altered tensors without noticing, hence the digest; it also catches a file that a
         # power cut left empty, so there is no sync: the worst that can happen is to train again
-        whole.write(path, hashlib.sha256(payload).digest() + payload)
+        atomic.atomic_write(path, hashlib.sha256(payload).digest() + payload)
 
     @staticmethod
     def load(path: Path, *, identity: str) -> TrainState | None:
@@ -129,7 +129,7 @@ def identity(
 ) -> str:
     """What must be equal for a checkpoint to be resumed; the weights it started from are not known to it."""
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
-    settings = training.model_dump(mode="json")
+    settings = training.stored()
     return json.dumps([_FORMAT, settings, seed, list(sizes), _digest(masks), shapes])
 
 

@@ -13,23 +13,24 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from prunery.core.context import ScoringContext
 from prunery.core.criteria import criterion as criteria
-from prunery.core.evidence import Question
-from prunery.core.scope import Target, floors
+from prunery.core.granularity import granularity as granularities
+from prunery.core.layers import prunable
+from prunery.core.scope import Target
 from prunery.core.scope import scope as scopes
-from prunery.core.units import granularity as granularities
-from prunery.core.units import prunable
+from prunery.core.selection import floors
 from prunery.data.batches import balanced
 from prunery.data.corruptions import corruption
 from prunery.data.images import ImageSet
 from prunery.data.sets import load
 from prunery.errors import ModelError, PruneryError, SparsityError
-from prunery.lab.method import Method
 from prunery.lab.plan import Plan
 from prunery.lab.spec import Spec
+from prunery.lab.spec_parts import Method
 from prunery.lab.store import Store
-from prunery.lab.work.bench import images, splits
-from prunery.lab.work.origin import check_begun
+from prunery.lab.work.context import images, splits
+from prunery.lab.work.provenance import check_begun
 from prunery.models.build import build
 
 
@@ -89,7 +90,7 @@ def _check_output(name: str, model: nn.Module, shape: tuple[int, int, int], clas
 def _check_cuts(spec: Spec, method: Method, model: nn.Module, found: ImageSet) -> None:
     layers = prunable(model, method.exclude)
     example = torch.zeros(1, *found.shape, device=layers[0].parameter.device)
-    units = granularities.bind(method.granularity)(Question(model, layers, example=example))
+    units = granularities.bind(method.granularity)(ScoringContext(model, layers, example=example))
     counts = [unit.count for unit in units]
     for sparsity in spec.sparsities_of(method):
         pools = scopes.bind(method.scope)(counts, [Target("*", sparsity)] * len(layers))

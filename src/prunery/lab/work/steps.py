@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from prunery.core.criteria import criterion as criteria
+from prunery.core.layers import prunable
 from prunery.core.masks import Masks
+from prunery.core.prune import prune
 from prunery.core.scope import Target
 from prunery.core.scope import scope as scopes
-from prunery.core.step import prune
-from prunery.core.units import prunable
 from prunery.data.batches import balanced
 from prunery.errors import EmptyLayerWarning, MasksError
 from prunery.lab import numbers
@@ -25,18 +25,18 @@ from prunery.lab.environment import environment
 from prunery.lab.plan import Step
 from prunery.lab.record import Number, Record
 from prunery.lab.store import Store
-from prunery.lab.work import arms
-from prunery.lab.work.bench import CHECKPOINT, Bench
-from prunery.lab.work.origin import check_parents, origin
+from prunery.lab.work import sanity
+from prunery.lab.work.context import CHECKPOINT, StepContext
+from prunery.lab.work.provenance import check_parents, origin
 from prunery.measure.accuracy import collapse, evaluate
-from prunery.measure.clock import classify_seconds
 from prunery.measure.cost import training_macs
 from prunery.measure.histogram import histograms
-from prunery.measure.robust import Robustness, robustness
+from prunery.measure.latency import classify_seconds
+from prunery.measure.robustness import Robustness, robustness
 from prunery.measure.size import size
 from prunery.seeds import number
+from prunery.train.batchnorm import estimate_
 from prunery.train.loop import fit
-from prunery.train.norms import estimate_
 from prunery.train.settings import Training
 
 # Passes over an example that one round of a criterion makes, in forward passes: a gradient is a forward
@@ -50,77 +50,77 @@ def work(
     """The record of the step, whose files now lie in `scratch`; whatever cannot be right raises."""
     torch.set_num_threads(int(step.args["threads"]))
     check_parents(step, store)
-    bench = Bench(step, store, scratch, report_progress)
-    made = KINDS[step.kind](bench)
+    context = StepContext(step, store, scratch, report_progress)
+    made = KINDS[step.kind](context)
     return Record(
         key=step.key,
         kind=step.kind,
         args=step.args,
         parents=step.parents,
-        environment=environment(device=str(bench.device), origin=origin(step.args)),
+        environment=environment(device=str(context.device), origin=origin(step.args)),
         **made,
     )
 
 
-def init(bench: Bench) -> dict[str, Any]:
+def init(context: StepContext) -> dict[str, Any]:
     """Build the network."""
     began = time.perf_counter()
-    bench.save(bench.built(bench.seed), None)
+    context.save(context.built(context.seed), None)
     return {"cost": {"seconds": time.perf_counter() - began}}
 
 
-def train(bench: Bench) -> dict[str, Any]:
+def train(context: StepContext) -> dict[str, Any]:
     """Train the dense network."""
-    model, _ = bench.parent()
-    return trained(bench, model, None)
+    model, _ = context.parent()
+    return trained(context, model, None)
 
 
-def recover(bench: Bench) -> dict[str, Any]:
+def recover(context: StepContext) -> dict[str, Any]:
     """Reset the survivors if asked, then train them under their masks."""
-    model, masks = bench.parent()
-    if bench.args.get("estimate"):
-        return estimated(bench, model, masks)
-    if bench.args["reset"] == "init":
-        model, _ = bench.model_of(bench.step.parents[1])
-    elif bench.args["reset"] == "reinit":
-        model = arms.fresh(bench.built, bench.seed, phase=bench.args["phase"])
+    model, masks = context.parent()
+    if context.args.get("estimate"):
+        return estimated(context, model, masks)
+    if context.args["reset"] == "init":
+        model, _ = context.model_of(context.step.parents[1])
+    elif context.args["reset"] == "reinit":
+        model = sanity.fresh(context.built, context.seed, phase=context.args["phase"])
     if masks is not None:
         masks.apply_(model)
-    return trained(bench, model, masks)
+    return trained(context, model, masks)
 
 
-def estimated(bench: Bench, model: nn.Module, masks: Masks | None) -> dict[str, Any]:
+def estimated(context: StepContext, model: nn.Module, masks: Masks | None) -> dict[str, Any]:
     """Batch norm's statistics anew, no weight changed; the cost is that of the forward passes."""
     began = time.perf_counter()
-    seen = estimate_(model, bench.splits.train, seed=bench.seed)
+    seen = estimate_(model, context.splits.train, seed=context.seed)
     seconds = time.perf_counter() - began
-    bench.save(model, masks)
+    context.save(model, masks)
     return {
         "notes": () if seen else ("there is no batch norm to estimate",),
-        "cost": {"scoring_macs": seen * bench.cost(model, masks).macs.dense, "seconds": seconds},
+        "cost": {"scoring_macs": seen * context.cost(model, masks).macs.dense, "seconds": seconds},
     }
 
 
-def trained(bench: Bench, model: nn.Module, masks: Masks | None) -> dict[str, Any]:
+def trained(context: StepContext, model: nn.Module, masks: Masks | None) -> dict[str, Any]:
     """What one training phase leaves; the trainings on a path draw their orders from different seeds."""
-    training = Training.model_validate(bench.args["training"])
-    price = bench.cost(model, masks)
+    training = Training.model_validate(context.args["training"])
+    price = context.cost(model, masks)
     history = fit(
         model,
-        bench.splits,
+        context.splits,
         training,
-        seed=number(bench.seed, "phase", bench.args["phase"]),
+        seed=number(context.seed, "phase", context.args["phase"]),
         masks=masks,
-        checkpoint=bench.store.partial(bench.step.key) / CHECKPOINT,
-        test_curves=bool(bench.args.get("test_curves")),
-        on_step=bench.report_progress,
+        checkpoint=context.store.partial(context.step.key) / CHECKPOINT,
+        test_curves=bool(context.args.get("test_curves")),
+        on_step=context.report_progress,
     )
-    bench.save(model, masks)
+    context.save(model, masks)
     macs = training_macs(price, history.samples)
     return {
         "numbers": (
             Number("chosen_epoch", history.chosen, "epochs"),
-            *numbers.of_test_max(history.test_max, bench.classes),
+            *numbers.of_test_max(history.test_max, context.classes),
         ),
         "tables": {"epochs": [row.plain() for row in history.rows]},
         "notes": (history.note,) if history.note else (),
@@ -134,26 +134,28 @@ def trained(bench: Bench, model: nn.Module, masks: Masks | None) -> dict[str, An
     }
 
 
-def pruned(bench: Bench) -> dict[str, Any]:
+def pruned(context: StepContext) -> dict[str, Any]:
     """Cut the parent's network; the count must be exactly what was asked."""
-    args, arm = bench.args, bench.args.get("sanity")
-    model, before = bench.parent()
+    args, arm = context.args, context.args.get("sanity")
+    model, before = context.parent()
     model.eval()
-    batches, examples = scored_on(bench)
+    batches, examples = scored_on(context)
     began = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EmptyLayerWarning)  # the record notes each empty layer
         if arm == "shuffle":
-            masks = arms.shuffled(model, bench.masks_of(bench.step.parents[1]), before, args, bench.example())
+            masks = sanity.shuffled(
+                model, context.masks_of(context.step.parents[1]), before, args, context.example()
+            )
         else:
-            masks = cut(bench, model, before, batches, {"invert": True} if arm == "invert" else None)
+            masks = cut(context, model, before, batches, {"invert": True} if arm == "invert" else None)
     seconds = time.perf_counter() - began
     check_exact(masks, args["scope"], args["sparsity"])
-    bench.save(None, masks)
+    context.save(None, masks)
     passes = 0 if arm == "shuffle" else scoring_passes(args)  # a draw scores nothing
-    macs = passes * examples * bench.cost(model).macs.dense if passes else 0
+    macs = passes * examples * context.cost(model).macs.dense if passes else 0
     layers = masks.layers()
-    beside = arms.agreement(arm, masks, bench.masks_of(bench.step.parents[1])) if arm else ()
+    beside = sanity.agreement(arm, masks, context.masks_of(context.step.parents[1])) if arm else ()
     return {
         "numbers": (*numbers.of_masks(layers, args["sparsity"]), *beside),
         "tables": {"layers": [asdict(layer) for layer in layers]},
@@ -177,35 +179,35 @@ def outputs_gone(model: nn.Module, masks: Masks) -> list[str]:
 
 
 def cut(
-    bench: Bench,
+    context: StepContext,
     model: nn.Module,
     before: Masks | None,
     batches: list[tuple[torch.Tensor, torch.Tensor]] | None,
     options: dict[str, Any] | None,
 ) -> Masks:
     """The masks that the step's choices give; the model is pruned in place."""
-    args = bench.args
+    args = context.args
     return prune(
         model,
         args["sparsity"],
         **{axis: args[axis] for axis in ("criterion", "granularity", "scope", "schedule")},
         options=options,
         masks=before,
-        example=bench.example(),
+        example=context.example(),
         batches=batches,
         exclude=args["exclude"],
         floor=args["floor"],
-        seed=bench.seed,
+        seed=context.seed,
     )
 
 
-def scored_on(bench: Bench) -> tuple[list[tuple[torch.Tensor, torch.Tensor]] | None, int]:
+def scored_on(context: StepContext) -> tuple[list[tuple[torch.Tensor, torch.Tensor]] | None, int]:
     """The batch that a gradient criterion is scored on (None for others), and how many examples it reads."""
-    per_class = criteria.bind(bench.args["criterion"]).facts.get("examples_per_class")
+    per_class = criteria.bind(context.args["criterion"]).facts.get("examples_per_class")
     if per_class is None:
         return None, 1
-    x, y = balanced(bench.splits.train, per_class=per_class, seed=bench.seed)
-    return [(x.to(bench.device), y.to(bench.device))], len(y)
+    x, y = balanced(context.splits.train, per_class=per_class, seed=context.seed)
+    return [(x.to(context.device), y.to(context.device))], len(y)
 
 
 def scoring_passes(args: Mapping[str, Any]) -> int:
@@ -229,29 +231,33 @@ def check_exact(masks: Masks, scope: Any, sparsity: float) -> None:
             raise MasksError(f"sparsity {sparsity:g}", found, "report this as a defect of the library")
 
 
-def measure(bench: Bench) -> dict[str, Any]:
+def measure(context: StepContext) -> dict[str, Any]:
     """Count right answers on each split, and what the network costs. Nothing is chosen by what it reads."""
-    model, masks = bench.parent()
+    model, masks = context.parent()
     began = time.perf_counter()
-    parts = {"train": bench.splits.train, "validation": bench.splits.validation, "test": bench.splits.test}
-    groups = bench.superclasses
+    parts = {
+        "train": context.splits.train,
+        "validation": context.splits.validation,
+        "test": context.splits.test,
+    }
+    groups = context.superclasses
     counts = {
-        name: evaluate(model, part.to(bench.device), groups=groups)
+        name: evaluate(model, part.to(context.device), groups=groups)
         for name, part in parts.items()
         if len(part)
     }
     seconds = time.perf_counter() - began
     # labels aside, a second look at the test images: answers are not kept
-    timed = classify_seconds(model, bench.splits.test.to(bench.device), repeats=1)
-    found = bench.cost(model, masks)
-    hard = corrupted(bench, model)
+    timed = classify_seconds(model, context.splits.test.to(context.device), repeats=1)
+    found = context.cost(model, masks)
+    hard = corrupted(context, model)
     trouble = collapse(counts["test"])
     return {
         "numbers": (
             *numbers.of_counts(counts),
             *numbers.of_cost(found),
             *numbers.of_size(size(model, masks)),
-            *(numbers.of_robustness(hard, bench.classes) if hard else ()),
+            *(numbers.of_robustness(hard, context.classes) if hard else ()),
         ),
         "tables": {
             "layers": numbers.layer_rows(found),
@@ -265,14 +271,14 @@ def measure(bench: Bench) -> dict[str, Any]:
     }
 
 
-def corrupted(bench: Bench, model: nn.Module) -> Robustness | None:
+def corrupted(context: StepContext, model: nn.Module) -> Robustness | None:
     """Counts on the test images under each corruption that the study asks for; None if it asks for none."""
-    kinds = bench.args.get("corruptions")
-    test = bench.splits.test.to(bench.device)
-    return robustness(model, test, kinds=kinds, seed=bench.seed) if kinds else None
+    kinds = context.args.get("corruptions")
+    test = context.splits.test.to(context.device)
+    return robustness(model, test, kinds=kinds, seed=context.seed) if kinds else None
 
 
-KINDS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+KINDS: dict[str, Callable[[StepContext], dict[str, Any]]] = {
     "init": init,
     "train": train,
     "prune": pruned,

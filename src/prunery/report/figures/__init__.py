@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from prunery.report.figure import both
 from prunery.report.figures import cost, curves, density, macs, weights
 from prunery.report.figures.data import Data
-from prunery.report.page.study import Study
+from prunery.report.figures.style import both
+from prunery.report.page.contents import Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prunery.report import text
-from prunery.report.compare import Group, arms
-from prunery.report.figure import GREY
 from prunery.report.figures.data import Data, Part, parts, pruned, seeds
 from prunery.report.figures.heights import accuracies, compact, log_limits, log_ticks, set_accuracy
 from prunery.report.figures.sheet import (
@@ -25,12 +22,15 @@ from prunery.report.figures.sheet import (
     style,
     wrapped,
 )
+from prunery.report.figures.style import GREY
+from prunery.report.results.groups import Group, arms
+from prunery.report.text import formats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from prunery.report.scale import Scale
+    from prunery.report.figures.scale import Scale
 
 _LEFT, _HEIGHT, _FOOT = 0.85, 4.5, 0.62
 _EQUAL, _STEP = 0.006, 0.015  # shares of the axis: costs that count as equal, and a step aside
@@ -190,7 +190,7 @@ def _run(run: Sequence[Point]) -> str:
     first = run[0].group
     if first.role != "pruned":
         return first.method
-    return f"{first.method} at {text.listed([text.percent(p.group.sparsity) for p in run])}"
+    return f"{first.method} at {formats.listed([formats.percent(p.group.sparsity) for p in run])}"
 
 
 def _heights(found: Sequence[Point]) -> list[float]:

@@ -6,9 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prunery.report import text
-from prunery.report.compare import BROKEN
-from prunery.report.figure import GREY
 from prunery.report.figures.data import Data, Part, parts, pruned, seeds
 from prunery.report.figures.heights import accuracies, set_accuracy
 from prunery.report.figures.sheet import (
@@ -23,12 +20,15 @@ from prunery.report.figures.sheet import (
     sheet,
     style,
 )
+from prunery.report.figures.style import GREY
+from prunery.report.results.groups import BROKEN
+from prunery.report.text import formats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from prunery.report.scale import Scale
+    from prunery.report.figures.scale import Scale
 
 MOST_PANELS = 6
 _LEFT, _GAP, _FOOT = 0.78, 0.22, 0.55
@@ -89,7 +89,7 @@ def _figure(part: Part, found: Curves, levels: Sequence[float]) -> Figure:
     width = (WIDTH - _LEFT - MARGIN - _GAP * (columns - 1)) / columns
     for i, level in enumerate(levels):
         row, column = divmod(i, columns)
-        name = text.percent(level)
+        name = formats.percent(level)
         left, down = _LEFT + column * (width + _GAP), 0.34 + row * (tall + 0.42)
         axes = made.panel(left, down, width, tall, name)
         axes.set_title(name, fontsize=10, loc="left", pad=5, fontweight="bold")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from prunery.report import captions, text
-from prunery.report.compare import Group, arms, sparsities
+from prunery.report.figures.plots import Look, looks_of
 from prunery.report.page import points, records
-from prunery.report.page.study import Study
-from prunery.report.plots import Look, looks_of
+from prunery.report.page.contents import Study
+from prunery.report.results.groups import Group, arms, sparsities
+from prunery.report.text import captions, formats
 
 V = TypeVar("V")
 
@@ -102,7 +102,7 @@ class Part:
         known = self.data.looks
         said = [f"{len(self.methods)} of the study's {len(known)} methods"] if self.many > 1 else []
         none = [method for method in known if method not in self.every]
-        return [*said, *([f"nothing to draw of {text.few(none, most=4)}"] if none else [])]
+        return [*said, *([f"nothing to draw of {formats.few(none, most=4)}"] if none else [])]
 
     def of(self, found: Mapping[int, V], sparsity: float) -> dict[str, V]:
         """What was found of the methods at a sparsity, where something was."""
@@ -117,7 +117,7 @@ class Part:
     def elsewhere(self, shown: Sequence[str]) -> list[str]:
         """That the other methods have data at other sparsities only."""
         others = [method for method in self.methods if method not in shown]
-        return [f"at other sparsities only: {text.few(others, most=4)}"] if others else []
+        return [f"at other sparsities only: {formats.few(others, most=4)}"] if others else []
 
     def some(self, levels: Sequence[float]) -> list[str]:
         """That these are not all of the methods' sparsities."""
@@ -126,7 +126,7 @@ class Part:
 
     def budget(self) -> list[str]:
         """The epochs of training that these methods had, and whether they were unequal."""
-        epochs = text.ranged(float(sum(g.epochs)) for g in self.groups if g.epochs)
+        epochs = formats.ranged(float(sum(g.epochs)) for g in self.groups if g.epochs)
         if epochs == "-":
             return []
         return [f"{'UNEQUAL ' if captions.unequal(self.groups) else ''}total epochs {epochs}"]
@@ -174,7 +174,7 @@ def picked(levels: Sequence[float], most: int) -> list[float]:
 def seeds(counts: Iterable[int]) -> str:
     """`n = 3 seeds`, `n = 1 seed`, `n = 2-3 seeds`."""
     found = set(counts)
-    return f"n = {text.ranged(map(float, found))} seed" + ("" if found == {1} else "s")
+    return f"n = {formats.ranged(map(float, found))} seed" + ("" if found == {1} else "s")
 
 
 def share(part: float) -> str:
@@ -183,7 +183,7 @@ def share(part: float) -> str:
     if percent >= 99.95:
         return "100"
     decimals = 0 if percent >= 9.95 else 1 if percent >= 0.995 else 2
-    return f"{percent:.{decimals}f}" if percent >= 0.995 else text.plain(percent, decimals)
+    return f"{percent:.{decimals}f}" if percent >= 0.995 else formats.plain(percent, decimals)
 
 
 def layer_name(name: str, most: int = 26) -> str:

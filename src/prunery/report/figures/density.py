@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prunery.report import text
-from prunery.report.figure import FAINT, GREY, INK
 from prunery.report.figures.data import Data, Part, layer_name, parts, pruned, seeds, share
 from prunery.report.figures.sheet import MARGIN, SMALL, WIDTH, Sheet, sheet, wide, widest
+from prunery.report.figures.style import FAINT, GREY, INK
+from prunery.report.text import formats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def _ratio(kept: float | None, whole: float | None) -> float | None:
 
 def _figure(part: Part, found: Mapping[int, Row], levels: Sequence[float]) -> Figure:
     names = [layer_name(name) for name in part.data.layers["names"]]
-    form = _form(names, [text.shortened(m) for m in part.methods], len(levels))
+    form = _form(names, [formats.shortened(m) for m in part.methods], len(levels))
     rows = -(-len(levels) // form.columns)
     wide_, tall = form.cell[0] * len(part.methods), form.cell[1] * len(names)
     ragged = len(levels) % form.columns > 0  # names under the last panel of a column would meet the next row
@@ -60,8 +60,8 @@ def _figure(part: Part, found: Mapping[int, Row], levels: Sequence[float]) -> Fi
     for i, level in enumerate(levels):
         row, column = divmod(i, form.columns)
         at = form.left + column * (wide_ + _GAP), 0.3 + row * pitch
-        axes = made.panel(*at, wide_, tall, text.percent(level))
-        axes.set_title(text.percent(level), fontsize=10, loc="left", pad=4, fontweight="bold")
+        axes = made.panel(*at, wide_, tall, formats.percent(level))
+        axes.set_title(formats.percent(level), fontsize=10, loc="left", pad=4, fontweight="bold")
         mesh = _cells(axes, values[i], low, None if form.deep else form.cell[0])
         _names(axes, names if column == 0 else [], form.size)
         _methods(axes, part.methods if ragged or row == rows - 1 else [])
@@ -173,7 +173,7 @@ def _methods(axes: Axes, methods: Sequence[str]) -> None:
     axes.set_xticks([])
     for i, method in enumerate(methods):
         axes.annotate(
-            text.shortened(method),
+            formats.shortened(method),
             (i + 0.62, 0),
             xycoords=("data", "axes fraction"),
             xytext=(0, -5),
@@ -196,6 +196,6 @@ def _ramp(made: Sheet, mesh: Any, low: float, down: float, left: float) -> None:
     bar.minorticks_off()
     bar.outline.set_visible(False)
     axes.grid(False)
-    axes.set_xticks(ticks, [share(low), *(text.plain(100 * t) for t in ticks[1:])])
+    axes.set_xticks(ticks, [share(low), *(formats.plain(100 * t) for t in ticks[1:])])
     axes.tick_params(length=0, pad=2, labelsize=SMALL)
     made.words("% kept (log)", left + wide_ + 0.14, down + 0.065, fontsize=SMALL, color=GREY, va="center")

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from prunery.report import text
-from prunery.report.scale import Scale, accuracy_ticks
+from prunery.report.figures.scale import Scale, accuracy_ticks
+from prunery.report.text import formats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def set_accuracy(axes: Axes, axis: Scale, *, labels: bool = True, most: int = 12
     """Set the limits and ticks of accuracies up."""
     axes.set_ylim(axis.bottom, axis.top)
     ticks = accuracy_ticks(axis, most=most)
-    axes.set_yticks([axis.y(a) for a in ticks], [text.plain(a) if labels else "" for a in ticks])
+    axes.set_yticks([axis.y(a) for a in ticks], [formats.plain(a) if labels else "" for a in ticks])
 
 
 def log_limits(values: Sequence[float], pad: float = 0.06) -> tuple[float, float]:

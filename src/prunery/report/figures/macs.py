@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prunery.report import text
-from prunery.report.figure import INK
 from prunery.report.figures.data import Data, Part, layer_name, parts, pruned, seeds
 from prunery.report.figures.heights import compact, log_limits, log_ticks
 from prunery.report.figures.sheet import (
@@ -24,6 +22,8 @@ from prunery.report.figures.sheet import (
     style,
     widest,
 )
+from prunery.report.figures.style import INK
+from prunery.report.text import formats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,8 +73,8 @@ def _figure(part: Part, found: Mapping[int, Row], levels: Sequence[float]) -> Fi
     low, high = log_limits([v for v in values if v])
     floor = low - 0.09 * (high - low)
     for i, level in enumerate(levels):
-        axes = made.panel(_LEFT, 0.34 + i * (tall + _GAP), width, tall, text.percent(level))
-        axes.set_title(text.percent(level), fontsize=10, loc="left", pad=4, fontweight="bold")
+        axes = made.panel(_LEFT, 0.34 + i * (tall + _GAP), width, tall, formats.percent(level))
+        axes.set_title(formats.percent(level), fontsize=10, loc="left", pad=4, fontweight="bold")
         _axes(axes, (low, high), floor if 0 in values else None, len(names))
         _outline(axes, dense(part.data))
         _draw(axes, part, found, level, floor, width / len(names))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from prunery.report.figure import FAINT, GREY, INK
-from prunery.report.plots import Look
-from prunery.report.text import shortened
+from prunery.report.figures.plots import Look
+from prunery.report.figures.style import FAINT, GREY, INK
+from prunery.report.text.formats import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prunery.report import text
-from prunery.report.figure import FAINT, GREY
 from prunery.report.figures.data import MOST_METHODS, Data, Part, layer_name, parts, pruned
 from prunery.report.figures.sheet import (
     MARGIN,
@@ -24,7 +22,9 @@ from prunery.report.figures.sheet import (
     widest,
     wrapped,
 )
+from prunery.report.figures.style import FAINT, GREY
 from prunery.report.page.records import ALPHABET
+from prunery.report.text import formats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,8 +134,8 @@ def _figure(part: Part, found: Mapping[int, list[Ridge]]) -> Figure:
 def _title(method: str, own: Sequence[Ridge], width: float) -> list[str]:
     """The method's name, in as many lines as it needs, and how much was removed."""
     kept, total = sum(r.kept for r in own), sum(r.total for r in own)
-    removed = f"{text.percent(1 - kept / total)} of weights removed" if total else "nothing was counted"
-    name = wrapped(text.shortened(method).split(), width, PLAIN, bold=True)
+    removed = f"{formats.percent(1 - kept / total)} of weights removed" if total else "nothing was counted"
+    name = wrapped(formats.shortened(method).split(), width, PLAIN, bold=True)
     return [*name, removed]
 
 
@@ -152,10 +152,10 @@ def _axis(reaches: Sequence[Sequence[float]]) -> str:
 def _sheet(part: Part, places: Mapping[str, int], body: float, width: float, *, axis: str) -> Sheet:
     shown = sorted({part.data.histograms[p]["seed"] for p in places.values()})
     levels = sorted({part.data.groups[p].sparsity for p in places.values()})
-    which = text.listed([text.percent(s) for s in levels])
+    which = formats.listed([formats.percent(s) for s in levels])
     whose = _of(part, places)
     notes = [
-        f"n = 1: seed {text.listed(list(map(str, shown)))}",
+        f"n = 1: seed {formats.listed(list(map(str, shown)))}",
         f"{which} of {whose} asked for",
         *part.budget(),
         *part.note(),

@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from prunery.report import text
-from prunery.report.captions import named
-from prunery.report.compare import AT_SPARSITY, Against, Group, Run, groups
+from prunery.report.page.contents import Study
 from prunery.report.page.strict import significant
-from prunery.report.page.study import Study
+from prunery.report.results.groups import AT_SPARSITY, Against, Group, Run, groups
+from prunery.report.text import formats
+from prunery.report.text.captions import named
 
 METRICS = {"test_top1": "top-1", "test_top5": "top-5"}
 TIMES = ("seconds", "seconds_test")
@@ -59,9 +59,9 @@ def _point(group: Group) -> dict[str, Any]:
     point: dict[str, Any] = {"runs": runs, "sound": group.sound}
     if found is not None and group.sound:
         point |= {"n": found.n, "mean": found.mean, "low": found.low, "high": found.high, "sd": found.sd}
-        point["text"] = text.interval(found)
+        point["text"] = formats.interval(found)
     elif found is not None:  # what a broken group has left is a selection: no interval
-        point |= {"n": found.n, "mean": found.mean, "text": f"{found.mean:.{text.DECIMALS}f}"}
+        point |= {"n": found.n, "mean": found.mean, "text": f"{found.mean:.{formats.DECIMALS}f}"}
     return point
 
 
@@ -76,8 +76,8 @@ def _entry(group: Group) -> dict[str, Any]:
         "method": group.method,
         "role": group.role,
         "sparsity": group.sparsity,
-        "at": text.percent(group.sparsity) if group.role in AT_SPARSITY else "",
-        "label": text.label(group),
+        "at": formats.percent(group.sparsity) if group.role in AT_SPARSITY else "",
+        "label": formats.label(group),
         "epochs": list(group.epochs or ()),
         "against": [_against(a) for a in group.against.values()],
         "runs": [_run(run) for run in group.runs],
@@ -87,7 +87,7 @@ def _entry(group: Group) -> dict[str, Any]:
 def _against(against: Against) -> list[Any]:
     found = against.difference.summary
     p = None if against.p_holm is None else significant(against.p_holm, 3)
-    return [named(against.reference), text.signed(found.mean), text.ends(found), p, against.verdict]
+    return [named(against.reference), formats.signed(found.mean), formats.ends(found), p, against.verdict]
 
 
 def _run(run: Run) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from prunery.report.layers import means
+from prunery.report.page.contents import Study, measured
 from prunery.report.page.strict import significant
-from prunery.report.page.study import Study, measured
+from prunery.report.text.layers import means
 
 if TYPE_CHECKING:
     from prunery.lab.plan import Cell

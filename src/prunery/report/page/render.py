@@ -6,13 +6,13 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from prunery.report import cautions, sentences, text
-from prunery.report.beside import ACCURACIES, below
-from prunery.report.captions import task, unequal
-from prunery.report.compare import arms
 from prunery.report.page import points, records, shown, words
+from prunery.report.page.contents import Study, series
 from prunery.report.page.strict import embedded
-from prunery.report.page.study import Study, series
+from prunery.report.results.groups import arms
+from prunery.report.text import cautions, formats, sentences
+from prunery.report.text.captions import task, unequal
+from prunery.report.text.published_tables import ACCURACIES, below
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -138,7 +138,7 @@ def _published(study: Study) -> list[dict[str, Any]]:
             known = {"method": found.method, "sparsity": found.sparsity, "metric": found.metric, "n": found.n}
             told = {"value": found.value, "note": found.note, "report": found.report}
             column = pair.kind.column if pair.kind.same else ""  # another metric is not drawn beside ours
-            rows.append(known | told | {"column": column, "at": text.percent(found.sparsity)})
+            rows.append(known | told | {"column": column, "at": formats.percent(found.sparsity)})
     return rows
 
 

@@ -6,11 +6,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from prunery.report import beside, tables, text
-from prunery.report.compare import ABSENT, AT_SPARSITY, BROKEN, REFERENCES, Group, groups, sparsities
-from prunery.report.metrics import recorded
-from prunery.report.page.study import Study
-from prunery.report.texttable import TextTable
+from prunery.report.page.contents import Study
+from prunery.report.results.columns import recorded
+from prunery.report.results.groups import ABSENT, AT_SPARSITY, BROKEN, REFERENCES, Group, groups, sparsities
+from prunery.report.text import formats, published_tables, tables
+from prunery.report.text.texttable import TextTable
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def sizes(study: Study) -> Shown | None:
     for place, group in enumerate(study.groups):
         found = {c: _mean(group, c) for c in _SIZES}
         if found["macs_dense"] is not None and group.role != "dense_extra":
-            rows.append((group.method, text.percent(group.sparsity), *_counts(found)))
+            rows.append((group.method, formats.percent(group.sparsity), *_counts(found)))
             links.append((None, None, *[place] * 6))
     if not rows:
         return None
@@ -107,13 +107,13 @@ def retraining(study: Study) -> Shown | None:
         return None
     columns = [c for s in splits for c in (f"before_{s}_top1", f"{s}_top1")]
     by_column = {c: groups(study.frame, metric=c) for c in columns}
-    rows, links, notes = [], [], text.Footnotes()
+    rows, links, notes = [], [], formats.Footnotes()
     n = tables.usual_n(study.groups)
     for place, group in enumerate(study.groups):
         own = [by_column[c][place] for c in columns]
         if group.role == "pruned" and any(g.values for g in own):
-            values = [text.cell(g, usual_n=n, footnotes=notes) for g in own]
-            rows.append((group.method, text.percent(group.sparsity), *values))
+            values = [formats.cell(g, usual_n=n, footnotes=notes) for g in own]
+            rows.append((group.method, formats.percent(group.sparsity), *values))
             links.append((None, None, *[place] * len(columns)))
     header = ("method", "sparsity", *(f"{w}, {s}" for s in splits for w in ("before", "after")))
     caption = (
@@ -132,7 +132,7 @@ def problems(study: Study) -> Shown | None:
         for status in ("done", *BROKEN, *ABSENT):
             for run in group.having(status):
                 if status != "done" or run.notes:
-                    at = text.percent(group.sparsity) if group.role in AT_SPARSITY else text.NOTHING
+                    at = formats.percent(group.sparsity) if group.role in AT_SPARSITY else formats.NOTHING
                     said = "; ".join(run.notes) or "no reason was recorded"
                     rows.append((group.method, at, str(run.seed), status, said, run.key))
                     links.append((None, None, None, place, None, None))
@@ -146,9 +146,9 @@ def problems(study: Study) -> Shown | None:
 def published(study: Study) -> list[Shown]:
     """Published values beside ours, a table for each metric that was really published."""
     pairs = study.pairs()
-    metrics = [m for m in beside.KINDS if any(p.published.metric == m for p in pairs)]
+    metrics = [m for m in published_tables.KINDS if any(p.published.metric == m for p in pairs)]
     made = []
-    for metric, table in zip(metrics, beside.tables(pairs), strict=True):
+    for metric, table in zip(metrics, published_tables.tables(pairs), strict=True):
         own = [p.group for p in pairs if p.published.metric == metric]
         places = [study.index(g.method, g.role, g.sparsity) for g in own]
         links = tuple((None, None, place, *[None] * (len(table.header) - 3)) for place in places)
@@ -163,8 +163,8 @@ def _counts(found: Mapping[str, float | None]) -> list[str]:
     texts = []
     for what in ("macs", "params"):
         dense, kept, used = (found[f"{what}_{kind}"] for kind in ("dense", "kept", "effective"))
-        texts += [text.NOTHING if v is None else text.thousands(v) for v in (kept, used)]
-        texts.append(text.plain(100 * used / dense, 3) if dense and used is not None else text.NOTHING)
+        texts += [formats.NOTHING if v is None else formats.thousands(v) for v in (kept, used)]
+        texts.append(formats.plain(100 * used / dense, 3) if dense and used is not None else formats.NOTHING)
     return texts
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from prunery.lab.spec import in_use
-from prunery.report import text
-from prunery.report.captions import part, task
-from prunery.report.compare import ABSENT, BROKEN, arms, sparsities
-from prunery.report.page.study import Study
-from prunery.report.texttable import TextTable
+from prunery.report.page.contents import Study
+from prunery.report.results.groups import ABSENT, BROKEN, arms, sparsities
+from prunery.report.text import formats
+from prunery.report.text.captions import part, task
+from prunery.report.text.texttable import TextTable
 
 AXES = ("criterion", "granularity", "scope", "schedule", "recovery", "at")
 
@@ -19,9 +19,9 @@ AXES = ("criterion", "granularity", "scope", "schedule", "recovery", "at")
 def question(study: Study) -> str:
     """The study's question as a sentence."""
     levels, methods = sparsities(study.groups), arms(study.groups, "pruned")
-    at = text.percent(levels[0]) if len(levels) == 1 else f"{len(levels)} sparsities"
+    at = formats.percent(levels[0]) if len(levels) == 1 else f"{len(levels)} sparsities"
     if len(levels) > 1:
-        at += f" from {text.percent(levels[0])} to {text.percent(levels[-1])}"
+        at += f" from {formats.percent(levels[0])} to {formats.percent(levels[-1])}"
     if not methods:
         return f"What does pruning leave of the accuracy of {task(study.frame)}?"
     many = methods[0] if len(methods) == 1 else f"{len(methods)} methods"
@@ -50,8 +50,8 @@ def facts(study: Study) -> list[tuple[str, str]]:
         ("model", str(first["model"])),
         ("data", ", ".join(filter(None, (str(first["data"]), part(study.frame), _validation(study.task))))),
         ("training", settings(study.task.get("training"))),
-        ("methods", text.listed(arms(study.groups, "pruned"))),
-        ("sparsities", ", ".join(map(text.percent, sparsities(study.groups)))),
+        ("methods", formats.listed(arms(study.groups, "pruned"))),
+        ("sparsities", ", ".join(map(formats.percent, sparsities(study.groups)))),
         ("seeds", seeds),
     ]
     return [(name, said) for name, said in found if said]
@@ -64,8 +64,8 @@ def methods(study: Study) -> TextTable:
         name = str(method.get("name", method.get("criterion")))
         own = [_choice(method.get(axis)) or _of_frame(study, name, axis) for axis in AXES]
         floor = method.get("floor")
-        exclude = ", ".join(method.get("exclude") or []) or text.NOTHING
-        rows.append((name, *own, f"{floor:g}" if floor else text.NOTHING, exclude))
+        exclude = ", ".join(method.get("exclude") or []) or formats.NOTHING
+        rows.append((name, *own, f"{floor:g}" if floor else formats.NOTHING, exclude))
     header = ("method", *AXES, "floor", "exclude")
     caption = ("A method is a choice on each axis; at: which network is pruned.",)
     return TextTable("The methods", header, tuple(rows), caption, (), fixed=len(header))
@@ -104,7 +104,7 @@ def _validation(task: Mapping[str, Any]) -> str:
     kept = task.get("validation")
     if not kept:
         return "without validation images"
-    share = text.percent(kept) if isinstance(kept, float) else f"{kept} images"
+    share = formats.percent(kept) if isinstance(kept, float) else f"{kept} images"
     return f"{share} of the training images set aside for validation"
 
 
@@ -121,7 +121,7 @@ def _choice(value: Any) -> str:
 def _of_frame(study: Study, method: str, axis: str) -> str:
     place = study.index(method, "pruned")
     found = None if place is None else study.groups[place].first(axis)
-    return str(found) if found else text.NOTHING
+    return str(found) if found else formats.NOTHING
 
 
 def _word(value: Any) -> str:

@@ -1,0 +1,1 @@
+"""Checks anyone's table of results; needs no model."""

@@ -1,0 +1,66 @@
+"""All checks over one table: `audit`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prunery.audit.checks import (
+    bounds,
+    costs,
+    curves,
+    derived,
+    differences,
+    fairness,
+    ratios,
+    repeats,
+    spreads,
+    sums,
+    values,
+)
+from prunery.audit.claims import claims as claims_
+from prunery.audit.findings import CHECKS, Finding
+from prunery.audit.table.read import read
+from prunery.audit.table.sheet import Sheet
+
+# importing a family enters its checks
+FAMILIES = (values, costs, curves, repeats, derived, differences, sums, fairness, spreads, ratios, bounds)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was read, what is odd about it, and which sentences no check understood."""
+
+    sheet: Sheet
+    findings: tuple[Finding, ...]
+    unchecked: tuple[claims_.Unchecked, ...] = ()
+
+    def read(self) -> dict[str, int]:
+        """Kind of measured number -> how many were read."""
+        return dict(Counter(entry.kind for entry in self.sheet.entries).most_common())
+
+
+def audit(path: Path, *, claims: Path | None = None) -> Audit:
+    """Every check of the table in a file, findings by line, then those of the claims in a text."""
+    sheet, ragged = read(path)
+    found = [f for name in CHECKS for f in CHECKS[name].function(sheet)]
+    found += [_ragged(line, cells, len(sheet.columns)) for line, cells in ragged]
+    ordered = sorted(_strongest(found), key=lambda f: (f.lines, f.check))
+    said, unchecked = claims_.check(sheet, claims) if claims else ([], [])
+    return Audit(sheet, (*ordered, *said), tuple(unchecked))
+
+
+def _ragged(line: int, cells: int, columns: int) -> Finding:
+    return Finding("ragged", (line,), "", "", f"{cells} cells under {columns} columns; the line was not read")
+
+
+def _strongest(found: Sequence[Finding]) -> list[Finding]:
+    """Without what a weak check says of a cell that another check already explains."""
+    weak = {name for name in CHECKS if CHECKS[name].facts.get("weak")}
+    told = {(f.lines, f.column) for f in found if f.check not in weak}
+    collapsed = {f.lines for f in found if f.check == "chance"}
+    return [
+        f for f in found if f.check not in weak or not ((f.lines, f.column) in told or f.lines in collapsed)
+    ]

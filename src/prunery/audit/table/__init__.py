@@ -1,0 +1,1 @@
+"""What stands in a table: its columns, cells and units."""

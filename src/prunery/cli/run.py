@@ -1,0 +1,133 @@
+"""The command `run`: do the steps of a study."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from prunery.cli.options import (
+    INTERRUPTED,
+    STORE,
+    DataOption,
+    SanityOption,
+    ScaleOption,
+    SetOption,
+    SpecArgument,
+    StoreOption,
+    WorkersOption,
+    console,
+    cores,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from prunery.lab.engines.outcome import Outcome
+    from prunery.lab.plan import Plan
+    from prunery.lab.spec import Spec
+    from prunery.lab.store import Store
+
+
+_NAMED = 10  # steps that are named among those that could not be done
+
+
+def run(
+    spec: SpecArgument,
+    overrides: SetOption = None,
+    scale: ScaleOption = None,
+    sanity: SanityOption = False,
+    workers: WorkersOption = None,
+    store: StoreOption = STORE,
+    data_dir: DataOption = None,
+) -> int:
+    """Run a study: do every step that the store does not have yet. Run it again to go on."""
+    from prunery.lab.spec import load_all
+
+    out = console()
+    arms = ("sanity=[shuffle, reinit, invert]",) if sanity else ()
+    done = 0
+    for part in load_all(spec, (*(overrides or ()), *arms), scale=scale):
+        ended = execute(part, store, workers=workers, data_dir=data_dir, out=out)
+        if ended == INTERRUPTED:
+            return ended
+        done = max(done, ended)
+    if done == 0:
+        out.print(f"see it: prunery report {store} -o report", markup=False, highlight=False)
+    return done
+
+
+def execute(spec: Spec, store_dir: str, *, workers: int | None, data_dir: str | None, out: Console) -> int:
+    """The exit status after running a study: 0 done, 1 something failed, 130 stopped."""
+    from prunery.lab.engines import local
+    from prunery.lab.plan import plan
+    from prunery.lab.progress import Shown
+    from prunery.lab.spec import plain
+    from prunery.lab.store import Store
+
+    planned, many = plan(spec), workers or cores()
+    known = Store(store_dir, create=False) if Store.is_at(store_dir) else None
+    todo = [step for key, step in planned.steps.items() if known is None or not known.has(key)]
+    if todo:
+        from prunery.lab.work import preflight
+
+        epochs = sum(step.epochs for step in todo)
+        begins = f"study {spec.name}: {len(todo)} of {len(planned.steps)} steps to do"
+        out.print(f"{begins}, {epochs} epochs, {many} workers", markup=False, highlight=False)
+
+        preflight.check(spec, planned, known, data_dir=data_dir)
+        if data_dir is not None:
+            os.environ["PRUNERY_DATA"] = str(Path(data_dir).resolve())  # for the workers
+    elif known is not None and (
+        ":" in spec.task.model or ":" in spec.task.data
+    ):  # one's own may have changed
+        from prunery.lab.work.provenance import check_begun
+
+        check_begun(planned, known)
+    store = known or Store(store_dir)  # made once nothing speaks against the study
+    _tell_replaced(spec, planned, store, out)
+    store.save_study(spec.name, plain(spec))
+    outcome = local.run(planned, store, workers=many, progress=Shown(out))
+    _tell(outcome, planned, store, out)
+    return INTERRUPTED if outcome.interrupted else int(not outcome.complete)
+
+
+def _tell_replaced(spec: Spec, planned: Plan, store: Store, out: Console) -> None:
+    """That an earlier study of this name had finished cells that this one has not, if so."""
+    from prunery.lab.plan import plan
+    from prunery.lab.spec import of
+
+    if spec.name not in store.studies():
+        return
+    now = {cell.key for cell in planned.cells}
+    before = plan(of(store.study(spec.name))).cells
+    gone = [cell for cell in before if cell.key not in now and store.has(cell.key)]
+    if gone:
+        left = f"{len(gone)} finished cells of the study {spec.name} as it was"
+        how = f"so will its reports. To keep both, run this one with --set name={spec.name}-2"
+        out.print(f"note: this spec leaves out {left}, and {how}", markup=False, highlight=False)
+
+
+def _tell(outcome: Outcome, plan: Plan, store: Store, out: Console) -> None:
+    """What was done, what failed and why, what could not be done because of it."""
+    from prunery.lab.progress import duration, labels
+
+    named = labels(plan)
+    say = [f"{len(outcome.done)} steps done, {len(outcome.cached)} were there, {duration(outcome.seconds)}"]
+    wrong = [
+        f"failed: {named[key]}: {failure.reason} (prunery why {key} --store {store.root})"
+        for key, failure in outcome.failed.items()
+    ]
+    blocked = [named[key] for key in outcome.blocked]
+    wrong += [f"not done, for what it starts from failed: {name}" for name in blocked[:_NAMED]]
+    if len(blocked) > _NAMED:
+        wrong.append(f"... and {len(blocked) - _NAMED} more")
+    for line in wrong:
+        typer.echo(line, err=True)
+    if outcome.interrupted:
+        say.append("stopped; what is done is kept: run the same command to go on")
+    elif outcome.failed:
+        say.append("run the same command to try the failed steps again")
+    out.print("\n".join(say), markup=False, highlight=False)

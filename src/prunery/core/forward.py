@@ -1,0 +1,171 @@
+"""Calling a model: what it is called with, on which tensors, and leaving no trace of it.
+
+Each module's registered tensors are exchanged for the time of a call and put back, whatever the call did to
+them; modules, parameters and buffers keep their identity. (`torch.func.functional_call` does not serve: where
+one module is registered under two names it leaves plain tensors in place of the parameters.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from prunery.core.layers import parameter_of
+from prunery.seeds import number
+
+
+def call_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """(args, kwargs) of the call: a mapping is keywords, a tuple or list arguments, anything else one."""
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    if isinstance(example, tuple | list) and not isinstance(example, PackedSequence):
+        return tuple(example), {}
+    return (example,), {}
+
+
+def mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """`value` with `function` applied to each tensor in it."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, PackedSequence):
+        return PackedSequence(function(value.data), *value[1:])
+    if isinstance(value, Mapping):
+        return {key: mapped(function, item) for key, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(mapped(function, item) for item in value)
+    return value
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """Every tensor in `value`, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from tensors(item)
+
+
+StandIns = dict[int, Tensor]  # by the id of the parameter or buffer that it stands in for
+
+
+def stand_ins_for(model: nn.Module, masks: Mapping[str, Tensor], where: torch.device) -> StandIns:
+    """Parameters, detached and masked, and copies of buffers, on the device `where`."""
+    parameters = {id(p): p.detach().to(where) for p in model.parameters()}
+    for name, mask in masks.items():
+        own = id(parameter_of(model, name))
+        zero = torch.zeros((), dtype=parameters[own].dtype, device=where)
+        parameters[own] = torch.where(mask.to(where), parameters[own], zero)
+    return {**parameters, **{id(b): b.detach().to(where, copy=True) for b in model.buffers()}}
+
+
+@contextmanager
+def standing_in(model: nn.Module, stand_ins: StandIns) -> Iterator[None]:
+    """Within it, `model` runs on the stand-ins."""
+    modules = list(model.modules())
+    own_registries: list[Any] = [r for m in modules for r in (m._parameters, m._buffers)]
+    registries = [(registry, dict(registry)) for registry in own_registries]
+    recurrent = [(m, m._flat_weights) for m in modules if isinstance(m, nn.RNNBase)]
+    try:
+        for registry, own in registries:
+            registry.update({key: stand_ins.get(id(t), t) for key, t in own.items()})
+        for module, weights in recurrent:  # they keep a second list of their parameters
+            module.__dict__["_flat_weights"] = [stand_ins.get(id(w), w) for w in weights]
+        yield
+    finally:
+        for registry, own in registries:
+            registry.clear()
+            registry.update(own)
+        for module, weights in recurrent:
+            module.__dict__["_flat_weights"] = weights
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """On exit every module is in the mode, train or eval, that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Within it every module is in eval mode."""
+    with modes_kept(model):
+        for module in model.modules():
+            module.training = False
+        yield
+
+
+@contextmanager
+def forked(seed: int, where: torch.device) -> Iterator[None]:
+    """Within it the global random state is drawn from `seed`; afterwards it is what it was."""
+    devices = [where] if where.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(number(seed, "scoring"))
+        yield
+
+
+_WRAPPERS = ("_orig_mod", "module")  # torch.compile; DataParallel and DistributedDataParallel
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside torch.compile's or DataParallel's wrapper, or `model` itself."""
+    kinds = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    for name in _WRAPPERS:
+        inner = model._modules.get(name)
+        if inner is not None and (isinstance(model, kinds) or type(model).__name__ == "OptimizedModule"):
+            return unwrapped(inner)
+    return model
+
+
+def placed(example: Any, model: nn.Module) -> Any:
+    """`example` on the device of `model`, floating-point tensors in its precision."""
+    like = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if like is None:
+        return example
+    dtype, device = like.dtype, like.device
+    return mapped(lambda t: t.to(device, dtype if t.is_floating_point() else None), example)
+
+
+@contextmanager
+def no_trace(model: nn.Module) -> Iterator[None]:
+    """`model` in eval mode; on exit modes, buffers and the global random state are as they were.
+
+    Modes are set module by module, so that one that was frozen in eval mode stays so. A buffer is written
+    back only if it was touched: a write would spoil a backward pass that is still to come.
+    """
+    buffers = [
+        (module, name, buffer, _version(buffer), buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=list(devices)), eval_mode(model):
+        try:
+            yield
+        finally:
+            _put_back(buffers)
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def _put_back(buffers: list[tuple[nn.Module, str, Tensor, int, Tensor]]) -> None:
+    for module, name, buffer, version, before in buffers:
+        module._buffers[name] = buffer
+        if version == -1 or buffer._version != version:
+            with torch.no_grad():
+                buffer.copy_(before)

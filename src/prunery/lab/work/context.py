@@ -1,0 +1,153 @@
+"""A step with what it needs within reach: its data, its parents' networks, its folder.
+
+A step's folder holds `weights.safetensors` (init, train, recover) and `masks.safetensors` (prune, recover);
+a pruned network is its parent's weights under the masks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from prunery.core.masks import Masks
+from prunery.data.batches import Batches
+from prunery.data.images import ImageSet
+from prunery.data.sets import load
+from prunery.data.splits import Splits, split
+from prunery.data.subset import fewer, of_classes
+from prunery.data.superclasses import superclasses
+from prunery.lab.plan import Step
+from prunery.lab.store import Store
+from prunery.measure.cost import Cost, cost
+from prunery.models.build import build
+
+WEIGHTS, MASKS, CHECKPOINT = "weights.safetensors", "masks.safetensors", "training.pt"
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """A step with what it needs within reach."""
+
+    step: Step
+    store: Store
+    scratch: Path
+    report_progress: Callable[[float], None]
+
+    @property
+    def args(self) -> Mapping[str, Any]:
+        """The step's arguments."""
+        return self.step.args
+
+    @property
+    def seed(self) -> int:
+        """The step's seed."""
+        return int(self.args["seed"])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the step computes."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def images(self) -> ImageSet:
+        """The data set, decoded once per process."""
+        return images(self.args["data"])
+
+    @property
+    def classes(self) -> int:
+        """The classes that the step's networks tell apart."""
+        return int(self.args.get("classes") or self.images.classes)
+
+    @property
+    def superclasses(self) -> tuple[int, ...] | None:
+        """The superclass of each class, where the data set has any."""
+        return superclasses(chosen(self.args["data"], self.args.get("classes"), self.seed).class_names)
+
+    @property
+    def splits(self) -> Splits:
+        """The splits of the step's seed."""
+        of = [self.args.get(name) for name in ("classes", "images")]
+        return splits(self.args["data"], self.args["validation"], self.seed, *of)
+
+    def example(self) -> torch.Tensor:
+        """One normalised image, (1, C, H, W), on the device."""
+        first, _ = next(iter(Batches(self.splits.train, batch=1, seed=0)))
+        return first.to(self.device)
+
+    def built(self, seed: int) -> nn.Module:
+        """The model with fresh weights."""
+        shape, classes = self.images.shape, self.classes
+        return build(self.args["model"], shape=shape, classes=classes, seed=seed, device=self.device)
+
+    def parent(self) -> tuple[nn.Module, Masks | None]:
+        """The model of the first parent, pruned as it is, with its masks if it is."""
+        return self.model_of(self.step.parents[0])
+
+    def model_of(self, key: str) -> tuple[nn.Module, Masks | None]:
+        """The model of a finished step and its masks, None if it was never pruned."""
+        record = self.store.record(key)
+        masks = self.masks_of(key) if MASKS in record.files else None
+        if WEIGHTS in record.files:
+            model = self.built(self.seed)
+            load_model(model, self.store.file(key, WEIGHTS), device=str(self.device))
+        else:
+            model, _ = self.model_of(record.parents[0])
+        if masks is not None:
+            masks.apply_(model)
+        return model, masks
+
+    def masks_of(self, key: str) -> Masks:
+        """The masks of a finished cut."""
+        return Masks.load(self.store.file(key, MASKS)).to(self.device)
+
+    def save(self, model: nn.Module | None, masks: Masks | None) -> None:
+        """Write the weights and the masks that there are into the step's folder; equal ones, equal bytes."""
+        if model is not None:
+            save_model(model, str(self.scratch / WEIGHTS))
+        if masks is not None:
+            masks.save(self.scratch / MASKS)
+        for path in self.scratch.glob("*.safetensors"):
+            settle_header(path)
+
+    def cost(self, model: nn.Module, masks: Masks | None = None) -> Cost:
+        """What the model costs for one example."""
+        return cost(model, self.example(), masks)
+
+
+def settle_header(path: Path) -> None:
+    """Rewrite a safetensors file with its header sorted: the library orders metadata by a random hash."""
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors start at a multiple of 8
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[end:])
+
+
+@lru_cache(maxsize=1)
+def images(name: str) -> ImageSet:
+    """The data set of that name, opened once per process."""
+    return load(name)
+
+
+@lru_cache(maxsize=2)
+def chosen(name: str, classes: int | None, seed: int) -> ImageSet:
+    """The set with so many of its classes, all of them for None."""
+    found = images(name)
+    return found if classes is None else of_classes(found, classes, seed)
+
+
+@lru_cache(maxsize=2)
+def splits(
+    name: str, validation: float | int, seed: int, classes: int | None = None, count: int | None = None
+) -> Splits:
+    """Its splits, with so many classes and so many training images; those of the last two seeds are kept."""
+    parts = split(chosen(name, classes, seed), validation=validation, seed=seed)
+    return parts if count is None else fewer(parts, count, seed)

@@ -1,0 +1,121 @@
+"""Which weights a live path from input to output uses.
+
+A copy of the model is run once with kept weights replaced by positive noise, removed ones and biases by 0,
+the input by noise, and some functions by others that pass a signal where the real one may
+(see `reachability_rules`). After every product the signal becomes noise again where it is not 0, and so does
+the gradient on its way back: a path lives or does not, whatever its length; nothing over- or underflows,
+nothing cancels. A weight's gradient is then not 0 exactly where a signal arrives and something behind it
+reaches the output.
+
+A bias is no signal: what a dead filter's bias adds is a constant. Layer and group norm pass a signal to
+every channel that they normalise over, as their mean does. Where a rule is not exact it lets through: a
+weight may be called live that is not, not the other way round.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunery.core.forward import call_of, mapped, no_trace, placed, tensors
+from prunery.core.layers import Layer, parameter_of
+from prunery.measure.reachability_rules import Flow
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+
+
+def live_weights(
+    model: nn.Module, layers: Sequence[Layer], example: Any, masks: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Per layer name a bool tensor shaped like the weight, True where it is live; and notes.
+
+    A kernel's taps count together: one that only ever meets zero padding is not called dead. A weight that
+    no path uses even in the unpruned model (its layer is not called, or the flow cannot be followed through
+    what comes after) is called live, and a note says so. A model that cannot be run so: no tensors, a note.
+    """
+    if any(layer.parameter.is_meta for layer in layers):
+        return {}, ("effective = kept: a model on the meta device has no flow",)
+    try:
+        pruned = _used(model, layers, example, masks)
+        dense = _used(model, layers, example, None)
+    except Exception as error:
+        return {}, (f"effective = kept: {type(error).__name__} on following the flow: {error}",)
+    blind = tuple(name for name, used in dense.items() if not used.any())
+    notes = (f"effective = kept for {', '.join(blind)}: no flow was found through it",) if blind else ()
+    return {name: used | ~dense[name] for name, used in pruned.items()}, notes
+
+
+def _used(
+    model: nn.Module, layers: Sequence[Layer], example: Any, masks: Mapping[str, Tensor] | None
+) -> dict[str, Tensor]:
+    """Where the flow's gradient is not 0; masks None: the flow of the unpruned model."""
+    with torch.inference_mode(False):
+        double = copy.deepcopy(model).float().requires_grad_(False)
+        flow = Flow(layers[0].parameter.device)
+        given = {id(parameter_of(model, name)): mask for name, mask in (masks or {}).items()}
+        prunable = {id(layer.parameter) for layer in layers}
+        _substitute_(double, model, prunable, given, flow, dense=masks is None)
+        weights: list[Tensor] = [double.get_parameter(layer.name).requires_grad_() for layer in layers]
+        args, kwargs = call_of(mapped(lambda t: _signal(t, flow), placed(example, double)))
+        # cuDNN's recurrent layers have no backward pass in eval mode
+        with no_trace(double), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+            with flow:
+                output = double(*args, **kwargs)
+            ends = [(t * flow.noise(t)).sum() for t in tensors(output) if t.requires_grad]
+            grads = _gradients(ends, weights)
+    return {layer.name: _by_kernel(g) for layer, g in zip(layers, grads, strict=True)}
+
+
+def _gradients(ends: list[Tensor], weights: list[Tensor]) -> list[Tensor]:
+    if not ends:
+        return [torch.zeros_like(w) for w in weights]
+    found = torch.autograd.grad(torch.stack(ends).sum(), weights, allow_unused=True)
+    return [torch.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)]
+
+
+def _by_kernel(gradient: Tensor) -> Tensor:
+    """Whether any tap of a kernel got a gradient, for each of its taps."""
+    used = gradient != 0
+    if used.ndim == 2:
+        return used
+    return used.flatten(2).any(2).view(*used.shape[:2], *[1] * (used.ndim - 2)).expand(used.shape)
+
+
+def _signal(value: Tensor, flow: Flow) -> Tensor:
+    """Noise for a floating-point input; indices and boolean masks stay as they are."""
+    return flow.noise(value) if value.is_floating_point() else value
+
+
+def _substitute_(
+    double: nn.Module,
+    model: nn.Module,
+    prunable: set[int],
+    masks: Mapping[int, Tensor],
+    flow: Flow,
+    *,
+    dense: bool,
+) -> None:
+    """Set the copy's parameters: weights to noise where they are kept, biases to 0, everything else to 1.
+
+    Weights are scaled per row, which keeps the gates of recurrent layers away from saturation. A scale of a
+    norm that is exactly 0, or masked, stops the flow of its channel; in the dense flow it does not.
+    """
+    norms = {id(m.weight) for m in model.modules() if isinstance(m, _NORMS) and m.weight is not None}
+    for name, parameter in model.named_parameters():
+        target, mask = double.get_parameter(name), masks.get(id(parameter))
+        with torch.no_grad():
+            if "bias" in name.rpartition(".")[2]:
+                target.zero_()
+                continue
+            keep = torch.ones_like(target) if mask is None else mask.to(target)
+            if id(parameter) in prunable:
+                keep *= flow.noise(keep) / keep.flatten(1).sum(1).clamp(min=1).view(
+                    -1, *[1] * (keep.ndim - 1)
+                )
+            elif id(parameter) in norms and not dense:
+                keep = keep * (parameter != 0)
+            target.copy_(keep)

@@ -1,0 +1,88 @@
+"""What a page is made of, and the few ways in which all of its parts look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prunery.report.figures.plots import COLOURS, LINES, RANDOM, Look, looks_of
+from prunery.report.results.groups import Group, Run
+from prunery.report.results.published import Published
+from prunery.report.text.published_tables import Pair, pairs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from prunery.lab.plan import Plan
+    from prunery.lab.record import Record
+    from prunery.report.results.frame import Records
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's records as the report has them.
+
+    spec: as plain data. frame: of `report.frame.frame`, with or without the columns of `report.facts`.
+    groups: of `report.compare.groups`. published: rows with the fields of `report.published.Published`, of
+    which `report` may be left out.
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+    plan: Plan
+    store: Records
+    frame: pd.DataFrame
+    groups: Sequence[Group]
+    published: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def task(self) -> Mapping[str, Any]:
+        """The spec's task: model, data, training."""
+        found: Mapping[str, Any] = self.spec.get("task", {})
+        return found
+
+    def has(self, column: str) -> bool:
+        """Whether the frame has a value in this column."""
+        return column in self.frame.columns and bool(self.frame[column].notna().any())
+
+    def record(self, key: str) -> Record | None:
+        """The step's record, or None."""
+        return self.store.record(key) if self.store.has(key) else None
+
+    def pairs(self) -> list[Pair]:
+        """The published values with our groups beside them."""
+        return pairs(self.frame, [Published(**{"report": "without a name", **row}) for row in self.published])
+
+    def places(self) -> int:
+        """How many devices and numbers of threads the seconds of the done cells come from; 1 if not told."""
+        known = [c for c in ("device", "threads") if c in self.frame.columns]
+        done = self.frame[self.frame["status"] == "done"]
+        return max(1, len(done[known].drop_duplicates())) if known else 1
+
+    def index(self, method: str, role: str, sparsity: float | None = None) -> int | None:
+        """The place in `groups` of a method at a sparsity (the method's first for None); None without one."""
+        for place, group in enumerate(self.groups):
+            if (group.method, group.role) == (method, role) and sparsity in (None, group.sparsity):
+                return place
+        return None
+
+
+def measured(group: Group) -> list[Run]:
+    """The runs that have a measure record, whatever became of them."""
+    return [run for run in group.runs if run.status in ("done", "collapsed", "diverged")]
+
+
+def series(study: Study) -> list[dict[str, Any]]:
+    """The pruned methods with the colour, marker and line that `report.plots` draws them in.
+
+    slot: place in the palette, None for the random control, which is grey wherever it stands.
+    """
+    drawn = looks_of(study.groups).items()
+    return [{"name": name, **_drawn(look)} for name, look in drawn]
+
+
+def _drawn(look: Look) -> dict[str, Any]:
+    if look == RANDOM:
+        return {"slot": None, "marker": look.marker, "line": len(LINES)}
+    return {"slot": COLOURS.index(look.colour), "marker": look.marker, "line": LINES.index(look.line)}

@@ -1,0 +1,1 @@
+"""From records to the groups that tables and figures are made of."""

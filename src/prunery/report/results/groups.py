@@ -1,0 +1,234 @@
+"""The cells of one method and sparsity as one group over seeds, and what it may be compared with.
+
+Only cells with the status `done` enter a mean. Collapsed, diverged and failed ones are counted and named,
+and a group that has collapsed or diverged cells gets no verdict: what is left of it is a selection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from prunery.stats import Difference, Summary, holm, paired, summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BROKEN = ("collapsed", "diverged")
+AT_SPARSITY = ("pruned", "sanity")  # roles whose groups are told apart by their sparsity
+REFERENCES = ("dense", "dense_extra", "random", "shuffled")
+NOTE_BREAK = " | "
+ABSENT = ("failed", "blocked", "missing")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell: its seed, its value in % (None without a record), what became of it, and its records."""
+
+    seed: int
+    value: float | None
+    status: str
+    notes: tuple[str, ...]
+    key: str
+    dense_key: str
+    extra_key: str
+    row: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Against:
+    """A group minus a reference, paired by seed; `p_holm` is corrected over all groups of the table."""
+
+    reference: str
+    difference: Difference
+    p_holm: float | None
+    verdict: str | None
+    epochs: int | None = None  # of training in all, that the reference had
+
+
+Runs = Mapping[int, Run]
+"""Runs by seed."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """All seeds of one method at one sparsity."""
+
+    method: str
+    role: str
+    sparsity: float
+    runs: tuple[Run, ...]
+    against: Mapping[str, Against] = field(default_factory=dict)
+    metric: str = "test_top1"
+
+    @property
+    def values(self) -> dict[int, float]:
+        """Seed to value in %, of the cells that are done."""
+        return {r.seed: r.value for r in self.runs if r.status == "done" and r.value is not None}
+
+    @property
+    def summary(self) -> Summary | None:
+        """Mean and interval in %, of the cells that are done; None where none is."""
+        return summary(list(self.values.values()), step=self.step)
+
+    @property
+    def counted(self) -> bool:
+        """Whether the metric is a share of images, in %."""
+        return "_top1" in self.metric or "_top5" in self.metric
+
+    @property
+    def step(self) -> float:
+        """What one test image more or less changes, in %; 0 for what is no share of the test images."""
+        on_test = self.metric.endswith(("test_top1", "test_top5", "test_top1_max"))
+        images = self.first("test_images") if on_test else None
+        return 100 / images if images else 0.0
+
+    def minus(self, baseline: Mapping[int, float]) -> Difference | None:
+        """The paired difference to a baseline's values by seed, in points."""
+        return paired(self.values, baseline, step=self.step)
+
+    def having(self, status: str) -> list[Run]:
+        """The runs with this status."""
+        return [r for r in self.runs if r.status == status]
+
+    @property
+    def sound(self) -> bool:
+        """Whether something is done and nothing collapsed or diverged, so that a verdict means something."""
+        return bool(self.values) and not any(self.having(status) for status in BROKEN)
+
+    def first(self, column: str) -> Any:
+        """The value of a column in the first run that has one; None where none has."""
+        return next((r.row[column] for r in self.runs if r.row.get(column) is not None), None)
+
+    @property
+    def epochs(self) -> tuple[int, int] | None:
+        """Training epochs before and after the first cut; None before any cell is done."""
+        before, after = self.first("epochs_before"), self.first("epochs_after")
+        return None if before is None or after is None else (int(before), int(after))
+
+
+def absent(value: Any) -> bool:
+    """Whether a table's value is missing (None, NaN or pandas' NA)."""
+    from pandas import isna
+
+    return bool(isna(value))
+
+
+def groups(frame: pd.DataFrame, *, metric: str = "test_top1") -> list[Group]:
+    """The groups of a frame in its order, compared by seed with each of REFERENCES.
+
+    `metric` is a column of the frame. Each reference is one family for Holm's correction.
+    """
+    found: dict[tuple[str, str, float], list[Run]] = {}
+    for row in frame.to_dict("records"):
+        key = (str(row["method"]), str(row["role"]), float(row["sparsity_requested"]))
+        clean = {str(k): None if absent(v) else v for k, v in row.items()}
+        found.setdefault(key, []).append(_run(clean, metric))
+    plain = [Group(*key, tuple(runs), metric=metric) for key, runs in found.items()]
+    return _compared(plain)
+
+
+def arms(found: Iterable[Group], role: str) -> list[str]:
+    """The names of the methods with this role, in order."""
+    return list(dict.fromkeys(g.method for g in found if g.role == role))
+
+
+def sparsities(found: Iterable[Group]) -> list[float]:
+    """The requested sparsities of the pruned groups, ascending."""
+    return sorted({g.sparsity for g in found if g.role == "pruned"})
+
+
+def _run(row: Mapping[str, Any], metric: str) -> Run:
+    value = None if row[metric] is None else float(row[metric])
+    notes = tuple(n for n in str(row["notes"] or "").split(NOTE_BREAK) if n)
+    key, dense_key, extra_key = (str(row[name] or "") for name in ("key", "dense_key", "extra_key"))
+    return Run(int(row["seed"]), value, str(row["status"]), notes, key, dense_key, extra_key, row)
+
+
+def _compared(plain: list[Group]) -> list[Group]:
+    done = {r.key: r for g in plain for r in g.runs if r.status == "done"}
+    extra = _extra_by_epochs(plain)
+    runs_for: dict[str, Callable[[Group], Runs]] = {
+        "dense": lambda group: _at(done, {r.seed: r.dense_key for r in group.runs}),
+        "dense_extra": lambda group: _at(done, _extra_keys(done, extra, group)),
+        "random": lambda group: _random(plain, group),
+        "shuffled": lambda group: _shuffled(plain, group),
+    }
+    against: dict[int, dict[str, Against]] = {}
+    for name in REFERENCES:
+        for index, found in _family(plain, name, runs_for[name]).items():
+            against.setdefault(index, {})[name] = found
+    return [replace(group, against=against.get(i, {})) for i, group in enumerate(plain)]
+
+
+def _family(plain: list[Group], reference: str, runs_for: Callable[[Group], Runs]) -> dict[int, Against]:
+    """Every group that can be compared with one reference, by its index, corrected as one family."""
+    differences, epochs = {}, {}
+    for index, group in enumerate(plain):
+        if group.role == "pruned" and group.sound:
+            runs = runs_for(group)
+            found = group.minus({seed: run.value for seed, run in runs.items() if run.value is not None})
+            if found is not None:
+                differences[index], epochs[index] = found, _total(next(iter(runs.values())))
+    tested = {i: d.p for i, d in differences.items() if d.p is not None}
+    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+    return {
+        i: Against(reference, d, corrected.get(i), d.verdict(corrected.get(i)), epochs[i])
+        for i, d in differences.items()
+    }
+
+
+def _at(done: Mapping[str, Run], keys: Mapping[int, str]) -> Runs:
+    """The runs, by seed, of the cells with these keys that are done."""
+    return {seed: done[key] for seed, key in keys.items() if key in done}
+
+
+def _total(run: Run) -> int | None:
+    epochs = run.row.get("epochs")
+    return None if epochs is None else int(epochs)
+
+
+def _extra_by_epochs(plain: list[Group]) -> dict[tuple[int, int | None], str]:
+    """The first dense control of each seed and total number of epochs, by its key."""
+    found: dict[tuple[int, int | None], str] = {}
+    for run in (r for g in plain if g.role == "dense_extra" for r in g.runs):
+        found.setdefault((run.seed, _total(run)), run.key)
+    return found
+
+
+def _extra_keys(
+    done: Mapping[str, Run], extra: Mapping[tuple[int, int | None], str], group: Group
+) -> dict[int, str]:
+    """The dense control with the same training: the planner's, or dense itself, or another as long."""
+    keys = {}
+    for run in group.runs:
+        own = _total(run)
+        if run.extra_key:
+            keys[run.seed] = run.extra_key
+        elif own is not None and run.dense_key in done and own == _total(done[run.dense_key]):
+            keys[run.seed] = run.dense_key
+        elif own is not None and (run.seed, own) in extra:
+            keys[run.seed] = extra[run.seed, own]
+    return keys
+
+
+def _random(plain: list[Group], group: Group) -> Runs:
+    """The random control at the same sparsity: by preference as long trained, then with the same choices."""
+    if group.role != "pruned" or group.first("criterion") == "random":
+        return {}
+    same = [g for g in plain if g.role == "pruned" and g.sparsity == group.sparsity]
+    controls = [g for g in same if g.first("criterion") == "random" and g.sound]
+    choices = ("epochs", "cuts", "epochs_before", "granularity", "scope", "schedule", "recovery")
+    ranked = sorted(controls, key=lambda g: [g.first(c) != group.first(c) for c in choices])
+    return _done(ranked[0]) if ranked else {}
+
+
+def _shuffled(plain: list[Group], group: Group) -> Runs:
+    """Its own masks shuffled in each layer, at the same sparsity."""
+    arms = (g for g in plain if g.first("arm") == "shuffle" and g.sparsity == group.sparsity and g.sound)
+    return next((_done(g) for g in arms if g.first("of") == group.method), {})
+
+
+def _done(group: Group) -> Runs:
+    return {r.seed: r for r in group.runs if r.status == "done" and r.value is not None}

@@ -1,0 +1,104 @@
+"""A study as a report needs it: its spec and plan, its records read once, its cells and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from prunery.errors import StoreError
+from prunery.lab import spec as specs
+from prunery.lab.archive import Archive
+from prunery.lab.plan import Plan, plan
+from prunery.lab.store import Store
+from prunery.report.results import published, validity
+from prunery.report.results.facts import with_facts
+from prunery.report.results.frame import frame
+from prunery.report.results.groups import ABSENT, Group, groups
+from prunery.report.results.published import Published
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from prunery.lab.record import Record
+    from prunery.lab.store import Failure
+
+
+Source = Store | Archive
+Wanted = str | Sequence[str] | None
+"""One study, several, or all of a store."""
+
+
+class Kept:
+    """A store's records as they are at this moment: each is read once, and never changes under a report."""
+
+    def __init__(self, store: Source) -> None:
+        self._store = store
+        self._found: dict[str, Record | None] = {}
+        self._failures: dict[str, Failure | None] = {}
+
+    def has(self, key: str) -> bool:
+        """Whether the step is there, whole."""
+        if key not in self._found:
+            self._found[key] = self._store.record(key) if self._store.has(key) else None
+        return self._found[key] is not None
+
+    def record(self, key: str) -> Record:
+        """The step's record."""
+        found = self._found[key] if self.has(key) else None
+        return self._store.record(key) if found is None else found
+
+    def failed(self, key: str) -> Failure | None:
+        """Why the step failed, or None."""
+        if key not in self._failures:
+            self._failures[key] = self._store.failed(key)
+        return self._failures[key]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One study of a store, as its records are now."""
+
+    name: str
+    spec: Mapping[str, Any]
+    plan: Plan
+    store: Kept
+    frame: pd.DataFrame
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """The cells' groups under top-1 accuracy on test."""
+        return groups(self.frame)
+
+    @cached_property
+    def published(self) -> list[Published]:
+        """The published values that belong beside them."""
+        return published.rows(self.name, self.frame)
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """What became of each cell, in the plan's order."""
+        return tuple(map(str, self.frame["status"]))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell has a record."""
+        return not set(ABSENT) & set(self.statuses)
+
+
+def load(store: Source, name: str) -> Loaded:
+    """The study of that name; StoreError if there is none, or if a cell's MACs cannot be."""
+    spec = store.study(name)
+    made, kept = plan(specs.of(spec, source=f"study {name} in {store.root}")), Kept(store)
+    validity.check(made, kept)
+    return Loaded(name, spec, made, kept, with_facts(frame(made, kept), made, kept))
+
+
+def names(store: Source, study: Wanted = None) -> list[str]:
+    """The studies to report: those asked for, or all; StoreError if there is none."""
+    asked = store.studies() if study is None else [study] if isinstance(study, str) else study
+    found = list(asked)
+    if not found:
+        raise StoreError(f"a report of {store.root}", "no study ran there yet", "run one: prunery run SPEC")
+    return found

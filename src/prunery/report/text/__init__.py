@@ -1,0 +1,1 @@
+"""Tables, captions and sentences, as text and as files."""

@@ -1,0 +1,174 @@
+"""Captions: what a table's numbers are, at what cost they were reached, and how verdicts were."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prunery.report.results.columns import TOP1, Metric
+from prunery.report.results.groups import Group, absent, arms, sparsities
+from prunery.report.text import formats
+from prunery.stats import noise_floor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FEW = 4  # methods that a caption names; the answers name all
+
+
+def task(frame: pd.DataFrame) -> str:
+    """`lenet300 on mnist`: the model and the data of a study, and how much of the data where not all."""
+    used = part(frame)
+    return whole_task(frame) + (f" ({used})" if used else "")
+
+
+def whole_task(frame: pd.DataFrame) -> str:
+    """`lenet300 on mnist`: the model and the data of a study."""
+    first = frame.iloc[0]
+    return f"{first['model']} on {first['data']}"
+
+
+def part(frame: pd.DataFrame) -> str:
+    """`10 classes, 1 000 training images`: how much of the data set was used; empty where all."""
+    first = frame.iloc[0]
+    words = {"classes": "classes", "images": "training images"}
+    said = {w: first[c] for c, w in words.items() if c in frame and not absent(first[c])}
+    return ", ".join(f"{formats.thousands(int(n))} {words}" for words, n in said.items())
+
+
+def accuracy_caption(
+    frame: pd.DataFrame, found: Sequence[Group], n: int | None, metric: Metric = TOP1
+) -> tuple[str, ...]:
+    """Sentences that say what a table's numbers are: metric, split, unit, n, chance, budgets."""
+    said = (
+        _metric(frame, metric),
+        _spread(n),
+        _floor(found, metric),
+        _columns(found),
+        unequal(found, most=_FEW),
+    )
+    return tuple(sentence for sentence in said if sentence)
+
+
+def difference_caption(found: Sequence[Group], reference: str) -> tuple[str, ...]:
+    """Sentences that say what a table of differences shows and how its verdicts were reached."""
+    family = sum(1 for g in found if reference in g.against and g.against[reference].p_holm is not None)
+    shown = f"Top-1 accuracy on the test split minus that of {named(reference)}, in points, paired by seed"
+    budgets = [sentence for sentence in (_against_unequal(found, reference),) if sentence]
+    if not family:
+        return (f"{shown}. One seed gives no interval and no verdict.", *budgets)
+    verdicts = (
+        f"Verdicts: paired t-test at 5 %, Holm's correction over the {family} "
+        f"comparison{'' if family == 1 else 's'} of this table."
+    )
+    caution = (
+        "Indistinguishable: these seeds show no difference after that correction; it may still be there."
+    )
+    return (
+        f"{shown}: mean ± half-width of the 95 % t-interval.",
+        verdicts,
+        caution,
+        _power(found, reference),
+        *budgets,
+    )
+
+
+def _against_unequal(found: Sequence[Group], reference: str) -> str | None:
+    """The sentence that names the methods which trained for other epochs in total than the reference."""
+    said: dict[str, list[str]] = {}
+    for method in arms(found, "pruned"):
+        pairs = [
+            (float(sum(g.epochs)), float(g.against[reference].epochs or 0))
+            for g in found
+            if g.method == method and g.epochs and reference in g.against
+        ]
+        if any(own != other for own, other in pairs):
+            own, other = (formats.ranged(pair[i] for pair in pairs) for i in (0, 1))
+            said.setdefault(f"{own} against {other}", []).append(method)
+    if not said:
+        return None
+    which = "; ".join(f"{budgets}: {formats.few(methods, most=_FEW)}" for budgets, methods in said.items())
+    return f"UNEQUAL total epochs, ours against those of {named(reference)} ({which})."
+
+
+def _power(found: Sequence[Group], reference: str) -> str:
+    differences = [g.against[reference].difference for g in found if reference in g.against]
+    sizes = [d.detectable for d in differences if d.detectable is not None]
+    size = f"{statistics.median(sizes):.{formats.DECIMALS}f}"
+    return (
+        f"With these seeds and their spread, a difference of {size} points (median of the cells) would be "
+        "found four times out of five by a single test."
+    )
+
+
+def named(reference: str) -> str:
+    """A reference in words."""
+    names = {
+        "dense": "the dense network",
+        "dense_extra": "the dense network after the same training",
+        "random": "random pruning at the same sparsity",
+        "shuffled": "random pruning with the same layer ratios",
+    }
+    return names[reference]
+
+
+def unequal(found: Sequence[Group], *, most: int | None = None) -> str | None:
+    """The sentence that says that methods were compared at unequal total epochs; None where they were not.
+
+    Of each budget, up to `most` methods are named, all where it is None; more are counted.
+    """
+    own = [g for g in found if g.role == "pruned" and g.epochs]
+    at = {s: {sum(g.epochs) for g in own if g.epochs and g.sparsity == s} for s in sparsities(own)}
+    if all(len(epochs) < 2 for epochs in at.values()):
+        return None
+    totals: dict[str, list[str]] = {}
+    for method in arms(own, "pruned"):
+        epochs = [sum(g.epochs) for g in own if g.epochs and g.method == method]
+        totals.setdefault(formats.ranged(map(float, epochs)), []).append(method)
+    said = "; ".join(f"{total}: {formats.few(methods, most=most)}" for total, methods in totals.items())
+    return f"Methods are compared at UNEQUAL total epochs ({said})."
+
+
+def _metric(frame: pd.DataFrame, metric: Metric) -> str:
+    images = next((v for v in frame["test_images"] if not absent(v)), None)
+    rows = ({str(k): v for k, v in row.items()} for row in frame.to_dict("records"))
+    chance = next((c for c in map(metric.chance, rows) if c is not None), None)
+    curves = "test_top1_max" in frame and frame["test_top1_max"].notna().any()
+    read = "read after every epoch too, as a diagnostic" if curves else "labels read once per network"
+    size = "" if images is None else f" ({formats.thousands(images)} images, {read})"
+    level = "" if chance is None else f"; chance level {chance:.{metric.decimals}f} {metric.unit}"
+    return f"{metric.name} on the test split{size}, in {metric.unit}{level}."
+
+
+def _spread(n: int | None) -> str:
+    if n is None:
+        return "No cell is done."
+    if n == 1:
+        return "n = 1 seed: single values, without interval or verdict."
+    return f"Mean ± half-width of the 95 % t-interval over n = {n} seeds."
+
+
+def _floor(found: Sequence[Group], metric: Metric) -> str | None:
+    dense = next((g for g in found if g.role == "dense" and g.values), None)
+    floor = noise_floor(list(dense.values.values())) if dense else None
+    if dense is None or floor is None:
+        return None
+    unit = "points" if metric.unit == "%" else metric.unit
+    return (
+        f"Noise floor: two means of {len(dense.values)} dense trainings that differ only by seed lie within "
+        f"{floor:.{metric.decimals}f} {unit} of each other 95 % of the time."
+    )
+
+
+def _columns(found: Sequence[Group]) -> str:
+    epochs = "Epochs: of training before + after the first cut."
+    other = [g for g in found if g.role == "pruned" and g.first("granularity") not in (None, "weight")]
+    if not other:
+        return f"Columns: sparsity over all prunable weights. {epochs}"
+    kinds = formats.listed(list(dict.fromkeys(f"{g.first('granularity')}s" for g in other)))
+    whose = formats.few(arms(other, "pruned"), f"methods that remove {kinds}", most=_FEW)
+    return (
+        f"Columns: the sparsity asked for, of all prunable weights, but of all {kinds} in {whose}: "
+        f"sizes tell what that is in weights. {epochs}"
+    )

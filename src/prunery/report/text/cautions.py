@@ -1,0 +1,166 @@
+"""What a reader must be warned of, as far as the records show it: one row of a table per rule of fairness.
+
+A row is a function from the frame and its groups to sentences; `rule` names the rule in docs/protocol.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prunery.registry import Registry
+from prunery.report.results import published
+from prunery.report.results.groups import Group, absent, arms, sparsities
+from prunery.report.text import formats
+from prunery.report.text.captions import part
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEW_SEEDS = 3
+FEW_POINTS = 5
+BELOW = 1.0  # points under a known reference
+RISING = 0.1  # points of train accuracy per epoch
+FALLING = 0.01  # of the train loss per epoch
+SEEN = 0.001  # nats per epoch: what a smaller fall could change does not show
+
+caution = Registry("caution")
+
+
+def of(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """All sentences of warning, in the order of the table."""
+    return [sentence for name in caution for sentence in caution[name].function(frame, found)]
+
+
+@caution.add(rule="C1")
+def seeds(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Fewer repetitions than an interval needs to mean much."""
+    count = frame["seed"].nunique()
+    if count >= FEW_SEEDS:
+        return []
+    said = "One seed shows" if count == 1 else f"{count} seeds show"
+    return [f"{said} hardly how runs differ: {FEW_SEEDS} or more, better five, would."]
+
+
+@caution.add(rule="C9")
+def baselines(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Which of the usual baselines were not run beside the methods."""
+    pruned = [g for g in found if g.role == "pruned"]
+    criteria = {g.first("criterion") for g in pruned}
+    missing = []
+    if criteria - {"random"} and not any(g.first("arm") == "shuffle" for g in found):
+        missing.append("random pruning with each method's own layer ratios")
+    if pruned and "random" not in criteria:
+        missing.append("random pruning over all layers alike")
+    if pruned and ("magnitude", "trained") not in {(g.first("criterion"), g.first("at")) for g in pruned}:
+        missing.append("magnitude of the trained network")
+    if any(g.first("granularity") != "weight" for g in pruned):
+        missing.append("small dense networks trained from scratch, for what removes structure")
+    return [f"Baselines that were not run: {'; '.join(missing)}."] if missing else []
+
+
+@caution.add(rule="C14")
+def points(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Fewer operating points than a trade-off needs, by method."""
+    methods = arms(found, "pruned")
+    counts = {m: len(sparsities(g for g in found if g.method == m)) for m in methods}
+    few = {m: n for m, n in counts.items() if n < FEW_POINTS}
+    if not few:
+        return []
+    n = next(iter(few.values()))
+    if few == dict.fromkeys(methods, n):
+        said = "Only one sparsity shows" if n == 1 else f"Only {n} sparsities show"
+    elif len(few) == len(methods):
+        said = f"Only {formats.ranged(map(float, few.values()))} sparsities a method show"
+    else:
+        whose = formats.listed([f"{m} has {n}" for m, n in few.items()])
+        said = f"Few sparsities ({whose}) show"
+    return [f"{said} no trade-off: {FEW_POINTS} or more, from harmless to extreme, would."]
+
+
+@caution.add(rule="C15")
+def general(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """A study has one network and one data set, and says nothing beyond them."""
+    first = frame.iloc[0]
+    return [f"One network ({first['model']}) on one data set ({first['data']}): nothing in general follows."]
+
+
+@caution.add(rule="C16")
+def baseline(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Dense below a known reference: gains over a weak baseline may be those of more training."""
+    dense = next((g for g in found if g.role == "dense" and g.summary), None)
+    first = frame.iloc[0]
+    known = published.reference(str(first["model"]), str(first["data"]))
+    if "classes" in frame and not absent(first["classes"]):
+        return []  # what is known is of all classes
+    if dense is None or dense.summary is None or known is None or dense.metric != "test_top1":
+        return []
+    value, source = known
+    short = value - dense.summary.mean
+    if short <= BELOW:
+        return []
+    used = part(frame)
+    fewer = f"; ours had {used}" if used else ""
+    return [
+        f"The dense baseline ({dense.summary.mean:.2f} %) is {short:.1f} points below a known one: "
+        f"{value:.2f} %, {source}{fewer}."
+    ]
+
+
+@caution.add(rule="C19")
+def still_moving(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Training that had not come to rest when it ended."""
+    own = [g for g in found if g.role in ("dense", "pruned") and _moves(g)]
+    if not own:
+        return []
+    moving = [
+        formats.place(method, [g for g in own if g.method == method]) for method in formats.methods(own)
+    ]
+    return [
+        f"Not trained to rest (over the last tenth of its epochs train accuracy still rose by more than "
+        f"{RISING:g} points an epoch, or train loss fell by more than {100 * FALLING:g} %): "
+        f"{formats.listed(moving)}."
+    ]
+
+
+@caution.add(rule="C21")
+def devices(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Several devices: their seconds stand in columns of their own, and their arithmetic differs."""
+    if "device" not in frame.columns:
+        return []
+    names = [name for name in dict.fromkeys(frame["device"]) if name]
+    if len(names) < 2:
+        return []
+    return [
+        f"Steps ran on {len(names)} kinds of device: seconds are not comparable between them, and networks "
+        "train in bfloat16 on a GPU, in float32 on a CPU."
+    ]
+
+
+@caution.add(rule="C27")
+def floors(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+    """Whether a floor kept every layer from being emptied, by method."""
+    by_floor: dict[float, list[str]] = {}
+    for method in arms(found, "pruned"):
+        floor = next(g for g in found if (g.method, g.role) == (method, "pruned")).first("floor")
+        if floor is not None:
+            by_floor.setdefault(float(floor), []).append(method)
+    if not by_floor:
+        return []
+    if set(by_floor) == {0.0}:
+        return ["No floor on the density of a layer: pruning may empty one."]
+    said = [
+        (f"at least {formats.percent(floor)} of each layer kept" if floor else "none")
+        + f": {formats.listed(methods)}"
+        for floor, methods in sorted(by_floor.items())
+    ]
+    return [f"Floor on the density of a layer: {'; '.join(said)}."]
+
+
+def _moves(group: Group) -> bool:
+    """Whether a run of the group still moved by more than shows."""
+    rows = [run.row for run in group.runs if run.status == "done"]
+    rises = [row["train_rise"] for row in rows if row.get("train_rise") is not None]
+    falls = [(row["train_fall"], row.get("train_loss")) for row in rows if row.get("train_fall") is not None]
+    fell = any(fall > SEEN and loss and fall > FALLING * loss for fall, loss in falls)
+    return fell or any(rise > RISING for rise in rises)

@@ -1,0 +1,109 @@
+"""The report's CSV: one row per cell, and one row per method and sparsity; everything as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from prunery.report.results.columns import TOP1
+from prunery.report.results.groups import ABSENT, BROKEN, NOTE_BREAK, REFERENCES, Against, Group, absent
+from prunery.report.results.published import Published
+from prunery.report.text import formats
+from prunery.report.text.published_tables import ACCURACIES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def summary_rows(
+    frame: pd.DataFrame, found: Sequence[Group], published: Sequence[Published] = ()
+) -> list[dict[str, str]]:
+    """One row of text per method and sparsity: for CSV, with the same columns in each row."""
+    task = frame.iloc[0]
+    rows = []
+    for group in found:
+        own = [p for p in published if (p.method, p.sparsity) == (group.method, group.sparsity)]
+        rows.append(_summary_row(task, group) | _published_columns(group, own))
+    return rows
+
+
+def cell_rows(frame: pd.DataFrame) -> list[dict[str, str]]:
+    """One row of text per cell: for CSV."""
+    return [{str(k): _text(v) for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def csv_text(rows: Sequence[dict[str, str]]) -> str:
+    """The rows as CSV with a header; the same rows always give the same bytes."""
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _published_columns(group: Group, published: Sequence[Published]) -> dict[str, str]:
+    """The published accuracies beside a group; several are separated as notes are."""
+    own = [p for p in published if p.metric in ACCURACIES and group.role in ("dense", "pruned")]
+    same = [p for p in own if p.metric == group.metric and group.sound]
+    mean = group.summary.mean if group.summary else 0.0
+    columns = {
+        "published": [formats.plain(p.value) for p in own],
+        "published_metric": [p.metric.removeprefix("test_") for p in own],
+        "published_n": [str(p.n) for p in own],
+        "published_report": [p.report for p in own],
+        "published_note": [p.note for p in own],
+        "minus_published": [formats.plain(mean - p.value) for p in same],
+    }
+    return {name: NOTE_BREAK.join(values) for name, values in columns.items()}
+
+
+def _summary_row(task: Any, group: Group) -> dict[str, str]:
+    found = group.summary
+    achieved = group.first("sparsity_achieved")
+    row = {name: str(task[name]) for name in ("study", "model", "data")}
+    row |= {"method": group.method, "role": group.role, "sparsity_requested": formats.plain(group.sparsity)}
+    row |= {"sparsity_achieved": formats.plain(achieved, 8)}
+    row |= {"metric": TOP1.column.removeprefix("test_"), "k": "1", "split": "test", "unit": TOP1.unit}
+    row |= {"chance": formats.plain(group.first("chance_top1"))}
+    row |= {"n": str(found.n if found else 0)}
+    row |= {name: formats.plain(getattr(found, of, None)) for name, of in _STATISTICS.items()}
+    row |= {status: str(len(group.having(status))) for status in (*BROKEN, *ABSENT)}
+    for reference in REFERENCES:
+        row |= _against_columns(reference, group.against.get(reference))
+    before, after = group.epochs or ("", "")
+    row |= {"epochs_before": str(before), "epochs_after": str(after)}
+    notes = dict.fromkeys(note for r in group.runs for note in r.notes)
+    return row | {"notes": " | ".join(notes), "keys": " ".join(r.key for r in group.runs)}
+
+
+_STATISTICS = {"mean": "mean", "sd": "sd", "half_width": "half", "low": "low", "high": "high"}
+
+
+def _against_columns(reference: str, against: Against | None) -> dict[str, str]:
+    difference = against.difference if against else None
+    found = difference.summary if difference else None
+    columns = {
+        "": formats.plain(found.mean if found else None),
+        "_n": str(found.n) if found else "",
+        "_low": formats.plain(found.low if found else None),
+        "_high": formats.plain(found.high if found else None),
+        "_p": _p_text(difference.p if difference else None),
+        "_p_holm": _p_text(against.p_holm if against else None),
+        "_verdict": (against.verdict if against else None) or "",
+    }
+    return {f"to_{reference}{suffix}": value for suffix, value in columns.items()}
+
+
+def _p_text(p: float | None) -> str:
+    return "" if p is None else f"{p:.4g}"
+
+
+def _text(value: Any) -> str:
+    if absent(value):
+        return ""
+    if isinstance(value, bool | str | int):
+        return str(value)
+    return formats.plain(float(value), 8)

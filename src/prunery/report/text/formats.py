@@ -1,0 +1,205 @@
+"""How numbers and the cells of a table are written."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from prunery.report.results.groups import ABSENT, AT_SPARSITY, BROKEN, Group, Run
+from prunery.stats import Summary
+
+DECIMALS = 2
+FEW_PLACES = 4  # sparsities that are named one by one
+NOTHING = "-"  # in a cell of a table that has no value
+_BRIEFLY = {
+    r"predicts class (\S+)": "predicts class {}",
+    r"outputs NaN": "outputs NaN",
+    r"^no path from input": "no path is left",
+    r"^diverged: .* (?:of|in) epoch (\d+)": "at epoch {}",
+}
+
+
+@dataclass
+class Footnotes:
+    """The footnotes of a table: equal texts share one mark."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, text: str) -> str:
+        """The mark, such as `[2]`, of a footnote with this text."""
+        if text not in self.texts:
+            self.texts.append(text)
+        return f"[{self.texts.index(text) + 1}]"
+
+    def lines(self) -> list[str]:
+        """The footnotes in the order of their marks."""
+        return [f"[{i}] {text}" for i, text in enumerate(self.texts, 1)]
+
+
+def label(group: Group) -> str:
+    """`magnitude at 90 %`, or the name of a control."""
+    at_sparsity = group.role in AT_SPARSITY
+    return f"{group.method} at {percent(group.sparsity)}" if at_sparsity else group.method
+
+
+def methods(own: Iterable[Group]) -> list[str]:
+    """The names of the groups' methods, in order."""
+    return list(dict.fromkeys(group.method for group in own))
+
+
+def place(method: str, own: Sequence[Group]) -> str:
+    """`dense`, `snip at 90 %`, `snip at 90 % and 98 %`, `snip at 7 sparsities from 10 % to 80 %`."""
+    at = [percent(s) for s in sorted(g.sparsity for g in own)]
+    if len(own) == 1:
+        return label(own[0])
+    if len(own) <= FEW_PLACES:
+        return f"{method} at {listed(at)}"
+    return f"{method} at {len(at)} sparsities from {at[0]} to {at[-1]}"
+
+
+def percent(sparsity: float) -> str:
+    """A sparsity in [0, 1] as `97.5 %`: two decimals, or as many as give what is left three digits."""
+    left = 100 * (1 - sparsity)
+    decimals = 2 if left <= 0 else max(2, 2 - math.floor(math.log10(left)))
+    return f"{_shortest(100 * sparsity, min(decimals, 9))} %"
+
+
+def plain(value: float | None, decimals: int = 6) -> str:
+    """A number with at most `decimals` decimals and no trailing zeros, empty for None: for CSV."""
+    return "" if value is None else _shortest(value, decimals)
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, a real minus and two decimals."""
+    return f"{value:+.{DECIMALS}f}".replace("-", "−")
+
+
+def interval(found: Summary, decimals: int = DECIMALS) -> str:
+    """`97.62 ±0.11`: the mean and the half-width of its 95 % t-interval; the value alone for n = 1."""
+    mean = f"{found.mean:.{decimals}f}"
+    return mean if found.half is None else f"{mean} ±{found.half:.{decimals}f}"
+
+
+def ends(found: Summary) -> str:
+    """The interval of a difference as `[−0.10, +0.42]`; empty for n = 1."""
+    if found.low is None or found.high is None:
+        return ""
+    return f"[{signed(found.low)}, {signed(found.high)}]"
+
+
+def thousands(number: float) -> str:
+    """A count with thin groups: `10 000`."""
+    return f"{number:,.0f}".replace(",", " ")
+
+
+def ranged(values: Iterable[float]) -> str:
+    """`10`, or `10-25` where values differ; `-` where there are none."""
+    found = sorted(set(values))
+    if not found:
+        return "-"
+    low, high = plain(found[0], 2), plain(found[-1], 2)
+    return low if low == high else f"{low}-{high}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
+
+
+def few(names: Sequence[str], what: str = "methods", *, most: int | None) -> str:
+    """`a, b`, or `7 methods` where a caption would turn into a list."""
+    return ", ".join(names) if most is None or len(names) <= most else f"{len(names)} {what}"
+
+
+def seeds(runs: Sequence[Run]) -> str:
+    """`seed 1` or `seeds 0, 2`."""
+    return f"seed{'s' if len(runs) > 1 else ''} {', '.join(str(r.seed) for r in runs)}"
+
+
+def cell(group: Group, *, usual_n: int | None, footnotes: Footnotes, decimals: int = DECIMALS) -> str:
+    """What a table says of one group: its interval, and by name whatever did not end as a number.
+
+    `n` stands in the cell where it differs from `usual_n`, which the caption names.
+    """
+    parts = [count(group, status) + _why_broken(group, status) for status in BROKEN if group.having(status)]
+    for status in ABSENT:
+        if runs := group.having(status):
+            parts.append(f"{count(group, status)} {' '.join(_reasons(runs, footnotes))}".rstrip())
+    if group.summary is not None:
+        parts.append(_value(group, usual_n, decimals))
+    return "; ".join(parts) + _remarks(group, footnotes)
+
+
+def count(group: Group, status: str) -> str:
+    """`collapsed 2/3`; the status alone where there is one run."""
+    return status if len(group.runs) == 1 else f"{status} {len(group.having(status))}/{len(group.runs)}"
+
+
+def shortened(name: str, most: int = 36) -> str:
+    """The name, cut at `most` characters."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def briefly(note: str) -> str:
+    """What broke, in few words: `predicts class 1`, `outputs NaN`, `at epoch 3`; or the note as it is."""
+    note = note.removeprefix("test: ")
+    for pattern, words in _BRIEFLY.items():
+        if found := re.search(pattern, note):
+            return words.format(*found.groups())
+    return note
+
+
+def emptied(note: str) -> bool:
+    """Whether a note says that a cut left a layer without a weight."""
+    return "empt" in note
+
+
+def _value(group: Group, usual_n: int | None, decimals: int) -> str:
+    found = group.summary
+    assert found is not None
+    if not group.sound:
+        return (
+            f"{found.mean:.{decimals}f} without {'them' if len(_broken(group)) > 1 else 'it'} (n={found.n})"
+        )
+    return interval(found, decimals) + ("" if found.n == usual_n else f" (n={found.n})")
+
+
+def _broken(group: Group) -> list[Run]:
+    return [run for status in BROKEN for run in group.having(status)]
+
+
+def _why_broken(group: Group, status: str) -> str:
+    """What each seed's notes say, in brackets; `(predicts class 5 or 3)` where only the class differs."""
+    texts = [briefly(n) for r in group.having(status) for n in r.notes if not emptied(n)]
+    said = list(dict.fromkeys(texts))
+    constant = "predicts class "
+    if len(said) > 1 and all(text.startswith(constant) for text in said):
+        said = [constant + " or ".join(text.removeprefix(constant) for text in said)]
+    return f" ({', '.join(said)})" if said else ""
+
+
+def _reasons(runs: Sequence[Run], footnotes: Footnotes) -> list[str]:
+    reasons: dict[str, list[Run]] = {}
+    for run in runs:
+        reasons.setdefault(" ".join(run.notes) or "no record", []).append(run)
+    return [footnotes.mark(f"{seeds(of)}: {why}") for why, of in reasons.items()]
+
+
+def _remarks(group: Group, footnotes: Footnotes) -> str:
+    found: dict[str, list[Run]] = {}
+    for run in group.runs:
+        for note in run.notes if run.status == "done" else filter(emptied, run.notes):
+            found.setdefault(note, []).append(run)
+    marks = [footnotes.mark(f"{seeds(runs)}: {note}") for note, runs in found.items()]
+    achieved = group.first("sparsity_achieved")
+    if achieved is not None and abs(achieved - group.sparsity) > 5e-4:
+        marks.append(footnotes.mark(f"achieved {percent(round(achieved, 4))} of the weights"))
+    return "".join(f" {mark}" for mark in marks)
+
+
+def _shortest(value: float, decimals: int) -> str:
+    text = f"{value:.{decimals}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text

@@ -1,0 +1,191 @@
+"""A study's own values beside published ones: tables by metric, and sentences where ours are below.
+
+Only equal metrics are subtracted: a top-1 accuracy chosen on the test split, or a top-5 accuracy that was
+printed as top-1, stands beside ours under its own name. Published values are single runs.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from prunery.report.results.groups import BROKEN, Group, groups
+from prunery.report.results.published import Published, protocol
+from prunery.report.text import formats
+from prunery.report.text.texttable import TextTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A metric as reports print it: our nearest column, its words, unit and decimals, whether it is ours."""
+
+    column: str
+    words: str
+    unit: str
+    decimals: int
+    same: bool
+    why: str = ""
+
+
+_NO_CHOICE = "ours is that of the chosen epoch, which the test split had no part in choosing"
+_COUNTED = "ours counts multiplications of weights, theirs also biases"
+KINDS = {
+    "test_top1": _Kind("test_top1", "top-1 accuracy", "%", 2, True),
+    "test_top1_max": _Kind(
+        "test_top1", "top-1 accuracy of the best epoch on the test split", "%", 2, False, _NO_CHOICE
+    ),
+    "test_top5": _Kind("test_top5", "top-5 accuracy", "%", 2, True),
+    "macs_fraction": _Kind("macs_fraction", "share of the MACs kept", "", 4, False, _COUNTED),
+    "macs_millions": _Kind("macs_millions", "MACs kept", "millions", 1, False, _COUNTED),
+}
+ACCURACIES = tuple(name for name in KINDS if name.startswith("test_"))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One published value and our group beside it, in the nearest metric that we have."""
+
+    published: Published
+    group: Group
+    kind: _Kind
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the published value; None where the metrics differ or ours is not whole."""
+        found = self.group.summary
+        if not self.kind.same or not self.group.sound or found is None:
+            return None
+        return found.mean - self.published.value
+
+    @property
+    def below(self) -> bool:
+        """Whether ours is below by more than our interval; with one seed or broken ones, below at all."""
+        found = self.group.summary
+        if not self.kind.same:
+            return False
+        if found is not None and self.group.sound:
+            return (found.mean if found.high is None else found.high) < self.published.value
+        values = [r.value for status in BROKEN for r in self.group.having(status) if r.value is not None]
+        return bool(values) and statistics.fmean(values) < self.published.value - 0.5 * self.group.step
+
+
+def pairs(frame: pd.DataFrame, published: Sequence[Published]) -> list[Pair]:
+    """Each published value with our group of the same method and sparsity, under the nearest metric."""
+    found: list[Pair] = []
+    for metric in KINDS:
+        of = [p for p in published if p.metric == metric]
+        kind = _kind(frame, metric)
+        own = _own(frame, kind.column) if of else {}
+        found += [Pair(p, own[p.method, p.sparsity], kind) for p in of if (p.method, p.sparsity) in own]
+    return found
+
+
+def tables(found: Sequence[Pair]) -> list[TextTable]:
+    """One table for each published metric: ours, theirs, n and the difference where it means something."""
+    return [_table(name, own) for name in KINDS if (own := [p for p in found if p.published.metric == name])]
+
+
+def below(found: Sequence[Pair]) -> list[str]:
+    """One sentence for each cell of ours that is below the published value, with what differs in protocol."""
+    return [_below(pair) for pair in found if pair.below]
+
+
+def _kind(frame: pd.DataFrame, metric: str) -> _Kind:
+    """The kind; a best epoch on the test split is subtracted where the study recorded its own."""
+    if metric == "test_top1_max" and "test_top1_max" in frame and frame["test_top1_max"].notna().any():
+        return replace(KINDS[metric], column="test_top1_max", same=True)
+    return KINDS[metric]
+
+
+def _own(frame: pd.DataFrame, column: str) -> dict[tuple[str, float], Group]:
+    made = frame
+    if column == "macs_fraction":
+        made = frame.assign(
+            macs_fraction=frame["macs_kept"].astype(float) / frame["macs_dense"].astype(float)
+        )
+    elif column == "macs_millions":
+        made = frame.assign(macs_millions=frame["macs_kept"].astype(float) / 1e6)
+    return {(g.method, g.sparsity): g for g in groups(made, metric=column) if g.role in ("dense", "pruned")}
+
+
+def _table(name: str, found: Sequence[Pair]) -> TextTable:
+    kind, notes = found[0].kind, formats.Footnotes()
+    rows = tuple(_row(pair, notes) for pair in found)
+    unit = f", {kind.unit}" if kind.unit else ""
+    header = ("method", "sparsity", "ours", "published", "n", "ours − published", "report")
+    lines = tuple(notes.lines())
+    return TextTable(
+        f"Beside published values: {kind.words}{unit}", header, rows, _caption(kind, found), lines
+    )
+
+
+def _row(pair: Pair, notes: formats.Footnotes) -> tuple[str, ...]:
+    published, decimals = pair.published, pair.kind.decimals
+    ours = formats.NOTHING
+    if pair.group.summary is not None or any(pair.group.having(s) for s in BROKEN):
+        ours = formats.cell(pair.group, usual_n=None, footnotes=formats.Footnotes(), decimals=decimals)
+        ours = ours.split(" [")[0]
+    mark = f" {notes.mark(published.note)}" if published.note else ""
+    difference = formats.NOTHING if pair.difference is None else formats.signed(pair.difference)
+    value = f"{published.value:.{decimals}f}{mark}"
+    place = formats.percent(published.sparsity) if pair.group.role == "pruned" else formats.NOTHING
+    return (published.method, place, ours, value, str(published.n), difference, published.report)
+
+
+def _caption(kind: _Kind, found: Sequence[Pair]) -> tuple[str, ...]:
+    reports = sorted({p.published.report for p in found})
+    counts = sorted({p.published.n for p in found})
+    each = (
+        f"n = {formats.ranged(map(float, counts))} run{'s' if counts != [1] else ''} each, without interval"
+    )
+    said = [f"Published values: as printed in the report{'s' if len(reports) > 1 else ''} "]
+    said[0] += f"{formats.listed(reports)}, {each}."
+    if not kind.same:
+        said.append(f"Not subtracted: it is another metric than ours ({kind.why}).")
+    if any(p.published.note for p in found):
+        said.append("What is known of them, and what is wrong with them, stands in the notes below.")
+    return tuple(said)
+
+
+def _below(pair: Pair) -> str:
+    published, found = pair.published, pair.group.summary
+    name = pair.group.method
+    if pair.group.role == "pruned":
+        name += f" at {formats.percent(published.sparsity)}"
+    if not pair.group.sound or found is None:
+        ours, how = "ours " + formats.count(pair.group, next(s for s in BROKEN if pair.group.having(s))), ""
+    else:
+        ours = f"{formats.interval(found)} {pair.kind.unit}"
+        how = " (one seed: no interval)" if found.half is None else " by more than our interval"
+    differs = "; ".join(_differs(pair))
+    why = f" (what differs: {differs})" if differs else ""
+    theirs = f"the {published.value:.{pair.kind.decimals}f} {pair.kind.unit} of {published.report}"
+    return f"Below the published value{how}: {name}, {ours} against {theirs}{why}."
+
+
+def _differs(pair: Pair) -> Iterator[str]:
+    """What the published protocol is known to have done otherwise."""
+    row = pair.group.runs[0].row
+    theirs = protocol(pair.published, row)
+    if theirs is None:
+        return
+    if pair.group.epochs is not None:
+        before, after = map(str, pair.group.epochs)
+        if (before, after) != (theirs.epochs_before, theirs.epochs_after):
+            yield f"{theirs.epochs_before}+{theirs.epochs_after} epochs there, {before}+{after} here"
+    own = row.get("optimizer")
+    if own and theirs.optimizer and own != theirs.optimizer:
+        yield f"{theirs.optimizer} there, {own} here"
+    for column in ("learning_rate", "batch"):
+        known, ours = getattr(theirs, column), row.get(column)
+        if known and ours is not None and float(known) != ours:
+            yield f"{column.replace('_', ' ')} {known} there, {ours:g} here"
+    if row.get("images") is not None:
+        yield f"{formats.thousands(row['images'])} training images here"
+    if "test split" in theirs.selection and pair.kind.column != "test_top1_max":
+        yield f"theirs is the {theirs.selection}"

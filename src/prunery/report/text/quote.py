@@ -1,0 +1,268 @@
+"""Numbers in a person's own Markdown, taken from records: `{{cell method="snip" sparsity=90%}}`.
+
+    {{cell method=NAME [sparsity=90%] [study=NAME] [metric=test_top1] [show=interval]}}
+
+Values with blanks stand in double quotes. What else is in the text stays as it is. A quote of what is not
+there, or not done, is an error, and then nothing is written.
+
+A row of `shows` is a function from a group to the text that `show=` asks for, or to None where the group has
+no such number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from prunery.errors import SpecError
+from prunery.lab.spec_parts import Sparsities
+from prunery.registry import Registry, nearest
+from prunery.report.results.groups import Against, Group, groups
+from prunery.report.results.study import Loaded
+from prunery.report.text import formats
+
+KEYS = ("study", "method", "sparsity", "metric", "show")
+METRIC, SHOW = "test_top1", "interval"
+_QUOTE = re.compile(r"\{\{(?P<body>[^{}]*)\}\}")
+_OPTION = re.compile(r"""([A-Za-z-]+)\s*=\s*(?:"([^"]*)"|([^\s"]+))""")
+_NEAR = 1e-6
+
+
+def copies(
+    texts: Iterable[str | Path], folder: Path, studies: Sequence[Loaded], *, taken: Container[Path] = ()
+) -> dict[Path, bytes]:
+    """The texts with their quotes filled in, by the path in `folder` that each is to be written to.
+
+    SpecError for a file that cannot be read or whose place is taken, and for any quote that cannot be filled.
+    """
+    made: dict[Path, bytes] = {}
+    for given in map(Path, texts):
+        target = folder / given.name
+        if target in made or target in taken or target.resolve() == given.resolve():
+            raise SpecError(f"the text {given}", f"{target} is taken", "give it a name of its own")
+        made[target] = filled(_read(given), studies, source=str(given)).encode()
+    return made
+
+
+def filled(content: str, studies: Sequence[Loaded], *, source: str = "text") -> str:
+    """The text with each quote replaced by its number; SpecError names the line of one that cannot be."""
+
+    def replaced(found: re.Match[str]) -> str:
+        line = content.count("\n", 0, found.start()) + 1
+        where = f"{source}:{line}: {found[0]}"
+        options = _options(found["body"], where)
+        return found[0] if options is None else _value(options, studies, where)
+
+    return _QUOTE.sub(replaced, content)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"the text {path}", f"it cannot be read: {error}", "name a Markdown file") from None
+
+
+def _options(body: str, where: str) -> dict[str, str] | None:
+    """The options of a quote; None for braces that are none of ours."""
+    word, _, rest = body.strip().partition(" ")
+    options = {key: quoted or bare for key, quoted, bare in _OPTION.findall(rest)}
+    if word != "cell":
+        if options and nearest(word, ["cell"]):
+            raise SpecError(where, f"there is no {word!r}", "write {{cell ...}}")
+        return None
+    left = _OPTION.sub("", rest).strip()
+    unknown = next((key for key in options if key not in KEYS), None) or left or None
+    if unknown is not None:
+        raise SpecError(
+            where,
+            f"{unknown!r} is no option{nearest(unknown, KEYS)}",
+            f'write {{{{cell method="..." sparsity=90%}}}} with any of: {", ".join(KEYS)}',
+        )
+    return options
+
+
+def _value(options: dict[str, str], studies: Sequence[Loaded], where: str) -> str:
+    study = _study(options.get("study"), studies, where)
+    metric = _metric(options.get("metric", METRIC), study, where)
+    group = _group(options, groups(study.frame, metric=metric), where)
+    left = [f"{run.status}: seed {run.seed}" for run in group.runs if run.status != "done"]
+    if left or group.summary is None:
+        raise SpecError(
+            where, f"not all of its cells are done ({', '.join(left)})", "quote one that is, or run it"
+        )
+    show = _known("show", options.get("show", SHOW), list(shows), where)
+    said = shows[show].function(group)
+    if said is None:
+        raise SpecError(
+            where, f"it has no {show} (n = {group.summary.n})", "show its mean, or run more seeds"
+        )
+    return str(said)
+
+
+def _study(name: str | None, studies: Sequence[Loaded], where: str) -> Loaded:
+    known = [study.name for study in studies]
+    if name is None and len(studies) > 1:
+        raise SpecError(
+            where, f"the report holds {len(studies)} studies", f"add study= and one of: {', '.join(known)}"
+        )
+    return studies[known.index(_known("study", name or known[0], known, where))]
+
+
+def _metric(name: str, study: Loaded, where: str) -> str:
+    numeric = study.frame.select_dtypes("number").columns
+    known = [
+        str(c) for c in numeric if study.frame[c].notna().any() and c not in ("seed", "sparsity_requested")
+    ]
+    return _known("metric", name, known, where)
+
+
+def _group(options: dict[str, str], found: Sequence[Group], where: str) -> Group:
+    method = _known("method", options.get("method", ""), list(dict.fromkeys(g.method for g in found)), where)
+    own = sorted((g for g in found if g.method == method), key=lambda g: g.sparsity)
+    known = ", ".join(formats.percent(g.sparsity) for g in own)
+    if "sparsity" not in options:
+        if len(own) > 1:
+            raise SpecError(
+                where, f"{method!r} has {len(own)} sparsities", f"add sparsity= and one of: {known}"
+            )
+        return own[0]
+    asked = _sparsity(options["sparsity"], where)
+    same = [g for g in own if abs(g.sparsity - asked) <= _NEAR]
+    alike = [g for g in own if formats.percent(g.sparsity) == formats.percent(asked)]  # as tables write it
+    if not same and len(alike) != 1:
+        near = min(own, key=lambda g: abs(g.sparsity - asked))
+        nearest_one = formats.percent(near.sparsity)
+        what = f"{method!r} was not measured at {formats.percent(asked)}; the nearest is {nearest_one}"
+        raise SpecError(where, what, f"choose one of: {known}")
+    return (same or alike)[0]
+
+
+def _sparsity(value: str, where: str) -> float:
+    """The sparsity that the value spells, as a spec reads it."""
+    try:
+        return float(TypeAdapter(Sparsities).validate_python([value])[0])
+    except ValidationError:
+        found = f"{value!r} is no sparsity"
+        raise SpecError(where, found, "write 90%, 0.9, 10x or compression=1") from None
+
+
+def _known(what: str, name: str, known: Sequence[str], where: str) -> str:
+    if name not in known:
+        raise SpecError(
+            where, f"there is no {what} {name!r}{nearest(name, known)}", f"choose one of: {', '.join(known)}"
+        )
+    return name
+
+
+shows = Registry("show")
+
+
+@shows.add()
+def interval(group: Group) -> str | None:
+    """`97.62 ±0.11`."""
+    return formats.interval(group.summary, _decimals(group)) if group.summary else None
+
+
+@shows.add()
+def mean(group: Group) -> str | None:
+    """`97.62`."""
+    return _number(group, "mean")
+
+
+@shows.add()
+def half(group: Group) -> str | None:
+    """The half-width of the 95 % t-interval."""
+    return _number(group, "half")
+
+
+@shows.add()
+def low(group: Group) -> str | None:
+    """The lower end of the interval."""
+    return _number(group, "low")
+
+
+@shows.add()
+def high(group: Group) -> str | None:
+    """The upper end of the interval."""
+    return _number(group, "high")
+
+
+@shows.add()
+def sd(group: Group) -> str | None:
+    """The standard deviation over seeds (n - 1)."""
+    return _number(group, "sd")
+
+
+@shows.add()
+def n(group: Group) -> str | None:
+    """The number of seeds."""
+    return str(group.summary.n) if group.summary else None
+
+
+@shows.add(name="difference-to-dense")
+def to_dense(group: Group) -> str | None:
+    """`−0.45 ±0.18`, paired by seed."""
+    return _difference(group, group.against.get("dense"))
+
+
+@shows.add(name="difference-to-dense-extra")
+def to_dense_extra(group: Group) -> str | None:
+    """The difference to dense after the same training."""
+    return _difference(group, group.against.get("dense_extra"))
+
+
+@shows.add(name="difference-to-random")
+def to_random(group: Group) -> str | None:
+    """The difference to the random control."""
+    return _difference(group, group.against.get("random"))
+
+
+@shows.add(name="difference-to-shuffled")
+def to_shuffled(group: Group) -> str | None:
+    """The difference to random pruning with the same layer ratios."""
+    return _difference(group, group.against.get("shuffled"))
+
+
+@shows.add(name="verdict-to-dense")
+def verdict(group: Group) -> str | None:
+    """`higher`, `lower` or `indistinguishable`, corrected over the table."""
+    found = group.against.get("dense")
+    return found.verdict if found else None
+
+
+@shows.add()
+def epochs(group: Group) -> str | None:
+    """Training epochs in all."""
+    return str(sum(group.epochs)) if group.epochs else None
+
+
+@shows.add(name="sparsity-achieved")
+def achieved(group: Group) -> str | None:
+    """The share of the weights that was removed, as counted from the masks."""
+    value = group.first("sparsity_achieved")
+    return None if value is None else formats.percent(round(float(value), 6))
+
+
+def _number(group: Group, name: str) -> str | None:
+    value = getattr(group.summary, name, None)
+    return None if value is None else f"{value:.{_decimals(group)}f}"
+
+
+def _difference(group: Group, against: Against | None) -> str | None:
+    if against is None:
+        return None
+    found, decimals = against.difference.summary, _decimals(group)
+    signed = f"{found.mean:+.{decimals}f}".replace("-", "−")
+    return signed if found.half is None else f"{signed} ±{found.half:.{decimals}f}"
+
+
+def _decimals(group: Group) -> int:
+    """Two for accuracies, three for losses and the like, none for counts."""
+    if group.counted:
+        return formats.DECIMALS
+    values = group.values.values()
+    return 0 if values and all(float(v).is_integer() for v in values) else 3

@@ -1,0 +1,24 @@
+"""Factories of small data sets, as a user would write them."""
+
+import torch
+
+from prunery.data.custom import from_tensors
+
+X = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).view(2, 3, 4, 5)
+Y = torch.tensor([1, 0])
+
+
+def tensors():
+    return from_tensors(X, Y, X, Y, name="mine")
+
+
+def datasets():
+    return [(x, int(y)) for x, y in zip(X, Y, strict=True)], [(X[0], 1)]
+
+
+def broken():
+    raise RuntimeError("no disk")
+
+
+def nothing():
+    return None
