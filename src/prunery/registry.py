@@ -2,20 +2,45 @@
 
 An option of a row is a keyword-only parameter of its function; its default is the option's default.
 A fact is anything a caller needs to know of a row without running it (`needs`, `source`, `at`).
+
+A row of a user's own is called `package.module:row`. Whoever reads that name imports the module, so it means
+the same in a script, in a study and in every worker; its bare name is known in the process that imported it.
 """
 
 from __future__ import annotations
 
 import ast
 import difflib
+import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from prunery.errors import ChoiceError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_imports_allowed: ContextVar[bool] = ContextVar("imports_allowed", default=True)
+
+
+@contextmanager
+def no_imports() -> Iterator[None]:
+    """Within it no module is imported for a row's name, so that reading an archive runs no code."""
+    token = _imports_allowed.set(False)
+    try:
+        yield
+    finally:
+        _imports_allowed.reset(token)
+
+
+def is_dotted(name: str) -> bool:
+    """Return whether a row's name is that of a user's own row, `package.module:row`."""
+    return _DOTTED.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -75,41 +100,90 @@ class BoundEntry:
     @property
     def given(self) -> dict[str, Any]:
         """The options that differ from their defaults (what belongs in a key)."""
-        return {k: v for k, v in self.options.items() if v != self.row.options[k]}
+        return {
+            k: v for k, v in self.options.items() if k not in self.row.options or v != self.row.options[k]
+        }
 
 
 class Registry:
-    """Named functions along one axis of choice; a duplicate or unknown name or option raises."""
+    """Named functions along one axis of choice; a duplicate or unknown name or option raises.
 
-    def __init__(self, axis: str) -> None:
+    stand_in: the facts of a row that must not be imported (see `no_imports`); None refuses such a row.
+    """
+
+    def __init__(self, axis: str, *, stand_in: Mapping[str, Any] | None = None) -> None:
         self.axis = axis
+        self._stand_in = stand_in
         self._rows: dict[str, Entry] = {}
+        self._bare: dict[str, list[str]] = {}  # the names of the rows that have this bare name
 
     def add(self, **facts: Any) -> Callable[[F], F]:
         """Return a decorator that enters a function under its own name (or `name=`), with its facts."""
 
         def enter(function: F) -> F:
-            name = facts.get("name", function.__name__.rstrip("_"))
-            if name in self._rows:
-                raise ChoiceError(f"a second {self.axis} {name!r}", "the name is taken", "choose another")
-            self._rows[name] = Entry(name, function, _defaults(function), facts)
+            self._enter(function, facts.get("name", function.__name__.rstrip("_")), facts)
             return function
 
         return enter
+
+    def _enter(self, function: Callable[..., Any], bare: str, facts: Mapping[str, Any]) -> None:
+        module = function.__module__
+        ours = module.partition(".")[0] == "prunery"
+        name = bare if ours else f"{module}:{bare}"
+        if (name in self._rows and (ours or not _same(self._rows[name].function, function))) or (
+            bare in self._rows and not ours
+        ):
+            raise ChoiceError(f"a second {self.axis} {bare!r}", "the name is taken", "choose another")
+        self._rows[name] = Entry(name, function, _defaults(function), facts)
+        known = self._bare.setdefault(bare, [])
+        known += [name] if name not in known else []
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._rows
+        return name in self._rows or name in self._bare
 
     def __getitem__(self, name: str) -> Entry:
+        if name in self._rows:
+            return self._rows[name]
+        known = self._bare.get(name, [])
+        if len(known) == 1:
+            return self._rows[known[0]]
+        if is_dotted(name):
+            return self._imported(name)
+        raise ChoiceError(
+            f"{self.axis} {name!r}",
+            f"there are {len(known)} of that name: {', '.join(known)}"
+            if known
+            else f"there is none of that name{nearest(name, {*self._rows, *self._bare})}",
+            f"choose one of: {', '.join(self._rows)}, or write package.module:row",
+        )
+
+    def _imported(self, name: str) -> Entry:
+        """Return the row of a user's module; the module is imported, unless `no_imports` forbids it."""
+        if not _imports_allowed.get():
+            if self._stand_in is not None:
+                return Entry(name, _stands_in, {}, {**self._stand_in, "stands_in": True})
+            found = "it lies in a module of yours, and nothing is imported while an archive is read"
+            raise ChoiceError(f"{self.axis} {name!r}", found, "use the store that the study ran in")
+        module, _, row = name.partition(":")
+        before = set(self._rows)
+        try:
+            function = getattr(importlib.import_module(module), row, None)
+        except Exception as error:  # whatever the user's module raises
+            found = f"importing {module!r} raises {type(error).__name__}: {error}"
+            raise ChoiceError(f"{self.axis} {name!r}", found, "correct it, or name another module") from error
         if name not in self._rows:
-            raise ChoiceError(
-                f"{self.axis} {name!r}",
-                f"there is none of that name{nearest(name, self._rows)}",
-                f"choose one of: {', '.join(self._rows)}",
+            entry = next(
+                (e for e in self._rows.values() if function is not None and e.function is function), None
             )
+            if entry is None:
+                own = [n for n in {*before, *self._rows} if n.startswith(f"{module}:")]
+                found = f"the module has no row of that name{nearest(name, own)}"
+                do = f"enter it with the decorator @prunery.{self.axis}.add(...)"
+                raise ChoiceError(f"{self.axis} {name!r}", found, do)
+            self._rows[name] = replace(entry, name=name)
         return self._rows[name]
 
     def bind(self, choice: str | Mapping[str, Any] | Choice) -> BoundEntry:
@@ -117,7 +191,7 @@ class Registry:
         choice = Choice.of(choice)
         row = self[choice.name]
         for option in choice.options:
-            if option not in row.options:
+            if option not in row.options and "stands_in" not in row.facts:
                 known = ", ".join(row.options) or "none"
                 raise ChoiceError(
                     f"option {option!r} of {self.axis} {row.name!r}",
@@ -144,6 +218,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Return whether two functions come from one definition, as when its module is run twice."""
+    return one is not other and (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+
+
+def _stands_in(*_: Any, **__: Any) -> Any:
+    found = "its module was not imported, for an archive runs no code"
+    raise ChoiceError("running a row of a user's own", found, "use the store that the study ran in")
+
+
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
     parameters = inspect.signature(function).parameters.values()
     return {
@@ -154,10 +238,11 @@ def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _parse_call(text: str) -> Choice:
+    name, bracket, rest = text.strip().partition("(")
     try:
-        node = ast.parse(text.strip(), mode="eval").body
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
-            return Choice(node.func.id, {str(k.arg): ast.literal_eval(k.value) for k in node.keywords})
+        node = ast.parse(f"row({rest}" if bracket else "", mode="eval").body
+        if isinstance(node, ast.Call) and not node.args and (name.isidentifier() or is_dotted(name)):
+            return Choice(name, {str(k.arg): ast.literal_eval(k.value) for k in node.keywords})
     except (SyntaxError, ValueError):
         pass
     return Choice(text.strip())
