@@ -51,8 +51,8 @@ class Choice:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
-    def of(value: str | Mapping[str, Any] | Choice) -> Choice:
-        """The choice that `value` spells: a name, `"name(option=2)"`, or `{"name": ..., option: ...}`."""
+    def parse(value: str | Mapping[str, Any] | Choice) -> Choice:
+        """Return the choice that `value` spells: a name, `"name(option=2)"` or `{name: ..., option: ...}`."""
         if isinstance(value, Choice):
             return value
         if isinstance(value, str):
@@ -188,7 +188,7 @@ class Registry:
 
     def bind(self, choice: str | Mapping[str, Any] | Choice) -> BoundEntry:
         """The row that `choice` names, with its options checked and completed."""
-        choice = Choice.of(choice)
+        choice = Choice.parse(choice)
         row = self[choice.name]
         for option in choice.options:
             if option not in row.options and "stands_in" not in row.facts:

@@ -122,4 +122,4 @@ def test_tables_refuse_unknown_names_options_and_duplicates():
     with pytest.raises(ValueError, match="name is taken"):
         table.add()(pear)
     with pytest.raises(ValueError, match="neither a name"):
-        Choice.of(3)
+        Choice.parse(3)

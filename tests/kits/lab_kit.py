@@ -14,7 +14,7 @@ import pytest
 
 from prunery.lab.plan import plan
 from prunery.lab.record import Number, Record, canonical
-from prunery.lab.spec import of
+from prunery.lab.spec import from_plain
 
 HERE = Path(__file__).parent
 linux = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at processes in /proc")
@@ -42,7 +42,7 @@ def raw(**changes):
 
 
 def spec(**changes):
-    return of(raw(**changes))
+    return from_plain(raw(**changes))
 
 
 def planned(**changes):

@@ -5,14 +5,14 @@ import sys
 
 from prunery.lab.engines import local
 from prunery.lab.plan import plan
-from prunery.lab.spec import of
+from prunery.lab.spec import from_plain
 from prunery.lab.store import Store
 
 
 def main():
     spec, store, workers, work = sys.argv[1:]
     with open(spec) as file:
-        planned = plan(of(json.load(file)))
+        planned = plan(from_plain(json.load(file)))
     outcome = local.run(planned, Store(store), workers=int(workers), work=work)
     print(
         json.dumps({"done": len(outcome.done), "complete": outcome.complete, "stopped": outcome.interrupted})

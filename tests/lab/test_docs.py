@@ -11,7 +11,7 @@ from prunery.core.schedule import schedule
 from prunery.core.scope import scope
 from prunery.lab import yaml
 from prunery.lab.plan import plan
-from prunery.lab.spec import Spec, load, of
+from prunery.lab.spec import Spec, from_plain, load
 from prunery.lab.spec_parts import Method, Task
 from prunery.train.recovery import recovery
 from prunery.train.settings import Training
@@ -61,7 +61,7 @@ def test_every_row_is_named(key, table):
 
 def test_the_example_in_the_text_is_sound():
     (text,) = re.findall(r"```yaml\n(.*?)```", TEXT, flags=re.S)
-    spec = of(yaml.read(text, source="docs/spec.md"))
+    spec = from_plain(yaml.read(text, source="docs/spec.md"))
     assert spec.name == "first-look"
     assert spec.sparsities == (0.5, 0.9, 0.95)
     assert len(plan(spec).cells) == 3 * (3 * 3 * 2 + 2)  # each method also shuffled, and two dense ones

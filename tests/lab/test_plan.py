@@ -7,7 +7,7 @@ import pytest
 from lab_kit import planned, raw, spec
 
 from prunery.lab.plan import key_of, plan
-from prunery.lab.spec import of
+from prunery.lab.spec import from_plain
 
 TASK = raw()["task"]
 CHAIN = {"name": "imp", "criterion": "magnitude", "schedule": {"name": "iterative", "levels": [0.5, 0.8]}}
@@ -70,7 +70,7 @@ def test_every_cell_names_its_controls():
 def test_controls_come_without_asking():
     data = raw(methods=[{"criterion": "snip", "scope": "layer"}])
     del data["controls"]
-    found = plan(of(data))
+    found = plan(from_plain(data))
     roles = {(c.method, c.role, c.of, c.arm) for c in found.cells}
     assert roles == {
         ("dense", "dense", "", ""),
@@ -289,6 +289,6 @@ def test_arguments_that_enter_the_key():
 
 
 def test_a_larger_study_reuses_the_smaller_one():
-    larger = plan(of(raw(sparsities=[0.5, 0.9, 0.95], seeds=3)))
+    larger = plan(from_plain(raw(sparsities=[0.5, 0.9, 0.95], seeds=3)))
     assert set(planned().steps) < set(larger.steps)
     assert spec().sparsities == (0.5, 0.9)

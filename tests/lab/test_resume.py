@@ -10,7 +10,7 @@ import pytest
 from lab_kit import children, differences, linux, raw, runner, wait_until
 
 from prunery.lab.plan import plan
-from prunery.lab.spec import of
+from prunery.lab.spec import from_plain
 from prunery.lab.store import Store
 
 CHAIN = {"name": "imp", "criterion": "magnitude", "schedule": {"name": "iterative", "levels": [0.5]}}
@@ -70,7 +70,7 @@ def seen(store_path):
 
 
 def assert_same(spec, undisturbed, *others):
-    steps = plan(of(spec)).steps
+    steps = plan(from_plain(spec)).steps
     for other in others:
         assert sorted(other.finished()) == sorted(steps)
         for key in steps:

@@ -8,7 +8,7 @@ from lab_kit import raw, spec
 from pydantic import ValidationError
 
 from prunery.errors import ChoiceError, PruneryError, SpecError
-from prunery.lab.spec import Spec, load, load_all, of, plain
+from prunery.lab.spec import Spec, from_plain, load, load_all, plain
 from prunery.lab.spec_source import names
 from prunery.registry import Choice
 
@@ -59,7 +59,7 @@ def test_sparsities_and_seeds_have_many_forms():
 
 
 def test_factories_are_taken_by_their_form():
-    found = of({**raw(), "task": {**raw()["task"], "model": "my.nets:tiny", "data": "my.sets:mine"}})
+    found = from_plain({**raw(), "task": {**raw()["task"], "model": "my.nets:tiny", "data": "my.sets:mine"}})
     assert (found.task.model, found.task.data) == ("my.nets:tiny", "my.sets:mine")
 
 
@@ -70,7 +70,7 @@ def test_plain_data_give_back_the_spec():
         ],
         threads=2,
     )
-    assert of(json.loads(json.dumps(plain(before)))) == before
+    assert from_plain(json.loads(json.dumps(plain(before)))) == before
 
 
 def test_a_spec_cannot_be_changed():

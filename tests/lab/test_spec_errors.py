@@ -4,7 +4,7 @@ import pytest
 from lab_kit import raw
 
 from prunery.errors import SpecError
-from prunery.lab.spec import of
+from prunery.lab.spec import from_plain
 from prunery.lab.spec_source import overridden
 
 # an override of the small spec, and below it: where | what was found | what to do
@@ -103,7 +103,7 @@ PAIRS = list(zip(*[iter(CASES.strip().splitlines())] * 2, strict=True))
 
 def message(data):
     with pytest.raises(SpecError) as caught:
-        of(data, source="s.yaml")
+        from_plain(data, source="s.yaml")
     return str(caught.value)
 
 

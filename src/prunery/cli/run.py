@@ -97,12 +97,12 @@ def execute(spec: Spec, store_dir: str, *, workers: int | None, data_dir: str | 
 def _tell_replaced(spec: Spec, planned: Plan, store: Store, out: Console) -> None:
     """That an earlier study of this name had finished cells that this one has not, if so."""
     from prunery.lab.plan import plan
-    from prunery.lab.spec import of
+    from prunery.lab.spec import from_plain
 
     if spec.name not in store.studies():
         return
     now = {cell.key for cell in planned.cells}
-    before = plan(of(store.study(spec.name))).cells
+    before = plan(from_plain(store.study(spec.name))).cells
     gone = [cell for cell in before if cell.key not in now and store.has(cell.key)]
     if gone:
         left = f"{len(gone)} finished cells of the study {spec.name} as it was"

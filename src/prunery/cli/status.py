@@ -36,7 +36,7 @@ def _study_line(name: str, store: Source) -> str:
     from prunery.lab import spec as specs
     from prunery.lab.plan import plan as planned
 
-    steps = planned(specs.of(store.study(name), source=f"study {name}")).steps
+    steps = planned(specs.from_plain(store.study(name), source=f"study {name}")).steps
     done = sum(store.has(key) for key in steps)
     failed = sum(store.failed(key) is not None for key in steps)
     return f"study {name}: {done} of {len(steps)} steps done" + (f", {failed} failed" if failed else "")

@@ -49,7 +49,7 @@ def bind(
     budget: str | None,
 ) -> Bindings:
     """The choices of a call, checked; ChoiceError or SparsityError says which is wrong."""
-    named = Choice.of(criterion)
+    named = Choice.parse(criterion)
     asked = {**named.options, **(options or {})}
     invert = asked.pop("invert", False)
     scored_by = criteria.bind(Choice(named.name, asked))
@@ -99,7 +99,7 @@ def _schedule(schedule: Named | None, rounds: int | None, criterion: BoundEntry)
     if schedule is None:
         rounds = criterion.facts.get("rounds", 1) if rounds is None else rounds
         return schedules.bind(of_rounds(rounds))
-    choice = Choice.of(schedule)
+    choice = Choice.parse(schedule)
     return schedules.bind(
         choice if rounds is None else Choice(choice.name, {**choice.options, "rounds": rounds})
     )

@@ -21,7 +21,7 @@ from prunery.errors import StoreError
 from prunery.lab import record as records
 from prunery.lab.plan import plan
 from prunery.lab.record import Record
-from prunery.lab.spec import of
+from prunery.lab.spec import from_plain
 from prunery.lab.store import Failure, Store
 from prunery.registry import nearest
 
@@ -105,7 +105,7 @@ def write(store: Store, file: str | Path) -> int:
     if not names:
         raise StoreError(f"an archive of {store.root}", "no study ran there", "run one: prunery run SPEC")
     studies = {name: store.study(name) for name in names}
-    keys = sorted({key for spec in studies.values() for key in plan(of(spec)).steps})
+    keys = sorted({key for spec in studies.values() for key in plan(from_plain(spec)).steps})
     lines = [f"{key} {_compact(records.to_json(store.record(key)))}" for key in keys if store.has(key)]
     failures = [asdict(failure) for failure in store.failures() if failure.key in keys]
     about = {"archive": "prunery", "version": VERSION, "studies": studies, "failures": failures}

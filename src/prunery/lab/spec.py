@@ -172,10 +172,10 @@ def _loaded(data: Any, source: str, label: str, overrides: Sequence[str]) -> Spe
             label, f"a spec is a mapping, this is {type(data).__name__}", "write 'task:', 'methods:', ..."
         )
     data = {"name": sources.stem(source), **data}
-    return of(sources.overridden(data, overrides), source=label)
+    return from_plain(sources.overridden(data, overrides), source=label)
 
 
-def of(data: Mapping[str, Any], *, source: str = "spec") -> Spec:
+def from_plain(data: Mapping[str, Any], *, source: str = "spec") -> Spec:
     """The spec that plain data spell (what `plain` gave, or a parsed file); SpecError names every problem."""
     try:
         return Spec.model_validate(dict(data))
@@ -187,7 +187,7 @@ def of(data: Mapping[str, Any], *, source: str = "spec") -> Spec:
 
 
 def plain(spec: Spec) -> dict[str, Any]:
-    """The spec as plain data that JSON and YAML can hold; `of` reads it back to an equal spec."""
+    """The spec as plain data that JSON and YAML can hold; `from_plain` reads it back to an equal spec."""
     return spec.model_dump(mode="json", exclude_none=True, by_alias=True)
 
 
@@ -263,6 +263,6 @@ def _raised(place: Place, call: Callable[..., Any], *args: Any) -> Iterator[Prob
     try:
         call(*args)
     except PruneryError as error:
-        yield Problem.of(place, error)
+        yield Problem.from_error(place, error)
     except (TypeError, ValueError) as error:
         yield Problem(place, "its options", str(error), "correct them")

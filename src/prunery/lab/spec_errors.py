@@ -33,8 +33,8 @@ class Problem:
     do: str
 
     @staticmethod
-    def of(place: Place, error: PruneryError) -> Problem:
-        """The problem that an error of the library tells of."""
+    def from_error(place: Place, error: PruneryError) -> Problem:
+        """Return the problem that an error of the library names, at its place in the spec."""
         return Problem(place, error.asked, error.found, error.do)
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ def _problem(error: dict[str, Any], schema: type[BaseModel]) -> Problem:
     place = tuple(part for part in place if part not in ("Choice", "float", "int"))
     raised = error.get("ctx", {}).get("error")
     if isinstance(raised, PruneryError):
-        return Problem.of(place, raised)
+        return Problem.from_error(place, raised)
     if kind in ("extra_forbidden", "missing"):
         return _key_problem(kind, place, schema)
     if kind == "literal_error":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prunery.lab.spec import Spec, of
+from prunery.lab.spec import Spec, from_plain
 from prunery.studies.five_criteria import COMPRESSIONS, FEWER, compared, task
 from prunery.studies.table import Scale, controls, named, study
 
@@ -50,7 +50,7 @@ def _spec(part: str, scale: Scale, of_part: dict[str, Any], **rest: Any) -> Spec
 def _labels(scale: Scale, of_part: dict[str, Any], classes: int, **rest: Any) -> Spec:
     """Magnitude and SynFlow at one compression, on some of the classes."""
     methods = [{"name": c, "criterion": c} for c in ("magnitude", "synflow")]
-    return of(
+    return from_plain(
         {
             "name": named("cifar100", f"classes{classes}", scale),
             "task": of_part | (_some(of_part, classes) if classes < 100 else {}),

@@ -6,7 +6,7 @@ and fine-tune it; snip, grasp and synflow prune the untrained one and train it f
 
 from __future__ import annotations
 
-from prunery.lab.spec import Spec, of
+from prunery.lab.spec import Spec, from_plain
 from prunery.studies.table import study
 
 _SPARSITIES = ["50%", "90%", "95%", "98%", "99%"]
@@ -36,7 +36,7 @@ def _spec(name: str, *, data: str, dense: int, extra: int, learning_rate: float,
     after = {"name": "finetune", "training": {"epochs": extra, "learning_rate": learning_rate / 2}}
     whole = {"name": "finetune", "training": {"epochs": dense + extra}}
     recoveries = {"random": after, "magnitude": after, "snip": whole, "grasp": whole, "synflow": whole}
-    return of(
+    return from_plain(
         {
             "name": name,
             "task": {"model": "lenet300", "data": data, "training": training},

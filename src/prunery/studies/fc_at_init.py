@@ -7,7 +7,7 @@ prevents it, and so do SynFlow's hundred rounds.
 
 from __future__ import annotations
 
-from prunery.lab.spec import Spec, of
+from prunery.lab.spec import Spec, from_plain
 from prunery.studies.table import study
 
 
@@ -29,7 +29,7 @@ def fc_at_init() -> Spec:
         {"name": "synflow", "criterion": "synflow"},
         {"name": "synflow, one round", "criterion": "synflow", "schedule": "one_shot"},
     ]
-    return of(
+    return from_plain(
         {
             "name": "fc-at-init",
             "task": {"model": "fc", "data": "mnist", "training": training},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prunery.lab.spec import Spec, of
+from prunery.lab.spec import Spec, from_plain
 from prunery.studies.table import Scale, controls, named, study
 
 FEWER = 12_000  # training images of CIFAR-10 and CIFAR-100, at cpu
@@ -70,7 +70,7 @@ def compared(
         {"name": "synflow", "criterion": "synflow"},
         {"name": "synflow 1 round", "criterion": "synflow", "schedule": "one_shot"},
     ]
-    return of(
+    return from_plain(
         {
             "name": named(study, part, scale),
             "task": of_part,

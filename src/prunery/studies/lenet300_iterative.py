@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prunery.lab.spec import Spec, of
+from prunery.lab.spec import Spec, from_plain
 from prunery.studies.table import study
 
 _LEVELS = ["50%", "80%", "90%", "95%", "97%", "98%", "98.5%", "98.7%", "98.85%", "98.93%", "98.97%", "99%"]
@@ -26,7 +26,7 @@ def lenet300_iterative() -> Spec:
         "schedule": {"name": "iterative", "levels": _LEVELS},
         "recovery": {"name": "finetune", "training": {"epochs": 25}},
     }
-    return of(
+    return from_plain(
         {
             "name": "lenet300-iterative",
             "task": {"model": "lenet300", "data": "mnist", "training": training, "validation": 3000},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prunery.lab.spec import Spec, of
+from prunery.lab.spec import Spec, from_plain
 from prunery.studies.table import Scale, controls, named, study
 
 _LEVELS = ["25%", "50%", "60%", "70%", "80%", "90%", "95%", "97%", "99%"]
@@ -63,7 +63,7 @@ def _spec(part: str, scale: Scale, task: dict[str, Any], *, seeds: int, norms: b
         for more, recovery in recoveries.items()
         for word, scope in scopes.items()
     ]
-    return of(
+    return from_plain(
         {
             "name": named("no-retraining", part, scale),
             "task": task,

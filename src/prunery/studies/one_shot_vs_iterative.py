@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prunery.lab.spec import Spec, of
+from prunery.lab.spec import Spec, from_plain
 from prunery.studies.table import Scale, controls, named, study
 
 _CHAINS = {"50%": 7, "75%": 14, "90%": 22}  # cuts by 10 % of what remains until the target is passed
@@ -54,7 +54,7 @@ def _spec(
             longer = training | {"epochs": cuts * training["epochs"]}
             name = f"{criterion} one-shot {cuts}× epochs"
             methods.append(_method(name, criterion, "one_shot", longer, [level]))
-    return of(
+    return from_plain(
         {
             "name": named("one-shot-vs-iterative", "", scale),
             "task": task,

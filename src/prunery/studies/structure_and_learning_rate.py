@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prunery.lab.spec import Spec, of
+from prunery.lab.spec import Spec, from_plain
 from prunery.studies.table import Scale, controls, named, study
 
 _WEIGHTS = ["10%", "20%", "30%", "40%", "50%", "60%", "70%", "80%", "90%", "95%", "99%"]
@@ -36,7 +36,7 @@ def structure_and_learning_rate(*, scale: Scale = "full") -> Spec:
         methods += _pair("filters L2", {"name": "filter", "norm": "l2"}, eighths, rate, epochs)
         if rate == 0.01:
             methods += _pair("filters L1", {"name": "filter", "norm": "l1"}, eighths, rate, epochs)
-    return of(
+    return from_plain(
         {
             "name": named("structure-and-learning-rate", "", scale),
             "task": {"model": "cnn8", "data": "digits" if small else "cifar10", "training": training},
