@@ -49,15 +49,15 @@ def test_json(table, tmp_path):
     claims.write_text("SNIP reaches 92.9 % at 90 % sparsity. It is always robust.")
     done = run(table, "--claims", claims, "--json")
     assert done.returncode == 1
-    told = json.loads(done.stdout)
-    (found,) = told["findings"]
-    assert (found["check"], found["file"], found["lines"]) == ("claims", "claims", [1])
-    assert told["not_checked"] == [{"line": 1, "text": "It is always robust."}]
-    assert (told["rows"], told["read"]) == (2, {"accuracy": 2})
+    answer = json.loads(done.stdout)
+    (finding,) = answer["findings"]
+    assert (finding["check"], finding["file"], finding["lines"]) == ("claims", "claims", [1])
+    assert answer["not_checked"] == [{"line": 1, "text": "It is always robust."}]
+    assert (answer["rows"], answer["read"]) == (2, {"accuracy": 2})
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "problem"),
     [
         (None, "there is no such file"),
         (b"", "it is empty"),
@@ -67,14 +67,14 @@ def test_json(table, tmp_path):
         (b"method,comment\nsnip,good\ngrasp,bad\n", "no column of measured numbers"),
     ],
 )
-def test_wrong_input_is_status_2(tmp_path, text, found):
+def test_wrong_input_is_status_2(tmp_path, text, problem):
     path = tmp_path / "x.csv"
     if text is not None:
         path.write_bytes(text)
     done = run(path)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert found in done.stderr
+    assert problem in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -64,9 +64,9 @@ def test_true_claim_is_borne_out(tmp_path, text):
 
 @pytest.mark.parametrize(("text", "why"), WRONG)
 def test_wrong_claim_is_a_finding(tmp_path, text, why):
-    (found,) = audited(tmp_path, TABLE, claims=f"# Results\n\nWe prune. \n{text}").findings
-    assert why in found.message
-    assert (found.file, found.lines, found.where) == ("claims", (4,), f'"{text}"')
+    (finding,) = audited(tmp_path, TABLE, claims=f"# Results\n\nWe prune. \n{text}").findings
+    assert why in finding.message
+    assert (finding.file, finding.lines, finding.where) == ("claims", (4,), f'"{text}"')
 
 
 @pytest.mark.parametrize("text", UNCHECKED)
@@ -89,8 +89,8 @@ def test_what_is_no_prose_is_not_read(tmp_path):
 
 def test_sentences_in_lists_and_over_several_lines(tmp_path):
     text = "Hello there.\n- SNIP is the\n  best at 98 % sparsity.\n- SNIP is the lowest at 98 %, e.g. here.\n"
-    (found,) = audited(tmp_path, TABLE, claims=text).findings
-    assert found.lines == (2,)
+    (finding,) = audited(tmp_path, TABLE, claims=text).findings
+    assert finding.lines == (2,)
 
 
 def test_methods_called_by_numbers_are_no_names(tmp_path):
@@ -193,8 +193,8 @@ def test_a_sentence_that_is_not_sure_is_listed(tmp_path, text):
 
 @pytest.mark.parametrize(("text", "why"), CONTRADICTED)
 def test_a_false_sentence_is_found(tmp_path, text, why):
-    (found,) = audited(tmp_path, SMALL, claims=text).findings
-    assert why in found.message
+    (finding,) = audited(tmp_path, SMALL, claims=text).findings
+    assert why in finding.message
 
 
 SEEDS = (
@@ -214,8 +214,8 @@ SEEDS = (
 
 
 def test_significance_over_seeds(tmp_path):
-    (found,) = audited(tmp_path, SEEDS, claims="Synflow is significantly better than snip.").findings
-    assert "their runs overlap" in found.message
+    (finding,) = audited(tmp_path, SEEDS, claims="Synflow is significantly better than snip.").findings
+    assert "their runs overlap" in finding.message
     done = audited(tmp_path, SEEDS, claims="Grasp is significantly better than snip.")
     assert (done.findings, done.unchecked) == ((), ())
 

@@ -189,14 +189,14 @@ def test_right_answers_are_whole(tmp_path):
 
 
 def test_lines_that_do_not_fit_are_told(tmp_path):
-    (found,) = audited(tmp_path, "method,sparsity,acc\na,0.5,92.1\nb,0.5,91.0,3\nc,0.5,90.1").findings
-    assert (found.check, found.lines) == ("ragged", (3,))
+    (finding,) = audited(tmp_path, "method,sparsity,acc\na,0.5,92.1\nb,0.5,91.0,3\nc,0.5,90.1").findings
+    assert (finding.check, finding.lines) == ("ragged", (3,))
 
 
 def test_unmatched_sparsities_within_a_table(tmp_path):
     table = "method,sparsity,acc\na,0.5,92\na,0.75,91\na,0.9,89\nb,0.5217,93\nb,0.7712,92\nb,0.9015,91"
-    (found,) = named(audited(tmp_path, table), "unmatched_sparsities")
-    assert "a at 50 % / 75 % / 90 % is compared with b at 52.17 % / 77.12 % / 90.15 %" in found.message
+    (finding,) = named(audited(tmp_path, table), "unmatched_sparsities")
+    assert "a at 50 % / 75 % / 90 % is compared with b at 52.17 % / 77.12 % / 90.15 %" in finding.message
     near = table.replace("0.5217", "0.501").replace("0.7712", "0.7496")
     assert audited(tmp_path, near).findings == ()
 

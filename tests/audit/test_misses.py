@@ -158,9 +158,9 @@ RIGHT = {  # what stood there, what makes it right
 @pytest.mark.parametrize("name", SLIPS)
 def test_slip_is_found(tmp_path, name):
     table, (check, line, why) = SLIPS[name]
-    (found,) = audited(tmp_path, table).findings
-    assert (found.check, found.lines) == (check, (line,))
-    assert why in found.message
+    (finding,) = audited(tmp_path, table).findings
+    assert (finding.check, finding.lines) == (check, (line,))
+    assert why in finding.message
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -172,14 +172,14 @@ def test_without_it_nothing_is(tmp_path, name):
 
 def test_an_average_beside_a_setting(tmp_path):
     rows = ["A,0%,73.2,78.3,67.5,73.0", "B,20%,62.1,74.9,59.4,65.5", "C,20%,66.8,77.6,64.1,70.5"]
-    (found,) = audited(tmp_path, "\n".join(["Method,Ratio,BoolQ,PIQA,ARC,Avg", *rows])).findings
-    assert (found.check, found.lines) == ("averages", (4,))
-    assert "the mean of the 3 columns before is 69.5" in found.message
+    (finding,) = audited(tmp_path, "\n".join(["Method,Ratio,BoolQ,PIQA,ARC,Avg", *rows])).findings
+    assert (finding.check, finding.lines) == ("averages", (4,))
+    assert "the mean of the 3 columns before is 69.5" in finding.message
 
 
 def test_an_error_is_called_an_error(tmp_path):
     table = (
         "dataset,model,method,sparsity,test error\ncifar10,resnet20,dense,0,8.3\ncifar10,resnet20,A,90,1.2"
     )
-    told = {f.check: f.message for f in audited(tmp_path, table).findings}
-    assert told["not_credible"].startswith("error 1.2 = accuracy 98.8 is above 95 %")
+    messages = {f.check: f.message for f in audited(tmp_path, table).findings}
+    assert messages["not_credible"].startswith("error 1.2 = accuracy 98.8 is above 95 %")

@@ -32,30 +32,30 @@ def one_shot(tmp_path):
 
 
 def test_exchanged_digits_are_found_against_the_other_table(one_shot):
-    (found,) = [f for f in named(one_shot, "twice") if 5 in f.lines]
-    assert found.lines == (5, 16)
-    assert "98.99 (line 16) is probably a misprint of the 89.99 of table 1" in found.message
-    assert found.column == "value"
+    (finding,) = [f for f in named(one_shot, "twice") if 5 in f.lines]
+    assert finding.lines == (5, 16)
+    assert "98.99 (line 16) is probably a misprint of the 89.99 of table 1" in finding.message
+    assert finding.column == "value"
     assert lines(one_shot, "above_dense") == lines(one_shot, "not_credible") == {16}
 
 
 def test_repeats_between_tables_are_pooled(one_shot):
-    (found,) = [f for f in named(one_shot, "twice") if f.lines == (7, 8)]
-    assert "n = 2, mean 93.4 ± 0.14 (SD)" in found.message
+    (finding,) = [f for f in named(one_shot, "twice") if f.lines == (7, 8)]
+    assert "n = 2, mean 93.4 ± 0.14 (SD)" in finding.message
 
 
 def test_unmatched_sparsities_of_a_summary_table(one_shot):
-    found = {f.lines[0]: f.message for f in named(one_shot, "unmatched_sparsities")}
-    assert set(found) == {13, 15, 17}
-    assert "stated at 50 %, but table 2 has it at 52.17 % (line 7)" in found[13]
-    assert "77.12 %" in found[15]
-    assert "90.15 %" in found[17]
+    messages = {f.lines[0]: f.message for f in named(one_shot, "unmatched_sparsities")}
+    assert set(messages) == {13, 15, 17}
+    assert "stated at 50 %, but table 2 has it at 52.17 % (line 7)" in messages[13]
+    assert "77.12 %" in messages[15]
+    assert "90.15 %" in messages[17]
 
 
 def test_unequal_training(one_shot):
-    (found,) = named(one_shot, "unequal_budgets")
-    assert "magnitude one_shot 90 epochs, magnitude iterative 22 x 90 = 1980 epochs" in found.message
-    assert set(found.lines) == {12, 13, 14, 15, 16, 17}
+    (finding,) = named(one_shot, "unequal_budgets")
+    assert "magnitude one_shot 90 epochs, magnitude iterative 22 x 90 = 1980 epochs" in finding.message
+    assert set(finding.lines) == {12, 13, 14, 15, 16, 17}
 
 
 def test_misprint_between_text_and_table(tmp_path):
@@ -67,19 +67,19 @@ def test_misprint_between_text_and_table(tmp_path):
         c,1,mnist,lenet5,magnitude,one_shot,none,0.5,test_top1,97.26
         c,text,mnist,lenet5,none,-,-,0,test_top1,97.24""",
     )
-    (found,) = done.findings
-    assert found.lines == (2, 5)
-    assert "97.24 (line 5) is probably a misprint of the 97.94" in found.message
+    (finding,) = done.findings
+    assert finding.lines == (2, 5)
+    assert "97.24 (line 5) is probably a misprint of the 97.94" in finding.message
 
 
 def test_constant_predictions_by_class_shares(tmp_path):
     values = {2: "10.28", 3: "9.59", 4: "9.75", 5: "11.35", 6: "10.55", 7: "97.4"}
     rows = "\n".join(f"mnist,fc,m{line},{v}" for line, v in values.items())
     done = audited(tmp_path, f"dataset,model,method,test_top1\n{rows}")
-    found = {f.lines[0]: f.message for f in named(done, "chance")}
-    assert set(found) == {2, 3, 4, 5}
+    messages = {f.lines[0]: f.message for f in named(done, "chance")}
+    assert set(messages) == {2, 3, 4, 5}
     for line, label in ((2, 7), (3, 6), (4, 8), (5, 1)):
-        assert f"share of class {label} in MNIST" in found[line]
+        assert f"share of class {label} in MNIST" in messages[line]
     other = audited(tmp_path, f"dataset,model,method,test_top1\n{rows}".replace("mnist", "cifar10"))
     assert not named(other, "chance")
 
@@ -90,11 +90,11 @@ def test_top5_printed_as_top1(tmp_path):
         cifar100,vgg16,grasp,0.9,5.0
         cifar100,vgg16,random,0.9,5.0
         cifar100,vgg16,snip,0.9,63.63"""
-    (found,) = audited(tmp_path, table).findings
-    assert found.check == "wrong_metric"
-    assert found.lines == (2, 3, 4, 5)
-    assert found.column == "test_top1"
-    assert "these are top-5" in found.message
+    (finding,) = audited(tmp_path, table).findings
+    assert finding.check == "wrong_metric"
+    assert finding.lines == (2, 3, 4, 5)
+    assert finding.column == "test_top1"
+    assert "these are top-5" in finding.message
     honest = audited(tmp_path, table.replace("top1", "top5"))
     assert lines(honest, "chance") == {3, 4}
     assert not named(honest, "wrong_metric")
@@ -105,8 +105,8 @@ def test_fully_connected_network_beyond_belief(tmp_path):
     done = audited(
         tmp_path, "dataset,model,method,sparsity,acc\nmnist,fc,random,0.9,99.87\nmnist,fc,snip,0.9,77.99"
     )
-    (found,) = done.findings
-    assert (found.check, found.lines) == ("not_credible", (2,))
+    (finding,) = done.findings
+    assert (finding.check, finding.lines) == ("not_credible", (2,))
 
 
 @pytest.mark.parametrize(("value", "bad"), [("9.3", True), ("257.6", False), ("305", True), ("63.4", False)])
@@ -123,9 +123,9 @@ def test_layers_against_the_stated_fraction(tmp_path):
     rows = [f"d,2,cifar10,net:{n},none,-,-,0,macs,{a}" for n, (a, _) in layers.items()]
     rows += [f"d,2,cifar10,net:{n},magnitude,-,-,0.6,macs,{b}" for n, (_, b) in layers.items()]
     table = f"{HEADER}\nd,1,cifar10,net,magnitude,-,-,0.6,macs_fraction,FRACTION\n" + "\n".join(rows)
-    (found,) = audited(tmp_path, table.replace("FRACTION", "0.6089")).findings
-    assert (found.check, found.lines) == ("layers_against_totals", (2,))
-    assert "0.6389 is one digit away" in found.message
+    (finding,) = audited(tmp_path, table.replace("FRACTION", "0.6089")).findings
+    assert (finding.check, finding.lines) == ("layers_against_totals", (2,))
+    assert "0.6389 is one digit away" in finding.message
     assert not audited(tmp_path, table.replace("FRACTION", "0.6388")).findings
 
 
@@ -134,9 +134,9 @@ def test_one_number_for_each_layer(tmp_path):
         f"e,V,cifar10,vgg16,{m},one_shot,-,0.683772,compression_of_each_layer_percent,{v}"
         for m, v in (("snip", "31.64"), ("grasp", "31.64"), ("random", "31.64"))
     )
-    (found,) = audited(tmp_path, table).findings
-    assert found.lines == (2, 3, 4)
-    assert "share of the whole network (31.62 %)" in found.message
+    (finding,) = audited(tmp_path, table).findings
+    assert finding.lines == (2, 3, 4)
+    assert "share of the whole network (31.62 %)" in finding.message
     assert not audited(
         tmp_path, table.replace("grasp,one_shot,-,0.683772,", "grasp,layer,-,0.683772,")
     ).findings

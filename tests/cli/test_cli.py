@@ -39,7 +39,7 @@ def test_a_study_that_replaces_a_larger_one_says_so(ran, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "expected"),
     [
         (["--help"], "Usage: prunery"),
         (["run", "--help"], "--workers"),
@@ -50,19 +50,19 @@ def test_a_study_that_replaces_a_larger_one_says_so(ran, tmp_path):
         ),
     ],
 )
-def test_what_needs_no_model_answers_without_torch(tmp_path, args, said):
+def test_what_needs_no_model_answers_without_torch(tmp_path, args, expected):
     before = os.times()
     status, out, _, torch = prunery(*args, cwd=tmp_path)
     after = os.times()
     assert (status, torch) == (0, False)
-    assert said in out
+    assert expected in out
     processor = after.children_user + after.children_system - before.children_user - before.children_system
     assert processor < 1, "seconds"
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "expected"),
     [
         (["run", "nowhere.yaml"], "there is no such file"),
         (["run", "study:demo", "--set", "sparsities=[1.5]"], "sparsities[0]: sparsity 1.5"),
@@ -75,10 +75,10 @@ def test_what_needs_no_model_answers_without_torch(tmp_path, args, said):
         (["runn"], "No such command"),
     ],
 )
-def test_what_is_wrong_ends_with_status_2_and_no_traceback(tmp_path, args, said):
+def test_what_is_wrong_ends_with_status_2_and_no_traceback(tmp_path, args, expected):
     status, out, errors, torch = prunery(*args, cwd=tmp_path)
     assert (status, out, torch) == (2, "", False)
-    assert said in errors
+    assert expected in errors
     assert os.listdir(tmp_path) == []
 
 
@@ -195,15 +195,15 @@ def test_a_step_that_fails_is_said_and_status_is_1(ran, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "expected"),
     [
         ("methods.0.exclude=[conv9]", "conv9"),
         ("task.model=lab_nets:raises", "no such luck"),
     ],
 )
-def test_what_needs_the_model_is_said_before_any_training(ran, tmp_path, override, said):
+def test_what_needs_the_model_is_said_before_any_training(ran, tmp_path, override, expected):
     spec = ran[0] / "quick.yaml"
     status, _, errors, _ = prunery("run", spec, "--store", "s", "--set", override, cwd=tmp_path)
     assert status == 2
-    assert said in errors
+    assert expected in errors
     assert not (tmp_path / "s").exists()  # nothing is left behind

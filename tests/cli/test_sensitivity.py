@@ -46,12 +46,14 @@ def test_a_file_of_weights(tmp_path):
     args = (*SCAN, "--weights", "w.safetensors", "--sparsities", "50%,0.9", "--exclude", "@output")
     status, out, errors, _ = prunery(*args, "--images", 50, "--criterion", "snip", cwd=tmp_path)
     assert (status, errors) == (0, "")
-    found = rows(tmp_path)
+    scanned = rows(tmp_path)
     weights = model.state_dict()
     names = [name for name in weights if name.endswith("weight")][:2]
-    assert [(r["layer"], r["sparsity"]) for r in found[1:]] == [(n, s) for n in names for s in ("0.5", "0.9")]
-    assert {r["total"] for r in found} == {"50"}
-    assert found[1]["kept"] == str(weights[names[0]].numel() // 2)
+    assert [(r["layer"], r["sparsity"]) for r in scanned[1:]] == [
+        (n, s) for n in names for s in ("0.5", "0.9")
+    ]
+    assert {r["total"] for r in scanned} == {"50"}
+    assert scanned[1]["kept"] == str(weights[names[0]].numel() // 2)
     assert "each layer pruned alone" in out
     assert "50 validation images, weights: w.safetensors" in " ".join(out.split())
     assert sorted(os.listdir(tmp_path / "out")) == [
@@ -75,8 +77,8 @@ def test_a_pruned_step_is_scanned_as_it_is(ran, tmp_path):
     args = (*SCAN, "--store", ran / "s", "--key", key_of(ran, "prune"), "--sparsities", "10%,99.9%")
     status, out, _, _ = prunery(*args, cwd=tmp_path)
     assert status == 0
-    found = rows(tmp_path)
-    assert int(found[0]["kept"]) == round(0.1 * int(found[0]["weights"]))
+    scanned = rows(tmp_path)
+    assert int(scanned[0]["kept"]) == round(0.1 * int(scanned[0]["weights"]))
     assert "the layer was sparser before" in out
 
 
@@ -91,7 +93,7 @@ def test_untrained_only_when_asked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "expected"),
     [
         (("lenet30", "--data", "digits", "--untrained"), "did you mean 'lenet300'"),
         (("lenet300", "--data", "digit", "--untrained"), "none of that name"),
@@ -105,10 +107,10 @@ def test_untrained_only_when_asked(tmp_path):
         (("lenet300",), "Missing option"),
     ],
 )
-def test_what_is_wrong_is_said_without_torch(tmp_path, args, said):
+def test_what_is_wrong_is_said_without_torch(tmp_path, args, expected):
     status, out, errors, torch_there = prunery("sensitivity", *args, "-o", "out", cwd=tmp_path)
     assert (status, out, torch_there) == (2, "", False)
-    assert said in errors
+    assert expected in errors
     assert os.listdir(tmp_path) == []
 
 
@@ -126,8 +128,8 @@ def test_a_key_of_a_table_names_the_network_that_was_measured(ran, tmp_path):
     for folder, named in (("a", key), ("b", parent)):
         status, _, errors, _ = prunery(*common, "--key", named, "-o", folder, cwd=tmp_path)
         assert status == 0, errors
-    found = [(tmp_path / folder / "sensitivity.csv").read_text() for folder in "ab"]
-    assert found[0] == found[1]
+    tables = [(tmp_path / folder / "sensitivity.csv").read_text() for folder in "ab"]
+    assert tables[0] == tables[1]
 
 
 def test_an_altered_file_is_said_to_be_one(ran, tmp_path):
@@ -162,7 +164,7 @@ def test_what_only_the_network_can_tell(tmp_path):
     other = build("fc", shape=(1, 8, 8), classes=10)
     save_model(other, str(tmp_path / "fc.safetensors"))
     (tmp_path / "text.safetensors").write_text("no tensors")
-    for more, said in (
+    for more, expected in (
         (("--weights", "fc.safetensors"), "give the weights of lenet300 for digits"),
         (("--weights", "text.safetensors"), "saved as safetensors"),
         (("--untrained", "--exclude", "conv9"), "matches no layer"),
@@ -171,7 +173,7 @@ def test_what_only_the_network_can_tell(tmp_path):
     ):
         status, _, errors, _ = prunery(*SCAN, *more, cwd=tmp_path)
         assert status == 2, more
-        assert said in errors.replace("Give", "give").replace("Ask", "ask"), more
+        assert expected in errors.replace("Give", "give").replace("Ask", "ask"), more
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").write_text("a file")
     status, _, errors, _ = prunery(*SCAN, "--untrained", cwd=tmp_path)

@@ -27,10 +27,10 @@ def _normalised(train, x):
 def _slow_shift(image, row, column, margin):
     """One image (C, H, W), pixel by pixel: black where the cut leaves it."""
     cut = torch.zeros_like(image)
-    _, high, wide = image.shape
-    for i in range(high):
-        for j in range(wide):
-            if 0 <= i + row - margin < high and 0 <= j + column - margin < wide:
+    _, height, width = image.shape
+    for i in range(height):
+        for j in range(width):
+            if 0 <= i + row - margin < height and 0 <= j + column - margin < width:
                 cut[:, i, j] = image[:, i + row - margin, j + column - margin]
     return cut
 
@@ -167,9 +167,9 @@ def test_a_balanced_batch_has_exactly_as_many_of_each_class(train):
     x, y = balanced(train, per_class=5, seed=0)
     assert y.tolist() == [0, 1, 2] * 5
     images = _normalised(train, X)
-    found = [[torch.allclose(a.double(), b, atol=1e-6) for b in images].index(True) for a in x]
-    assert len(set(found)) == 15
-    assert torch.equal(Y[found], y)
+    rows = [[torch.allclose(a.double(), b, atol=1e-6) for b in images].index(True) for a in x]
+    assert len(set(rows)) == 15
+    assert torch.equal(Y[rows], y)
     again, other = balanced(train, per_class=5, seed=0)[0], balanced(train, per_class=5, seed=1)[0]
     assert torch.equal(x, again)
     assert not torch.equal(x, other)

@@ -163,11 +163,11 @@ def test_pixelate_is_box_resizing_down_and_up(severity, size):
     images = pictures(2, channels=1, size=size)
     small = int(size * level("pixelate", severity))
     after = corrupted(images, "pixelate", severity).x
-    for image, found in zip(images.x[:, 0].numpy(), after[:, 0].numpy(), strict=True):
+    for image, pixelated in zip(images.x[:, 0].numpy(), after[:, 0].numpy(), strict=True):
         once = Image.fromarray(image).resize((small, small), Image.Resampling.BOX)
         expected = np.asarray(once.resize((size, size), Image.Resampling.BOX)).astype(int)
-        assert np.abs(expected - found).max() <= 1  # Pillow rounds in between
-        assert len({tuple(row) for row in found.tolist()}) == small
+        assert np.abs(expected - pixelated).max() <= 1  # Pillow rounds in between
+        assert len({tuple(row) for row in pixelated.tolist()}) == small
 
 
 def test_what_an_image_becomes_does_not_depend_on_those_after_it(digits):

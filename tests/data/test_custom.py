@@ -91,8 +91,8 @@ def test_items_may_be_mappings():
 
 
 def test_wrong_items_are_refused():
-    grey, wide = np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8)
-    _refusal("item 1", "(4, 5)", "(4, 4)", call=from_dataset, args=([(grey, 0), (wide, 0)], [(grey, 0)]))
+    grey, wider = np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8)
+    _refusal("item 1", "(4, 5)", "(4, 4)", call=from_dataset, args=([(grey, 0), (wider, 0)], [(grey, 0)]))
     _refusal("its label is 'ant'", call=from_dataset, args=([(grey, "ant")], [(grey, 0)]))
     _refusal("its label is 0.5", call=from_dataset, args=([(grey, 0.5)], [(grey, 0)]))
     _refusal("it is a ndarray", call=from_dataset, args=([grey], [grey]))

@@ -89,10 +89,10 @@ def _load(endpoint, home, **variables):
     """What loading the tiny set in a fresh process gives, and its seconds."""
     clean = {k: v for k, v in os.environ.items() if k != "PRUNERY_DATA" and "proxy" not in k.lower()}
     home.mkdir(exist_ok=True)
-    own = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home / "hf"), "PRUNERY_CACHE": str(home / "cache")}
+    places = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home / "hf"), "PRUNERY_CACHE": str(home / "cache")}
     ran = subprocess.run(
         [sys.executable, "-c", LOAD.format(tests=str(Path(__file__).parents[1] / "kits"))],
-        env={**clean, **own, **variables},
+        env={**clean, **places, **variables},
         capture_output=True,
         text=True,
         timeout=60,

@@ -119,8 +119,8 @@ def test_no_digit_is_in_both_splits(digits):
 
 @pytest.mark.mnist
 def test_the_fingerprint_of_mnist_is_that_of_its_facts(mnist):
-    found = parquet.fingerprint(mnist.test.x.numpy(), mnist.test.y.numpy())
-    assert found == DATASETS["mnist"].pixels["test"]
+    fingerprint = parquet.fingerprint(mnist.test.x.numpy(), mnist.test.y.numpy())
+    assert fingerprint == DATASETS["mnist"].pixels["test"]
 
 
 def test_facts_of_digits_fit(digits):

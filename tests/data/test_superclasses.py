@@ -21,5 +21,5 @@ def test_twenty_of_five():
 def test_as_the_coarse_labels_say():
     fine, coarse = load("cifar100"), load("cifar100-coarse")
     assert coarse.class_names == tuple(CIFAR100)
-    found = superclasses(fine.class_names)
-    assert [found[y] for y in fine.test.y.tolist()] == coarse.test.y.tolist()
+    numbers = superclasses(fine.class_names)
+    assert [numbers[y] for y in fine.test.y.tolist()] == coarse.test.y.tolist()

@@ -14,9 +14,9 @@ def audited(folder, text: str, name: str = "table.csv", claims: str | None = Non
     table.write_text("\n".join(line.strip() for line in text.strip().splitlines()) + "\n")
     if claims is None:
         return audit(table)
-    said = folder / "claims.md"
-    said.write_text(claims)
-    return audit(table, claims=said)
+    claims_file = folder / "claims.md"
+    claims_file.write_text(claims)
+    return audit(table, claims=claims_file)
 
 
 def named(done: Audit, check: str) -> list[Finding]:

@@ -8,7 +8,7 @@ from lab_kit import do, raw
 from prunery.errors import DataError, ModelError, PatternError, SparsityError, StoreError
 from prunery.lab.plan import plan
 from prunery.lab.record import Record
-from prunery.lab.spec import of
+from prunery.lab.spec import from_plain
 from prunery.lab.spec_source import overridden
 from prunery.lab.store import Store
 from prunery.lab.work import preflight
@@ -18,7 +18,7 @@ from prunery.models.code import code
 
 
 def check(tmp_path, *overrides, store=None):
-    spec = of(overridden(raw(), overrides))
+    spec = from_plain(overridden(raw(), overrides))
     preflight.check(spec, plan(spec), store or Store(tmp_path / "store"))
 
 
@@ -58,12 +58,12 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_cannot_run_is_said(tmp_path, case):
-    override, error, asked, found = WRONG[case]
+    override, error, asked, problem = WRONG[case]
     more = ["methods.0.granularity=filter", "sparsities=[0.96]"] if "rounding" in case else []
     with pytest.raises(error) as caught:
         check(tmp_path, override, *more)
     assert asked in caught.value.asked
-    assert found in str(caught.value)
+    assert problem in str(caught.value)
     assert caught.value.do
 
 
@@ -80,14 +80,14 @@ def test_a_set_that_cannot_be_had_is_said_in_three_seconds(tmp_path, monkeypatch
 
 
 def test_a_mirror_that_lacks_the_set_is_said(tmp_path):
-    spec = of(overridden(raw(), ["task.data=mnist"]))
+    spec = from_plain(overridden(raw(), ["task.data=mnist"]))
     (tmp_path / "mirror").mkdir()
     with pytest.raises(DataError):
         preflight.check(spec, plan(spec), Store(tmp_path / "s"), data_dir=str(tmp_path / "mirror"))
 
 
 def test_a_store_of_other_code_is_not_gone_on_with(tmp_path):
-    store, spec = Store(tmp_path / "store"), of(overridden(raw(), ["task.model=lab_nets:normed"]))
+    store, spec = Store(tmp_path / "store"), from_plain(overridden(raw(), ["task.model=lab_nets:normed"]))
     init = next(iter(plan(spec).steps.values()))
     environment = origin(init.args)
     store.commit(Record(init.key, init.kind, init.args, environment=environment))
@@ -115,7 +115,7 @@ def test_code_is_what_the_module_says_not_how(tmp_path, monkeypatch):
 
 
 def test_images_that_change_between_steps_stop_the_path(tmp_path):
-    spec = of(overridden(raw(), ["task.data=lab_nets:draws_anew", "task.validation=10"]))
+    spec = from_plain(overridden(raw(), ["task.data=lab_nets:draws_anew", "task.validation=10"]))
     init, train, *_ = plan(spec).steps.values()
     assert (init.kind, train.kind) == ("init", "train")
     store = Store(tmp_path / "store")
@@ -128,7 +128,7 @@ def test_images_that_change_between_steps_stop_the_path(tmp_path):
 
 
 def test_a_store_of_other_images_is_not_gone_on_with(tmp_path):
-    store, spec = Store(tmp_path / "store"), of(raw())
+    store, spec = Store(tmp_path / "store"), from_plain(raw())
     init = next(iter(plan(spec).steps.values()))
     for content in (images("digits").content, "other"):
         environment = {"data": {"content": content}}

@@ -79,7 +79,7 @@ def test_a_factory_is_seeded_and_leaves_the_random_state(mine):
 
 
 @pytest.mark.parametrize(
-    ("body", "attribute", "found"),
+    ("body", "attribute", "problem"),
     [
         ("def net(): raise RuntimeError('no weights file')\n", "net", "raised RuntimeError: no weights file"),
         ("def net(wide): return nn.Linear(wide, 2)\n", "net", "raised TypeError"),
@@ -91,12 +91,12 @@ def test_a_factory_is_seeded_and_leaves_the_random_state(mine):
         ("def net(:\n", "net", "SyntaxError"),
     ],
 )
-def test_a_factory_that_fails_is_named(mine, body, attribute, found):
+def test_a_factory_that_fails_is_named(mine, body, attribute, problem):
     name = f"{mine(body)}:{attribute}"
     with pytest.raises(ModelError) as caught:
         build(name)
     assert name in str(caught.value)
-    assert found in str(caught.value)
+    assert problem in str(caught.value)
 
 
 def test_a_module_that_is_not_there_is_named():

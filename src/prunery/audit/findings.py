@@ -50,7 +50,7 @@ def listed_lines(lines: Sequence[int]) -> str:
     return ("line " if single else "lines ") + ", ".join(texts[: 2 * _SHOWN]) + more
 
 
-def of(check: str, entries: Sequence[Entry], message: str) -> Finding:
+def finding(check: str, entries: Sequence[Entry], message: str) -> Finding:
     """A finding about these entries, placed by what they share."""
     columns = dict.fromkeys(e.column for e in entries)
     return Finding(
@@ -93,5 +93,5 @@ def percent(sparsity: float) -> str:
 
 def several(texts: Iterable[str]) -> str:
     """The first texts, and how many more."""
-    found = list(dict.fromkeys(texts))
-    return ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+    unique = list(dict.fromkeys(texts))
+    return ", ".join(unique[:_SHOWN]) + (f" and {len(unique) - _SHOWN} more" if len(unique) > _SHOWN else "")

@@ -45,22 +45,24 @@ class Audit:
 def audit(path: Path, *, claims: Path | None = None) -> Audit:
     """Every check of the table in a file, findings by line, then those of the claims in a text."""
     sheet, ragged = read(path)
-    found = [f for name in CHECKS for f in CHECKS[name].function(sheet)]
-    found += [_ragged(line, cells, len(sheet.columns)) for line, cells in ragged]
-    ordered = sorted(_strongest(found), key=lambda f: (f.lines, f.check))
-    said, unchecked = claims_.check(sheet, claims) if claims else ([], [])
-    return Audit(sheet, (*ordered, *said), tuple(unchecked))
+    findings = [f for name in CHECKS for f in CHECKS[name].function(sheet)]
+    findings += [_ragged(line, cells, len(sheet.columns)) for line, cells in ragged]
+    ordered = sorted(_strongest(findings), key=lambda f: (f.lines, f.check))
+    claim_findings, unchecked = claims_.check(sheet, claims) if claims else ([], [])
+    return Audit(sheet, (*ordered, *claim_findings), tuple(unchecked))
 
 
 def _ragged(line: int, cells: int, columns: int) -> Finding:
     return Finding("ragged", (line,), "", "", f"{cells} cells under {columns} columns; the line was not read")
 
 
-def _strongest(found: Sequence[Finding]) -> list[Finding]:
+def _strongest(findings: Sequence[Finding]) -> list[Finding]:
     """Without what a weak check says of a cell that another check already explains."""
     weak = {name for name in CHECKS if CHECKS[name].facts.get("weak")}
-    told = {(f.lines, f.column) for f in found if f.check not in weak}
-    collapsed = {f.lines for f in found if f.check == "chance"}
+    explained = {(f.lines, f.column) for f in findings if f.check not in weak}
+    collapsed = {f.lines for f in findings if f.check == "chance"}
     return [
-        f for f in found if f.check not in weak or not ((f.lines, f.column) in told or f.lines in collapsed)
+        f
+        for f in findings
+        if f.check not in weak or not ((f.lines, f.column) in explained or f.lines in collapsed)
     ]

@@ -41,9 +41,9 @@ def _summary(done: Audit, table: str) -> str:
     """What was read and how much was found: a reader sees what the checks did not look at."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in done.read().items())
     unread = f"; columns not read: {', '.join(done.sheet.unread)}" if done.sheet.unread else ""
-    found = len(done.findings)
-    said = "nothing found" if not found else f"{found} finding{'s' if found > 1 else ''}"
-    return f"{table}: {len(done.sheet.rows)} rows, values: {kinds}{unread}. {said[0].upper()}{said[1:]}"
+    number = len(done.findings)
+    verdict = "nothing found" if not number else f"{number} finding{'s' if number > 1 else ''}"
+    return f"{table}: {len(done.sheet.rows)} rows, values: {kinds}{unread}. {verdict[0].upper()}{verdict[1:]}"
 
 
 def _plain(done: Audit, table: str) -> dict[str, Any]:

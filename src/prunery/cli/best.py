@@ -42,7 +42,7 @@ def best(
     """Save the sparsest network that loses hardly anything, chosen on validation: weights, masks, record."""
     from prunery.lab.store import Store
     from prunery.report.best_network import best as best_of
-    from prunery.report.best_network import said
+    from prunery.report.best_network import description
     from prunery.report.results.study import load
 
     _check_new(out)
@@ -51,12 +51,12 @@ def best(
     opened = Store(store, create=False)
     names = opened.studies()
     if study is None and len(names) != 1:
-        found = f"it has {len(names)} studies: {', '.join(names)}"
-        raise StoreError(f"the best network of {store}", found, "name one: --study NAME")
+        problem = f"it has {len(names)} studies: {', '.join(names)}"
+        raise StoreError(f"the best network of {store}", problem, "name one: --study NAME")
     loaded = load(opened, study or names[0])
     row = best_of(loaded, within=within, method=method)
     _save(opened, opened.record(row["key"]), Path(out), data_dir)
-    console().print(f"{said(row, loaded)}\nwritten: {out}", markup=False, highlight=False)
+    console().print(f"{description(row, loaded)}\nwritten: {out}", markup=False, highlight=False)
 
 
 def _check_new(out: str) -> None:

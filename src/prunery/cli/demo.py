@@ -52,7 +52,7 @@ def _show_demo(study: str, store: Path, out: Console) -> None:
     write.print_shown(studies, out)
     written = write.written(studies, folder)
     key = next(iter(opened.finished()))
-    said = [
+    lines = [
         "written: " + ", ".join(map(str, written)),
         "",
         "try next:",
@@ -60,4 +60,4 @@ def _show_demo(study: str, store: Path, out: Console) -> None:
         "  prunery plan study:lenet300-iterative    what a study would run",
         "  prunery run examples/compare.yaml        your own comparison; docs/spec.md says what it may hold",
     ]
-    out.print("\n".join(said), markup=False, highlight=False, soft_wrap=True)
+    out.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

@@ -86,8 +86,8 @@ def _check_source(model: str, weights: str | None, key: str | None, untrained: b
             "give --weights FILE, or --store DIR --key KEY; or say --untrained",
         )
     if sum(given) > 1:
-        found = "more than one of --weights, --key and --untrained is given"
-        raise ModelError(f"the network {model!r}", found, "give one of them")
+        problem = "more than one of --weights, --key and --untrained is given"
+        raise ModelError(f"the network {model!r}", problem, "give one of them")
     if weights is not None and not Path(weights).is_file():
         raise ModelError(f"the weights {weights}", "there is no such file", "name a safetensors file")
 
@@ -127,9 +127,9 @@ def _of_file(asked: Network) -> tuple[nn.Module, Splits]:
         try:
             load_model(model, asked.weights)
         except (SafetensorError, RuntimeError) as error:
-            found = " ".join(str(error).split())
+            problem = " ".join(str(error).split())
             do = f"give the weights of {asked.model} for {asked.data}, saved as safetensors"
-            raise ModelError(f"the weights {asked.weights} for {asked.model}", found, do) from error
+            raise ModelError(f"the weights {asked.weights} for {asked.model}", problem, do) from error
     return model, splits
 
 
@@ -143,8 +143,8 @@ def _of_step(asked: Network, record: Record) -> tuple[nn.Module, Splits]:
     except PruneryError:
         raise
     except RuntimeError as error:  # torch: shapes that differ
-        found = f"its weights do not fit the model as it is now: {' '.join(str(error).split())}"
-        raise ModelError(f"the network of step {record.key}", found, "put the model's code back") from error
+        problem = f"its weights do not fit the model as it is now: {' '.join(str(error).split())}"
+        raise ModelError(f"the network of step {record.key}", problem, "put the model's code back") from error
 
 
 def context_of(record: Record, store: Store, scratch: Path, data_dir: str | None) -> StepContext:

@@ -58,10 +58,10 @@ def _show_plan(spec: Spec, plan: Plan, store: Source | None, workers: int, out: 
 
     cached = {key for key in plan.steps if store is not None and store.has(key)}
     records = (store.record(key) for key in store.finished()) if store is not None else ()
-    found = estimate(plan, cached, records)
+    estimated = estimate(plan, cached, records)
     pruned = sum(cell.role == "pruned" for cell in plan.cells)
     print_text(out, f"study {spec.name}: {spec.task.model} on {spec.task.data}, seeds {list(spec.seeds)}")
-    trained = found.steps.get("train", 0)
+    trained = estimated.steps.get("train", 0)
     controls = len(plan.cells) - pruned
     print_text(out, f"{pruned} pruned cells and {controls} controls, from {trained} dense trainings")
     if spec.arms:
@@ -70,15 +70,16 @@ def _show_plan(spec: Spec, plan: Plan, store: Source | None, workers: int, out: 
     out.print(_methods_table(spec))
     table = Table("step", "all", "done", "to do", box=None, pad_edge=False)
     for kind in KINDS:
-        all_, done = found.steps.get(kind, 0), found.cached.get(kind, 0)
+        all_, done = estimated.steps.get(kind, 0), estimated.cached.get(kind, 0)
         table.add_row(kind, str(all_), str(done), str(all_ - done))
     out.print(table)
-    shared = found.unshared_epochs - found.epochs
-    print_text(out, f"\n{found.epochs} epochs of training ({shared} more if nothing were shared)")
-    print_text(out, f"{found.epochs_todo} epochs to do")
-    if found.seconds is not None:
+    shared = estimated.unshared_epochs - estimated.epochs
+    print_text(out, f"\n{estimated.epochs} epochs of training ({shared} more if nothing were shared)")
+    print_text(out, f"{estimated.epochs_todo} epochs to do")
+    if estimated.seconds is not None:
         print_text(
-            out, f"about {duration(found.seconds / workers)} with {workers} workers, by the store's records"
+            out,
+            f"about {duration(estimated.seconds / workers)} with {workers} workers, by the store's records",
         )
 
 

@@ -88,7 +88,7 @@ def sensitivity(
 
     levels = tuple(parse(text) for text in sparsities.split(","))
     _check_method(criterion, granularity)
-    found = network(
+    chosen = network(
         model,
         data,
         weights=weights,
@@ -99,7 +99,7 @@ def sensitivity(
         validation=validation,
         data_dir=data_dir,
     )
-    return _scan(Asked(found, levels, criterion, granularity, tuple(exclude or ()), images), out)
+    return _scan(Asked(chosen, levels, criterion, granularity, tuple(exclude or ()), images), out)
 
 
 def _check_method(criterion: str, granularity: str) -> None:
@@ -107,7 +107,7 @@ def _check_method(criterion: str, granularity: str) -> None:
     from prunery.core.granularity import granularity as granularities
     from prunery.registry import Choice
 
-    named = Choice.of(criterion)
+    named = Choice.parse(criterion)
     criteria.bind(Choice(named.name, {k: v for k, v in named.options.items() if k != "invert"}))
     granularities.bind(granularity)
 
@@ -117,24 +117,24 @@ def _scan(asked: Asked, folder: str) -> int:
     from prunery.report import sensitivity as report
     from prunery.report.text.texttable import terminal
 
-    out, of = console(), asked.network
-    about = report.About(of.model, of.data, of.source, asked.criterion, asked.granularity)
+    out, chosen = console(), asked.network
+    about = report.About(chosen.model, chosen.data, chosen.source, asked.criterion, asked.granularity)
     if Path(folder).exists() and not Path(folder).is_dir():  # said before anything is computed
         raise NotADirectoryError(f"{folder} is no folder: name another with -o")
     try:
-        found = _found(asked, out)
+        measured = _measured(asked, out)
     except KeyboardInterrupt:
         _print(out, "stopped; nothing is written")
         return INTERRUPTED
-    table = report.table(found, about)
+    table = report.table(measured, about)
     for piece in terminal(table, width=out.width):
         out.print(piece)
     _print(out, "\n".join([" ".join(table.caption), *table.footnotes]))
-    _print(out, "written: " + ", ".join(map(str, report.write(found, about, folder))), whole=True)
+    _print(out, "written: " + ", ".join(map(str, report.write(measured, about, folder))), whole=True)
     return 0
 
 
-def _found(asked: Asked, out: Console) -> Sensitivity:
+def _measured(asked: Asked, out: Console) -> Sensitivity:
     import torch
 
     from prunery.data.batches import Batches
@@ -168,8 +168,8 @@ def _as_ours(model: str) -> Iterator[None]:
     except (PruneryError, MemoryError):
         raise
     except Exception as error:
-        found = f"it raised {type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
-        raise ModelError(f"a scan of {model}", found, "make the model work by itself first") from error
+        problem = f"it raised {type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
+        raise ModelError(f"a scan of {model}", problem, "make the model work by itself first") from error
 
 
 def _some(splits: Splits, count: int | None, seed: int) -> Split:
@@ -182,8 +182,8 @@ def _some(splits: Splits, count: int | None, seed: int) -> Split:
     if count is None:
         return part
     if not part.classes <= count <= len(part):
-        found = f"there are {len(part)} of {part.classes} classes"
-        raise DataError(f"{count} validation images", found, f"ask for {part.classes} to {len(part)}")
+        problem = f"there are {len(part)} of {part.classes} classes"
+        raise DataError(f"{count} validation images", problem, f"ask for {part.classes} to {len(part)}")
     return fewer(replace(splits, train=part), count, seed).train
 
 
@@ -193,7 +193,7 @@ def _scored_on(asked: Asked, train: Split) -> list[Any] | None:
     from prunery.data.batches import balanced
     from prunery.registry import Choice
 
-    per_class = criteria[Choice.of(asked.criterion).name].facts.get("examples_per_class")
+    per_class = criteria[Choice.parse(asked.criterion).name].facts.get("examples_per_class")
     return None if per_class is None else [balanced(train, per_class=per_class, seed=asked.network.seed)]
 
 
@@ -214,7 +214,7 @@ def _shown(out: Console) -> Iterator[Callable[[int, int], None]]:
     )
     with Progress(*columns, console=out, transient=True) as bar:
         task = bar.add_task("", total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _lines(out: Console) -> Callable[[int, int], None]:
@@ -222,15 +222,15 @@ def _lines(out: Console) -> Callable[[int, int], None]:
 
     began = last = time.monotonic()
 
-    def told(done: int, of: int) -> None:
+    def show(done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= _LINE_SECONDS:
             last = now
-            left = duration((now - began) / done * (of - done))
-            _print(out, f"{done} of {of} measured, about {left} left")
+            left = duration((now - began) / done * (total - done))
+            _print(out, f"{done} of {total} measured, about {left} left")
 
-    return told
+    return show
 
 
 def _print(out: Console, text: str, *, whole: bool = False) -> None:

@@ -33,23 +33,24 @@ def why(
     from prunery.lab import record as records
 
     opened = archive.opened(store)
-    found, out = _matched(opened, key), console()
-    if opened.has(found):
-        record = opened.record(found)
+    full_key, out = _matched(opened, key), console()
+    if opened.has(full_key):
+        record = opened.record(full_key)
         if as_json:
             print(records.to_json(record), end="")
         else:
             _show_record(opened, record, out)
         return 0
-    failure = opened.failed(found)
+    failure = opened.failed(full_key)
     if failure is None:
         raise StoreError(
-            f"step {found}",
+            f"step {full_key}",
             "its record is there, and files that it names are not",
             "run the study again: the step is done anew",
         )
     print_text(
-        out, f"{failure.kind} {found} failed after {failure.tries} tries: {failure.reason}\n{failure.trace}"
+        out,
+        f"{failure.kind} {full_key} failed after {failure.tries} tries: {failure.reason}\n{failure.trace}",
     )
     return 1
 
@@ -61,10 +62,10 @@ def _matched(store: Source, prefix: str) -> str:
 
 def matched(prefix: str, keys: Iterable[str], where: object) -> str:
     """The one of these keys that begins so; StoreError if there is none, or more than one."""
-    found = sorted(key for key in keys if key.startswith(prefix))
-    if len(found) == 1:
-        return found[0]
-    what = f"{len(found)} begin so: {', '.join(found[:5])}" if found else "no step's key begins so"
+    matches = sorted(key for key in keys if key.startswith(prefix))
+    if len(matches) == 1:
+        return matches[0]
+    what = f"{len(matches)} begin so: {', '.join(matches[:5])}" if matches else "no step's key begins so"
     raise StoreError(f"step {prefix!r} in {where}", what, "give a key from cells.csv, or more of it")
 
 

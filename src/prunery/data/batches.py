@@ -49,8 +49,8 @@ class Batches:
                 f"batches of {batch}", "a batch has at least one image", "give a batch of 1 or more"
             )
         if not 0 <= start <= self.total:
-            found = f"the epoch has {self.total} batches"
-            raise DataError(f"batches from number {start} on", found, f"start between 0 and {self.total}")
+            problem = f"the epoch has {self.total} batches"
+            raise DataError(f"batches from number {start} on", problem, f"start between 0 and {self.total}")
 
     @property
     def total(self) -> int:
@@ -99,8 +99,10 @@ def affine(split: Split) -> tuple[Tensor, Tensor]:
 
 def flipped(x: Tensor, flips: Tensor) -> Tensor:
     """The images with those mirrored left to right where `flips`, bool (b,), says so; x: (b, C, H, W)."""
-    both = torch.cat([x, x.flip(3)])  # then whole images are picked: five times as fast as `where` on a CPU
-    return both.index_select(0, torch.arange(len(x), device=x.device) + len(x) * flips.to(x.device))
+    doubled = torch.cat(
+        [x, x.flip(3)]
+    )  # then whole images are picked: five times as fast as `where` on a CPU
+    return doubled.index_select(0, torch.arange(len(x), device=x.device) + len(x) * flips.to(x.device))
 
 
 def shifted(x: Tensor, corners: Tensor, *, margin: int = _PAD) -> Tensor:
@@ -110,12 +112,12 @@ def shifted(x: Tensor, corners: Tensor, *, margin: int = _PAD) -> Tensor:
     """
     b, c, h, w = x.shape
     padded = pad(x, (margin,) * 4).contiguous()
-    high, wide = h + 2 * margin, w + 2 * margin
+    padded_height, padded_width = h + 2 * margin, w + 2 * margin
     # every run of w neighbouring pixels is a row of an overlapping view, so that a cut only picks rows
     runs = padded.as_strided((padded.numel() - w + 1, w), (1, 1))
     top, left = corners.to(x.device)
-    planes = torch.arange(b * c, device=x.device).view(b, c, 1) * (high * wide)
-    lines = (top[:, None] + torch.arange(h, device=x.device)) * wide + left[:, None]
+    planes = torch.arange(b * c, device=x.device).view(b, c, 1) * (padded_height * padded_width)
+    lines = (top[:, None] + torch.arange(h, device=x.device)) * padded_width + left[:, None]
     return runs.index_select(0, (planes + lines[:, None]).view(-1)).view(b, c, h, w)
 
 

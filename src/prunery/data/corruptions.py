@@ -40,8 +40,8 @@ def corrupted(split: Split, name: str, severity: int, seed: int = 0) -> Split:
     """
     row = corruption[name]
     if isinstance(severity, bool) or severity not in SEVERITIES:
-        found = f"{len(SEVERITIES)} severities are defined"
-        raise DataError(f"{name} of severity {severity!r}", found, "give a whole number from 1 to 5")
+        problem = f"{len(SEVERITIES)} severities are defined"
+        raise DataError(f"{name} of severity {severity!r}", problem, "give a whole number from 1 to 5")
     level = row.facts["levels"][severity - 1]
     draw = stream(seed, "corruption", name, severity)
     chunks = [_pixels(row.function(x.cpu() / 255, level, draw)) for x in torch.split(split.x, _CHUNK)]
@@ -134,8 +134,8 @@ def _coarse(size: int, small: int) -> Tensor:
     A small pixel is the mean of the pixels whose centres it covers.
     """
     scale = size / small
-    own = (torch.arange(size) + 0.5).div(scale).ceil() - 1  # the small pixel that covers each centre
-    covered = (own == torch.arange(small)[:, None]).float()
+    covering = (torch.arange(size) + 0.5).div(scale).ceil() - 1  # the small pixel that covers each centre
+    covered = (covering == torch.arange(small)[:, None]).float()
     down = covered / covered.sum(1, keepdim=True)
     up: Sequence[int] = [int((i + 0.5) / scale) for i in range(size)]
     return down[list(up)]

@@ -70,18 +70,18 @@ def from_dataset(
 def _images(split: str, x: Any, y: Any) -> Images:
     pixels, labels = _pixels(split, torch.as_tensor(x)), torch.as_tensor(y)
     if labels.dtype not in _INTEGERS or labels.dim() != 1:
-        found = f"they are {labels.dtype} of shape {tuple(labels.shape)}"
-        raise DataError(f"the {split} labels", found, "give one integer per image, shape (n,)")
+        problem = f"they are {labels.dtype} of shape {tuple(labels.shape)}"
+        raise DataError(f"the {split} labels", problem, "give one integer per image, shape (n,)")
     if len(labels) != len(pixels) or not len(pixels):
-        found = f"there are {len(labels)} labels for {len(pixels)} images"
-        raise DataError(f"the {split} split", found, "give as many labels as images, and at least one")
+        problem = f"there are {len(labels)} labels for {len(pixels)} images"
+        raise DataError(f"the {split} split", problem, "give as many labels as images, and at least one")
     return Images(pixels, labels.detach().cpu().long())
 
 
 def _pixels(split: str, x: Tensor) -> Tensor:
     if x.dim() not in (3, 4):
-        found = f"they have the shape {tuple(x.shape)}"
-        raise DataError(f"the {split} images", found, "give the shape (n, C, H, W) or (n, H, W)")
+        problem = f"they have the shape {tuple(x.shape)}"
+        raise DataError(f"the {split} images", problem, "give the shape (n, C, H, W) or (n, H, W)")
     x = x.detach().cpu().contiguous()
     x = x if x.dim() == 4 else x.unsqueeze(1)
     if x.dtype == torch.uint8:
@@ -89,8 +89,8 @@ def _pixels(split: str, x: Tensor) -> Tensor:
     if not x.dtype.is_floating_point:
         raise DataError(f"the {split} images", f"they are {x.dtype}", _SCALE)
     if x.numel() and not (x.min() >= 0 and x.max() <= 1):  # also true of NaN
-        found = f"their values lie in [{float(x.min()):g}, {float(x.max()):g}]"
-        raise DataError(f"the {split} images", found, _SCALE)
+        problem = f"their values lie in [{float(x.min()):g}, {float(x.max()):g}]"
+        raise DataError(f"the {split} images", problem, _SCALE)
     return (x.float() * 255).round().to(torch.uint8)
 
 
@@ -99,8 +99,8 @@ def _names(train: Images, test: Images, classes: int | None, names: Sequence[str
     high = max(int(train.y.max()), int(test.y.max()))
     count = classes or len(names) or high + 1
     if low < 0 or high >= count:
-        found = f"they lie in {low}..{high}, and there are {count} classes"
-        raise DataError("the labels", found, f"number the classes 0..{count - 1}, or give `classes`")
+        problem = f"they lie in {low}..{high}, and there are {count} classes"
+        raise DataError("the labels", problem, f"number the classes 0..{count - 1}, or give `classes`")
     if names and len(names) != count:
         raise DataError(
             "the class names", f"there are {len(names)} for {count} classes", "give one per class"
@@ -111,15 +111,15 @@ def _names(train: Images, test: Images, classes: int | None, names: Sequence[str
 def _stacked(split: str, dataset: Any, image: str, label: str) -> tuple[Tensor, Tensor]:
     images, labels = [], []
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
-        found = f"a {type(dataset).__name__} has no length, or its items no numbers"
-        raise DataError(f"the {split} dataset", found, "give one with __len__ and __getitem__, or tensors")
+        problem = f"a {type(dataset).__name__} has no length, or its items no numbers"
+        raise DataError(f"the {split} dataset", problem, "give one with __len__ and __getitem__, or tensors")
     for row in range(len(dataset)):
         what = f"item {row} of the {split} dataset"
         x, y = _pair(what, dataset[row], image, label)
         images.append(_tensor(what, x))
         if images[-1].shape != images[0].shape or images[-1].dtype != images[0].dtype:
-            found = f"its image is {_form(images[-1])}, that of item 0 is {_form(images[0])}"
-            raise DataError(what, found, "bring all images to one shape and type first")
+            problem = f"its image is {_form(images[-1])}, that of item 0 is {_form(images[0])}"
+            raise DataError(what, problem, "bring all images to one shape and type first")
         labels.append(_label(what, y))
     if not images:
         raise DataError(f"the {split} dataset", "it has no items", "give at least one")
@@ -129,8 +129,8 @@ def _stacked(split: str, dataset: Any, image: str, label: str) -> tuple[Tensor, 
 def _pair(what: str, item: Any, image: str, label: str) -> tuple[Any, Any]:
     if isinstance(item, Mapping):
         if image not in item or label not in item:
-            found = f"it has the keys {', '.join(map(repr, item))}"
-            raise DataError(what, found, f"name them with image= and label= (now {image!r} and {label!r})")
+            problem = f"it has the keys {', '.join(map(repr, item))}"
+            raise DataError(what, problem, f"name them with image= and label= (now {image!r} and {label!r})")
         return item[image], item[label]
     if isinstance(item, tuple | list) and len(item) == 2:
         return item[0], item[1]
@@ -142,12 +142,12 @@ def _tensor(what: str, image: Any) -> Tensor:
     if isinstance(image, Tensor):
         return image.detach().cpu()
     if hasattr(image, "mode") and image.mode not in ("L", "RGB"):
-        found = f"its image has the mode {image.mode!r}"
-        raise DataError(what, found, "convert it to 'L' (grey) or 'RGB' first")
+        problem = f"its image has the mode {image.mode!r}"
+        raise DataError(what, problem, "convert it to 'L' (grey) or 'RGB' first")
     array = np.array(image)
     if array.ndim not in (2, 3):
-        found = f"its image has {array.ndim} axes"
-        raise DataError(what, found, "give (H, W) or (H, W, C) as an array, or (C, H, W) as a tensor")
+        problem = f"its image has {array.ndim} axes"
+        raise DataError(what, problem, "give (H, W) or (H, W, C) as an array, or (C, H, W) as a tensor")
     return torch.from_numpy(array if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
 
 

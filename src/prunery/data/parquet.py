@@ -118,8 +118,8 @@ def _labels(facts: Facts, path: Path, file: pq.ParquetFile) -> Labels:
     labels: Labels = column.to_numpy().astype(np.int64)
     wrong = np.flatnonzero((labels < 0) | (labels >= facts.classes))
     if len(wrong):
-        found = f"label {labels[wrong[0]]} in row {wrong[0]} is not in 0..{facts.classes - 1}"
-        raise _bad(path, f"{found} ({len(wrong)} rows are like that)")
+        problem = f"label {labels[wrong[0]]} in row {wrong[0]} is not in 0..{facts.classes - 1}"
+        raise _bad(path, f"{problem} ({len(wrong)} rows are like that)")
     return labels
 
 
@@ -213,8 +213,8 @@ def _read(path: Path, read: Callable[[], Any]) -> Any:
         raise _bad(path, f"it cannot be read ({_first_line(error)})") from error
 
 
-def _bad(path: Path, found: str) -> DataError:
-    return DataError(f"the file {path}", found, "copy the file again from its repository")
+def _bad(path: Path, problem: str) -> DataError:
+    return DataError(f"the file {path}", problem, "copy the file again from its repository")
 
 
 def _first_line(error: Exception) -> str:

@@ -112,12 +112,12 @@ def _from_factory(name: str) -> ImageSet:
     try:
         made = getattr(importlib.import_module(module), function)()
     except ModuleNotFoundError as error:
-        found = f"there is no module {error.name!r}"
+        problem = f"there is no module {error.name!r}"
         do = "install it, or run the command in the folder that holds it"
-        raise DataError(f"data set {name!r}", found, do) from error
+        raise DataError(f"data set {name!r}", problem, do) from error
     except (Exception, SystemExit) as error:  # a user's code may raise anything
-        found = f"it raised {type(error).__name__}: {error}".rstrip(".")
-        raise DataError(f"data set {name!r}", found, "mend the factory, or check its name") from error
+        problem = f"it raised {type(error).__name__}: {error}".rstrip(".")
+        raise DataError(f"data set {name!r}", problem, "mend the factory, or check its name") from error
     return _checked(name, made)
 
 

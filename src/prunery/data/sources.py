@@ -53,7 +53,7 @@ def below(facts: Facts, root: Path) -> Source | None:
 def hashes(source: Source) -> list[str]:
     """The sha256 (hex) of each file; DataError if one differs from the SHA256SUMS of its mirror."""
     stated = {path: digest for folder in _above(source) for path, digest in _sums(folder / SUMS)}
-    found = []
+    digests = []
     for path in source:
         digest = digest_of(path)
         if stated.get(path, digest) != digest:
@@ -62,8 +62,8 @@ def hashes(source: Source) -> list[str]:
                 f"it was altered or cut: its sha256 is {digest[:12]}…, {SUMS} says {stated[path][:12]}…",
                 "copy the file again",
             )
-        found.append(digest)
-    return found
+        digests.append(digest)
+    return digests
 
 
 def digest_of(path: Path) -> str:
@@ -108,10 +108,10 @@ def _sums(file: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _missing(facts: Facts, root: Path) -> DataError:
-    found = "holds no" if root.is_dir() else "is not a folder, so there is no"
+    problem = "holds no" if root.is_dir() else "is not a folder, so there is no"
     return DataError(
         f"data set {facts.name!r} in {root}",
-        f"it {found} {facts.path}/{facts.pattern('train')}",
+        f"it {problem} {facts.path}/{facts.pattern('train')}",
         f"put the parquet files of {facts.repository} there, or leave the folder away to look in {VARIABLE}, "
         "the cache and the public repository",
     )

@@ -82,33 +82,33 @@ def _from_factory(
         raise
     except (Exception, SystemExit) as error:
         where = " on the meta device" if meta else ""
-        found = f"it raised {type(error).__name__}{where}: {error}"
-        raise ModelError(f"model {name!r}", found, "make the call work by itself first") from error
+        problem = f"it raised {type(error).__name__}{where}: {error}"
+        raise ModelError(f"model {name!r}", problem, "make the call work by itself first") from error
     if not isinstance(model, nn.Module):
-        found = f"it returned {type(model).__name__}, not a torch.nn.Module"
-        raise ModelError(f"model {name!r}", found, "name a function or class that gives the model")
+        problem = f"it returned {type(model).__name__}, not a torch.nn.Module"
+        raise ModelError(f"model {name!r}", problem, "name a function or class that gives the model")
     return model if meta else model.to(device)
 
 
 def _resolve(name: str) -> Callable[..., Any]:
     """The object that `package.module:factory` names."""
     module_name, _, path = name.partition(":")
-    found: Any
+    named: Any
     try:
-        found = importlib.import_module(module_name)
+        named = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the module is there, and something that it imports is not
         do = "install it, or run the command in the folder that holds it"
         raise ModelError(f"model {name!r}", f"there is no module {error.name!r}", do) from None
     for part in path.split("."):
-        if not hasattr(found, part):
+        if not hasattr(named, part):
             raise ModelError(f"model {name!r}", f"{module_name!r} has no {path!r}", "name one that it has")
-        found = getattr(found, part)
-    if not callable(found) or isinstance(found, nn.Module):
-        kind = f"it is {type(found).__name__}, not a function or class that gives a model"
+        named = getattr(named, part)
+    if not callable(named) or isinstance(named, nn.Module):
+        kind = f"it is {type(named).__name__}, not a function or class that gives a model"
         raise ModelError(f"model {name!r}", kind, "name a factory: each run needs a fresh model")
-    factory: Callable[..., Any] = found
+    factory: Callable[..., Any] = named
     return factory
 
 

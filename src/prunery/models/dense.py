@@ -20,8 +20,8 @@ def build(name: str, shape: tuple[int, int, int], classes: int) -> nn.Sequential
     """The network `name`: images (N, *shape) to logits (N, classes). Layers are `fc1`, `fc2`, ..."""
     widths = (prod(shape), *HIDDEN[name], classes)
     parts: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
-    for i, (wide, narrow) in enumerate(pairwise(widths), start=1):
-        parts[f"fc{i}"] = nn.Linear(wide, narrow)
+    for i, (inputs, outputs) in enumerate(pairwise(widths), start=1):
+        parts[f"fc{i}"] = nn.Linear(inputs, outputs)
         parts[f"relu{i}"] = nn.ReLU()
     parts.popitem()  # the logits are left as they are
     return nn.Sequential(parts)

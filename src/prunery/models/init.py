@@ -21,13 +21,13 @@ def init_(model: nn.Module, *, seed: int) -> nn.Module:
     """
     output = [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
     for name, module in model.named_modules():
-        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        tensors = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         if isinstance(module, nn.Conv2d | nn.Linear):
             gain = 1.0 if module is output else 2.0
             _draw_(module, gain, stream(seed, "init", f"{name}.weight"))
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
-        elif own:
+        elif tensors:
             raise ModelError(f"first weights of {name!r}", f"no rule for {type(module).__name__}", "add one")
     return model
 

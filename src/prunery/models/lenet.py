@@ -37,12 +37,12 @@ def build(name: str, shape: tuple[int, int, int], classes: int) -> nn.Sequential
         pool2=nn.MaxPool2d(2),
         flatten=nn.Flatten(),
     )
-    wide = second * _side(height, padding) * _side(width, padding)
-    for i, narrow in enumerate(HIDDEN[name], start=1):
-        parts[f"fc{i}"] = nn.Linear(wide, narrow)
+    inputs = second * _side(height, padding) * _side(width, padding)
+    for i, outputs in enumerate(HIDDEN[name], start=1):
+        parts[f"fc{i}"] = nn.Linear(inputs, outputs)
         parts[f"relu{i + 2}"] = nn.ReLU()
-        wide = narrow
-    parts[f"fc{len(HIDDEN[name]) + 1}"] = nn.Linear(wide, classes)
+        inputs = outputs
+    parts[f"fc{len(HIDDEN[name]) + 1}"] = nn.Linear(inputs, classes)
     return nn.Sequential(parts)
 
 

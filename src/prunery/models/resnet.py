@@ -101,12 +101,12 @@ def _stem(channels: int, *, imagenet: bool) -> OrderedDict[str, nn.Module]:
 def _stage(
     block: type[BasicBlock] | type[Bottleneck], channels: int, width: int, repeats: int, stride: int
 ) -> nn.Sequential:
-    wide = width * block.expansion
-    first = block(channels, width, stride, _shortcut(channels, wide, stride))
-    return nn.Sequential(first, *(block(wide, width, 1, nn.Identity()) for _ in range(repeats - 1)))
+    outputs = width * block.expansion
+    first = block(channels, width, stride, _shortcut(channels, outputs, stride))
+    return nn.Sequential(first, *(block(outputs, width, 1, nn.Identity()) for _ in range(repeats - 1)))
 
 
-def _shortcut(channels: int, wide: int, stride: int) -> nn.Module:
-    if channels == wide and stride == 1:
+def _shortcut(channels: int, outputs: int, stride: int) -> nn.Module:
+    if channels == outputs and stride == 1:
         return nn.Identity()
-    return nn.Sequential(nn.Conv2d(channels, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
+    return nn.Sequential(nn.Conv2d(channels, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))

@@ -43,7 +43,7 @@ def _inside(row: Row, low: Number, middle: Number, high: Number) -> Case:
 @CHECKS.add(says="an accuracy and an error rate of one row that do not add up to 100 %")
 def complements(sheet: Sheet) -> Iterator[Finding]:
     """Where a table prints both, of the same images, most rows keep it."""
-    found: dict[tuple[str, str], list[Case]] = {}
+    cases_of: dict[tuple[str, str], list[Case]] = {}
     for row in sheet.by_line.values():
         mine = [e for e in row if e.kind == "accuracy" and not e.of_seeds]
         errors = [e for e in mine if e.metric.error]
@@ -53,6 +53,6 @@ def complements(sheet: Sheet) -> Iterator[Finding]:
             ok = agree(a.value, b.value, (a.number.step + b.number.step) / 2)
             together = a.value + 100 - b.value
             message = f"accuracy {a.printed} and error {b.printed} are {together:.6g} % together"
-            found.setdefault((a.column, b.column), []).append(Case(a.row, ok, True, message))
-    for columns, cases in found.items():
+            cases_of.setdefault((a.column, b.column), []).append(Case(a.row, ok, True, message))
+    for columns, cases in cases_of.items():
         yield from exceptions("complements", columns, cases)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from prunery.audit.checks import nets
-from prunery.audit.findings import CHECKS, Finding, of, percent, several
+from prunery.audit.findings import CHECKS, Finding, finding, percent, several
 from prunery.audit.table.numbers import median
 from prunery.audit.table.roles import is_setting
 from prunery.audit.table.sheet import Entry, Sheet, grouped
@@ -26,7 +26,9 @@ _USUAL, _TIGHT = 0.15, 0.05  # relative distance of usual times from their media
 )
 def macs_bounds(sheet: Sheet) -> Iterator[Finding]:
     """Every way of removing this share of the weights leaves MACs between two bounds."""
-    entries = [e for e in sheet.of("macs", "macs_fraction") if not e.layer and e.metric.variant != "dense"]
+    entries = [
+        e for e in sheet.entries_of("macs", "macs_fraction") if not e.layer and e.metric.variant != "dense"
+    ]
     for group in grouped(entries, lambda e: (e.network, e.data, e.metric.name, e.family, e.model)):
         known = _net(group[0])
         known = known if known and _is_that_form(sheet, group[0], known) else None
@@ -68,7 +70,7 @@ def _place(entry: Entry) -> tuple[str, ...]:
 
 def _is_that_form(sheet: Sheet, entry: Entry, known: nets.Net) -> bool:
     """Whether the dense costs that the table states, if any, are those of the network as it is known here."""
-    for other in sheet.of("macs", "params"):
+    for other in sheet.entries_of("macs", "params"):
         if (
             _place(other) == _place(entry)
             and not other.layer
@@ -117,7 +119,7 @@ def _outside(entry: Entry, known: nets.Net, factor: float, sparsity: float) -> I
         message += " MACs"
     if not fraction and abs(value - kept) <= 0.02 * kept + step:
         message += f"; it equals the number of weights kept ({_text(kept)}): wrong column"
-    yield of("macs_bounds", [entry], message)
+    yield finding("macs_bounds", [entry], message)
 
 
 def _text(value: float) -> str:
@@ -127,26 +129,26 @@ def _text(value: float) -> str:
 @CHECKS.add(says="a cost above that of the dense network, effective above kept, MACs that repeat the weights")
 def costs_in_order(sheet: Sheet) -> Iterator[Finding]:
     """Effective <= kept <= dense, within a row and against the dense rows of the same network."""
-    costs = [e for e in sheet.of("macs", "params") if not e.layer]
+    costs = [e for e in sheet.entries_of("macs", "params") if not e.layer]
     for row in grouped(costs, lambda e: (e.line, e.kind)):
         ranked = [[e for e in row if e.metric.variant == v] for v in ("effective", "", "dense")]
-        present = [found[0] for found in ranked if len(found) == 1]
+        present = [alone[0] for alone in ranked if len(alone) == 1]
         for small, large in pairwise(present):
             if small.value > large.value * 1.0001 and small.metric.factor == large.metric.factor:
                 message = f"{small.column} {small.printed} is more than {large.column} {large.printed}"
-                yield of("costs_in_order", [small, large], message)
+                yield finding("costs_in_order", [small, large], message)
     for group in grouped(costs, lambda e: (e.row.report, e.data_name, e.model, e.metric.name, e.family)):
         dense = [e.value for e in group if e.dense]
         for entry in group:
             if dense and not entry.dense and entry.value > max(dense) * 1.02:
                 message = f"{entry.printed} is more than the {max(dense):g} of its own dense network"
-                yield of("costs_in_order", [entry], message)
+                yield finding("costs_in_order", [entry], message)
 
 
 @CHECKS.add(says="times far from all others of their table: stopped early, or two runs at once")
 def times(sheet: Sheet) -> Iterator[Finding]:
     """Times that say something about the run, where most of a table's times agree; brief ones say nothing."""
-    for group in grouped(sheet.of("time"), _conditions):
+    for group in grouped(sheet.entries_of("time"), _conditions):
         usual = median([e.value for e in group])
         if len(group) < _TIMES or usual < _BRIEF or not _agree(group, usual):
             continue
@@ -154,21 +156,23 @@ def times(sheet: Sheet) -> Iterator[Finding]:
         short = [e for e in odd if e.value < 0.4 * usual]
         double = [e for e in odd if 1.7 * usual <= e.value <= 2.5 * usual]
         far = [e for e in odd if e.value > 2.5 * usual]
-        told = f"of {len(group)} times here most are within {100 * _USUAL:g} % of {usual:g}"
+        majority = f"of {len(group)} times here most are within {100 * _USUAL:g} % of {usual:g}"
         for entry in short:
-            yield of(
+            yield finding(
                 "times",
                 [entry],
-                f"{entry.printed} against {usual:g}: {told}; this run ended early or crashed",
+                f"{entry.printed} against {usual:g}: {majority}; this run ended early or crashed",
             )
         if double:
-            said = several(e.printed for e in double)
-            yield of(
-                "times", double, f"{said} are about twice {usual:g}: {told}; two runs shared the machine"
+            listed = several(e.printed for e in double)
+            yield finding(
+                "times",
+                double,
+                f"{listed} are about twice {usual:g}: {majority}; two runs shared the machine",
             )
         for entry in far:
-            yield of(
-                "times", [entry], f"{entry.printed} is {entry.value / usual:.1f} times {usual:g}: {told}"
+            yield finding(
+                "times", [entry], f"{entry.printed} is {entry.value / usual:.1f} times {usual:g}: {majority}"
             )
 
 

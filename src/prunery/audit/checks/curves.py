@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from prunery.audit.findings import CHECKS, Finding, of, percent
+from prunery.audit.findings import CHECKS, Finding, finding, percent
 from prunery.audit.table.numbers import median
 from prunery.audit.table.sheet import Entry, Sheet, grouped
 
@@ -44,11 +44,13 @@ class Point:
 
 def curves(sheet: Sheet, *kinds: str) -> Iterator[list[Point]]:
     """Each arm's points by sparsity; a dense row of its own stands first in every arm of its place."""
-    entries = [e for e in sheet.of(*kinds) if e.order is not None and not sheet.log]
+    entries = [e for e in sheet.entries_of(*kinds) if e.order is not None and not sheet.log]
     for arm in grouped((e for e in entries if not e.dense), lambda e: e.arm):
-        first = [d for d in sheet.references.of(arm[0]) if d.place == arm[0].place and d.order is not None]
-        own = [e for e in first if e.method == arm[0].method] or first
-        grid = grouped([*own, *arm], lambda e: 0.0 if e.dense else e.order)
+        first = [
+            d for d in sheet.references.dense_of(arm[0]) if d.place == arm[0].place and d.order is not None
+        ]
+        dense = [e for e in first if e.method == arm[0].method] or first
+        grid = grouped([*dense, *arm], lambda e: 0.0 if e.dense else e.order)
         points = [Point(0.0 if g[0].dense else g[0].order or 0.0, tuple(g)) for g in grid]
         yield sorted(points, key=lambda p: p.order)
 
@@ -56,21 +58,23 @@ def curves(sheet: Sheet, *kinds: str) -> Iterator[list[Point]]:
 @CHECKS.add(says="a value that leaves the curve of its own method, up or down", weak=True)
 def off_the_curve(sheet: Sheet) -> Iterator[Finding]:
     """Accuracy may fall with sparsity as it likes; one point far above or below both neighbours is odd."""
-    told: dict[int, list[tuple[Entry, str]]] = {}
+    odd_of_line: dict[int, list[tuple[Entry, str]]] = {}
     if sheet.noisy:
         return
     for group in grouped(curves(sheet, "accuracy"), lambda points: _scope(points[0].entries[0])):
         for entry, bad in _leaving(group):
-            mine = told.setdefault(entry.line, [])
+            mine = odd_of_line.setdefault(entry.line, [])
             if all(entry is not other for other, _ in mine):
                 mine.append((entry, bad))
-    for found in (
-        f for mine in told.values() for f in grouped(mine, lambda pair: (pair[0].method, pair[0].order))
+    for pairs in (
+        f
+        for mine in odd_of_line.values()
+        for f in grouped(mine, lambda pair: (pair[0].method, pair[0].order))
     ):
-        entries, (first, bad) = [entry for entry, _ in found], found[0]
+        entries, (first, bad) = [entry for entry, _ in pairs], pairs[0]
         agreed = "; its other splits agree: the run went so, it is no misprint"
         alone = len({e.metric.split for e in entries}) == 1
-        yield of("off_the_curve", entries, f"{first.told} {bad}{'' if alone else agreed}")
+        yield finding("off_the_curve", entries, f"{first.described} {bad}{'' if alone else agreed}")
 
 
 def _leaving(group: Sequence[Sequence[Point]]) -> Iterator[tuple[Entry, str]]:
@@ -78,15 +82,15 @@ def _leaving(group: Sequence[Sequence[Point]]) -> Iterator[tuple[Entry, str]]:
     top = max(p.middle for points in group for p in points)
     noise, bumps = _NOISE * _noise(group), _Bumps(group)
     for points in group:
-        found: list[Apart] = []
+        apart: list[Apart] = []
         for place, point in enumerate(points):
             rough = 3 * bumps.elsewhere(points, place)
             for entry in (e for e in point.entries if not e.special):
                 if bad := _apart(points, place, entry, max(_allowed(entry), noise, rough), top):
-                    found.append(Apart(place, entry, *bad))
-        far = {id(f.entry): f.far for f in found}
-        guilty = [f for f in found if not _innocent(points, f, far, noise, top)]
-        yield from ((f.entry, f.text) for f in guilty or found)
+                    apart.append(Apart(place, entry, *bad))
+        far = {id(f.entry): f.far for f in apart}
+        guilty = [f for f in apart if not _innocent(points, f, far, noise, top)]
+        yield from ((f.entry, f.text) for f in guilty or apart)
 
 
 class Apart(NamedTuple):
@@ -104,27 +108,27 @@ def _allowed(entry: Entry) -> float:
 
 
 def _innocent(
-    points: Sequence[Point], found: Apart, far: Mapping[int, float], noise: float, top: float
+    points: Sequence[Point], apart: Apart, far: Mapping[int, float], noise: float, top: float
 ) -> bool:
     """Whether an entry stands apart only from neighbours that stand farther apart.
 
     Of an end and the point before it, as far from each other, the one with two neighbours is the odd one.
     """
-    place = found.place
+    place = apart.place
     end = place in (0, len(points) - 1)
     near = points[max(0, place - 3) : place + 4]
     mended = []
     for point in near:
         beside = point is not points[place]
         odd = [
-            e for e in point.entries if beside and far.get(id(e), -1.0) > found.far - (1e-9 if end else 0.0)
+            e for e in point.entries if beside and far.get(id(e), -1.0) > apart.far - (1e-9 if end else 0.0)
         ]
         kept = tuple(e for e in point.entries if all(e is not other for other in odd))
         mended += [point] if len(kept) == len(point.entries) else [Point(point.order, kept)] if kept else []
     if len(mended) == len(near) and all(a is b for a, b in zip(mended, near, strict=True)):
         return False
     place = next(i for i, p in enumerate(mended) if p is points[place])
-    return _apart(mended, place, found.entry, max(_allowed(found.entry), noise), top) is None
+    return _apart(mended, place, apart.entry, max(_allowed(apart.entry), noise), top) is None
 
 
 def _scope(entry: Entry) -> tuple[object, ...]:
@@ -215,7 +219,7 @@ def macs_off_the_curve(sheet: Sheet) -> Iterator[Finding]:
                     continue
                 stands = ", ".join(f"{p.entries[0].printed} at {_at(p)}" for p in (before, after))
                 message = f"{entry.printed} does not lie between its neighbours ({stands})"
-                yield of("macs_off_the_curve", [entry], message)
+                yield finding("macs_off_the_curve", [entry], message)
 
 
 def _near(a: Point, b: Point) -> bool:
@@ -230,7 +234,7 @@ def misfit(sheet: Sheet, entry: Entry) -> float:
     """How far an entry is from the nearest sparsities of its report, method and network; 0 where none is."""
     near = [
         e
-        for e in sheet.of(entry.kind)
+        for e in sheet.entries_of(entry.kind)
         if (e.row.report, e.data_name, e.model, e.layer)
         == (entry.row.report, entry.data_name, entry.model, entry.layer)
         and e.order is not None
@@ -258,4 +262,4 @@ def off_the_grid(sheet: Sheet) -> Iterator[Finding]:
                 entries = [e for p in points if p.order == extra[0] for e in p.entries]
                 others = f"{grids.count(common)} other curves have {missing[0]:g}"
                 message = f"sparsity {extra[0]:g} stands where {others}"
-                yield of("off_the_grid", entries, message)
+                yield finding("off_the_grid", entries, message)

@@ -44,9 +44,9 @@ def exceptions(
 def seeds_against_mean(sheet: Sheet) -> Iterator[Finding]:
     """Mean and SD (of the sample, or of the population) against the seeds' own columns."""
     for check in (_mean_case, _sd_case):
-        found = [(c, case) for row in sheet.rows if (made := check(sheet, row)) for c, case in [made]]
-        columns = found[0][0] if found else []
-        yield from exceptions("seeds_against_mean", columns, [case for _, case in found])
+        checked = [(c, case) for row in sheet.rows if (made := check(sheet, row)) for c, case in [made]]
+        columns = checked[0][0] if checked else []
+        yield from exceptions("seeds_against_mean", columns, [case for _, case in checked])
 
 
 def _mean_case(sheet: Sheet, row: Row) -> tuple[list[str], Case] | None:
@@ -54,9 +54,9 @@ def _mean_case(sheet: Sheet, row: Row) -> tuple[list[str], Case] | None:
     if len(seeds) < 2 or stated is None:
         return None
     number = row.numbers[stated]
-    found = mean([n.value for n in seeds.values()])
-    ok = agree(found, number.value, number.step / 2 + max(n.step for n in seeds.values()) / 2)
-    message = f"{number.text} is stated as the mean, {_listed(seeds)} have the mean {found:.5g}"
+    computed = mean([n.value for n in seeds.values()])
+    ok = agree(computed, number.value, number.step / 2 + max(n.step for n in seeds.values()) / 2)
+    message = f"{number.text} is stated as the mean, {_listed(seeds)} have the mean {computed:.5g}"
     return [stated, *seeds], Case(row, ok, True, message)
 
 
@@ -120,17 +120,17 @@ def _midpoints(sheet: Sheet) -> Iterator[Finding]:
         cases = []
         for row in rows:
             (low, high), stated = (row.numbers[e] for e in ends), row.numbers[column]
-            found = (low.value + high.value) / 2
-            ok = agree(found, stated.value, (low.step + high.step + stated.step) / 2)
+            computed = (low.value + high.value) / 2
+            ok = agree(computed, stated.value, (low.step + high.step + stated.step) / 2)
             message = f"{stated.text} is no middle of {low.text} and {high.text}"
             cases.append(Case(row, ok, low.value != high.value, message))
         yield from exceptions("intervals", [column, *ends], cases)
 
 
 def _end(centre: Number, half: Number, end: Number, sign: int, row: Row) -> Case:
-    found = centre.value + sign * half.value
-    ok = agree(found, end.value, (centre.step + half.step + end.step) / 2 + 1e-6)
-    message = f"{end.text} is stated, {centre.text} {'+' if sign > 0 else '-'} {half.text} is {found:.6g}"
+    computed = centre.value + sign * half.value
+    ok = agree(computed, end.value, (centre.step + half.step + end.step) / 2 + 1e-6)
+    message = f"{end.text} is stated, {centre.text} {'+' if sign > 0 else '-'} {half.text} is {computed:.6g}"
     return Case(row, ok, half.value != 0, message)
 
 
@@ -142,9 +142,9 @@ def _half_widths(sheet: Sheet, half: str) -> Iterator[Finding]:
     for row in (r for r in sheet.rows if {half, deviations[0], "n"} <= set(r.numbers)):
         n, stated, deviation = int(row.numbers["n"].value), row.numbers[half], row.numbers[deviations[0]]
         if 2 <= n <= 16:  # of more, t and normal intervals hardly differ
-            found = t_quantile(n - 1) * deviation.value / math.sqrt(n)
-            ok = agree(found, stated.value, stated.step + 3 * deviation.step + 5e-4 * found)
-            message = f"{stated.text} is stated, SD {deviation.text} over n = {n} gives {found:.4g}"
+            computed = t_quantile(n - 1) * deviation.value / math.sqrt(n)
+            ok = agree(computed, stated.value, stated.step + 3 * deviation.step + 5e-4 * computed)
+            message = f"{stated.text} is stated, SD {deviation.text} over n = {n} gives {computed:.4g}"
             cases.append(Case(row, ok, deviation.value != 0, message))
     yield from exceptions("intervals", [half, deviations[0]], cases)
 
@@ -174,7 +174,7 @@ def sparsity_statements(sheet: Sheet) -> Iterator[Finding]:
 
 def _all_weights(sheet: Sheet) -> list[str]:
     """The one column of weights, which stands beside those kept."""
-    columns = dict.fromkeys(e.column for e in sheet.of("params") if e.metric.variant != "effective")
+    columns = dict.fromkeys(e.column for e in sheet.entries_of("params") if e.metric.variant != "effective")
     return list(columns) if len(columns) == 1 else []
 
 
@@ -186,14 +186,14 @@ def _cost_shares(sheet: Sheet) -> Iterator[Finding]:
             mine = [e for e in sheet.by_line.get(row.line, []) if e.kind == kind and not e.layer]
             kept, dense = ([e for e in mine if e.metric.variant == v] for v in ("", "dense"))
             if kind == "params" and len(kept) == 1 and not dense:
-                dense = [d for d in sheet.references.of(kept[0]) if d.column == kept[0].column][:1]
+                dense = [d for d in sheet.references.dense_of(kept[0]) if d.column == kept[0].column][:1]
             once = kind == "params" or (kept and kept[0].network == "fully connected")
             if once and len(kept) == len(dense) == 1 and kept[0].sparsity is not None and dense[0].value:
                 columns = [kept[0].column, dense[0].column]
-                found = 1 - kept[0].value / dense[0].value
-                message = f"{kept[0].printed} of {dense[0].printed} is sparsity {percent(found)}, "
+                removed = 1 - kept[0].value / dense[0].value
+                message = f"{kept[0].printed} of {dense[0].printed} is sparsity {percent(removed)}, "
                 message += f"{percent(kept[0].sparsity)} is stated"
-                cases.append(Case(row, agree(found, kept[0].sparsity, 0.002), found > 0, message))
+                cases.append(Case(row, agree(removed, kept[0].sparsity, 0.002), removed > 0, message))
         yield from exceptions("sparsity_statements", columns, cases)
 
 
@@ -204,21 +204,21 @@ def _stated(sheet: Sheet, row: Row, first: str, second: str) -> Case:
     slack = min(slack, 0.02)
     for number in (row.numbers[c] for c in (first, second) if sheet.roles[c] in ("ratio", "compression")):
         slack += number.step / max(number.value, 1.0) ** 2  # some cut digits off
-    said = [f"{c} {row.numbers[c].text} is {percent(row.stated[c])}" for c in (first, second)]
-    return Case(row, agree(a, b, slack), a > 0 or b > 0, ", ".join(said))
+    texts = [f"{c} {row.numbers[c].text} is {percent(row.stated[c])}" for c in (first, second)]
+    return Case(row, agree(a, b, slack), a > 0 or b > 0, ", ".join(texts))
 
 
 def _counted(row: Row, column: str, kept: Number, total: Number) -> Case:
-    found = 1 - kept.value / total.value if total.value else 0.0
-    message = f"{row.numbers[column].text} is stated, {kept.text} of {total.text} kept is {percent(found)}"
-    return Case(row, agree(found, row.stated[column], 0.002), True, message)
+    removed = 1 - kept.value / total.value if total.value else 0.0
+    message = f"{row.numbers[column].text} is stated, {kept.text} of {total.text} kept is {percent(removed)}"
+    return Case(row, agree(removed, row.stated[column], 0.002), True, message)
 
 
 @CHECKS.add(says="an accuracy that no number of right answers over its number of images gives")
 def whole_images(sheet: Sheet) -> Iterator[Finding]:
     """Accuracy times images is a whole number, where one run is printed finely enough to tell."""
     columns = sheet.columns_of("images")
-    for entry in sheet.of("accuracy"):
+    for entry in sheet.entries_of("accuracy"):
         numbers = [entry.row.numbers[c] for c in columns if c in entry.row.numbers]
         mean_of_runs = entry.number.spread is not None or "n" in entry.row.numbers
         if len(numbers) != 1 or entry.metric.split not in ("test", "") or mean_of_runs:

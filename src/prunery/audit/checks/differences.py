@@ -16,7 +16,7 @@ from prunery.audit.table.words import plain
 
 _PRUNED = ("pruned", "after", "sparse", "final")
 _FIRST, _PAIRS = 12, 20  # rows that must fit once; pairs of columns that are tried on all rows
-Own = Callable[[Row, str], Number | None]
+DenseNumber = Callable[[Row, str], Number | None]
 
 
 @CHECKS.add(says="a difference that its columns, or its own dense network, do not give")
@@ -25,12 +25,12 @@ def differences(sheet: Sheet) -> Iterator[Finding]:
     numeric = [c for c in sheet.columns if any(c in r.numbers for r in sheet.rows)]
     known = ("measured", "open", "unread", "label")
     sources = [c for c in numeric if sheet.roles[c] in known or plain(c) in _PRUNED]
-    own = _own(sheet)
+    dense_number = _dense_numbers(sheet)
     for column in sheet.columns_of("delta"):
         rows = [r for r in sheet.rows if column in r.numbers]
-        made = [(a, b, _given(rows, a, b, own)) for a, b in _promising(rows, column, sources)]
+        made = [(a, b, _given(rows, a, b, dense_number)) for a, b in _promising(rows, column, sources)]
         to_dense = sheet.columns_of("measured") if not _to_another(column) else []
-        made += [(a, "dense", given) for a in to_dense if (given := _given(rows, a, "dense", own))]
+        made += [(a, "dense", given) for a in to_dense if (given := _given(rows, a, "dense", dense_number))]
         made += [("dense", a, [(r, y, x) for r, x, y in given]) for a, b, given in made if b == "dense"]
         ranked = [(sum(_fits(r.numbers[column], x, y) for r, x, y in given), a, b) for a, b, given in made]
         if ranked:
@@ -42,13 +42,15 @@ def differences(sheet: Sheet) -> Iterator[Finding]:
 
 def _to_another(column: str) -> bool:
     """Whether a column's name says that something else than the dense network is subtracted."""
-    found = re.search(r"(?:^|_)(?:to|vs)_(\w+)$", plain(column))
-    return found is not None and found[1] not in ("dense", "baseline", "base", "original")
+    match = re.search(r"(?:^|_)(?:to|vs)_(\w+)$", plain(column))
+    return match is not None and match[1] not in ("dense", "baseline", "base", "original")
 
 
-def _given(rows: Sequence[Row], a: str, b: str, own: Own) -> list[tuple[Row, Number, Number]]:
+def _given(
+    rows: Sequence[Row], a: str, b: str, dense_number: DenseNumber
+) -> list[tuple[Row, Number, Number]]:
     """The two numbers of each row that has both."""
-    pairs = ((r, r.numbers.get(a), own(r, a) if b == "dense" else r.numbers.get(b)) for r in rows)
+    pairs = ((r, r.numbers.get(a), dense_number(r, a) if b == "dense" else r.numbers.get(b)) for r in rows)
     return [(r, x, y) for r, x, y in pairs if x is not None and y is not None]
 
 
@@ -62,8 +64,8 @@ def _promising(rows: Sequence[Row], column: str, sources: Sequence[str]) -> list
         for value, i in here:
             wanted, a = value - stated.value, row.numbers[sources[i]]
             slack = (stated.step + a.step + widest) / 2 * 1.001 + 1e-6 * max(1.0, abs(wanted))
-            for found, j in islice(here, bisect_left(values, wanted - slack), None):
-                if found > wanted + slack:
+            for other, j in islice(here, bisect_left(values, wanted - slack), None):
+                if other > wanted + slack:
                     break
                 if i != j and _fits(stated, a, row.numbers[sources[j]]):
                     fits[i, j] += 1
@@ -77,30 +79,30 @@ def _fits(stated: Number, a: Number, b: Number) -> bool:
 
 
 def _case(row: Row, stated: Number, a: Number, b: Number) -> Case:
-    found = a.value - b.value
-    ok = agree(found, stated.value, (stated.step + a.step + b.step) / 2)
-    told = f"{stated.text} is stated, {a.text} - {b.text} is {round(found, 10):+.6g}"
-    return Case(row, ok, stated.value != 0, told)
+    computed = a.value - b.value
+    ok = agree(computed, stated.value, (stated.step + a.step + b.step) / 2)
+    message = f"{stated.text} is stated, {a.text} - {b.text} is {round(computed, 10):+.6g}"
+    return Case(row, ok, stated.value != 0, message)
 
 
-def _own(sheet: Sheet) -> Own:
+def _dense_numbers(sheet: Sheet) -> DenseNumber:
     """What gives the dense network's number in a row's column, each looked up once."""
     entries = {(id(e.row), e.column): e for e in sheet.entries}
     known: dict[tuple[int, str], Number | None] = {}
 
-    def own(row: Row, column: str) -> Number | None:
+    def dense_number(row: Row, column: str) -> Number | None:
         key = (id(row), column)
         if key not in known:
             entry = entries.get(key)
             known[key] = _dense_number(sheet, entry) if entry else None
         return known[key]
 
-    return own
+    return dense_number
 
 
 def _dense_number(sheet: Sheet, entry: Entry) -> Number | None:
     """The dense network's number for the seed of an entry: the first arm called dense."""
-    dense = [d for d in sheet.references.of(entry) if d.place == entry.place]
+    dense = [d for d in sheet.references.dense_of(entry) if d.place == entry.place]
     paired = [e for e in dense if e.row.cells.get("n") == entry.row.cells.get("n")]  # over as many runs
     named = [e for e in paired if e.seed == entry.seed and e.method in ("dense", "none", "baseline")]
     named = named or paired

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain, combinations
 
 from prunery.audit.checks.repeats import same_or_shorter
-from prunery.audit.findings import CHECKS, Finding, of, percent, several
+from prunery.audit.findings import CHECKS, Finding, finding, percent, several
 from prunery.audit.table.numbers import parse
 from prunery.audit.table.sheet import Entry, Sheet, grouped
 from prunery.audit.table.words import plain
@@ -31,7 +31,7 @@ _ROUNDS = re.compile(r"(\d+)\s*(?:rounds?|cuts?|cycles?|iterations?)|(?:rounds|c
 @CHECKS.add(says="methods compared at sparsities that differ: 52.17 % beside 50 %")
 def unmatched_sparsities(sheet: Sheet) -> Iterator[Finding]:
     """Within a table, and where a table repeats at a round sparsity what another one has at its own."""
-    compared = [e for e in sheet.of("accuracy") if not e.dense and e.sparsity is not None]
+    compared = [e for e in sheet.entries_of("accuracy") if not e.dense and e.sparsity is not None]
     for group in grouped(compared, lambda e: (*e.place, e.seed)):
         yield from _side_by_side(list(grouped(group, lambda e: (e.method, _schedule(e)))))
     for group in grouped(compared, lambda e: (e.row.report, *e.place[2:], e.method)):
@@ -68,7 +68,7 @@ def _beside(first: Arms, second: Arms, ours: Sequence[float], theirs: Sequence[f
     a, b = (" / ".join(percent(s) for s in grid) for grid in (ours, theirs))
     named = [several(_arm(arm[0]) for arm in arms) for arms in (first, second)]
     message = f"{named[0]} at {a} is compared with {named[1]} at {b}"
-    return of("unmatched_sparsities", [e for arm in (*first, *second) for e in arm], message)
+    return finding("unmatched_sparsities", [e for arm in (*first, *second) for e in arm], message)
 
 
 def _arm(entry: Entry) -> str:
@@ -80,14 +80,14 @@ def _relabelled(group: Sequence[Entry]) -> Iterator[Finding]:
     """Values that a summary table states at another sparsity than the table that they come from."""
     tables = {t[0].row.table: t for t in grouped(group, lambda e: e.row.table)}
     for name, summary in tables.items():
-        found = [
+        pairs = [
             (e, other) for e in summary for other in _origin(e, [t for n, t in tables.items() if n != name])
         ]
-        for entry, other in found if len(found) >= 2 else []:
+        for entry, other in pairs if len(pairs) >= 2 else []:
             there = f"table {other.row.table} has it at {percent(other.sparsity or 0)} (line {other.line})"
             message = f"{entry.printed} is stated at {percent(entry.sparsity or 0)}, but {there}: "
             message += "compared at unmatched sparsities"
-            yield of("unmatched_sparsities", [entry], message)
+            yield finding("unmatched_sparsities", [entry], message)
 
 
 def _origin(entry: Entry, others: Sequence[Sequence[Entry]]) -> list[Entry]:
@@ -112,13 +112,13 @@ class Budget:
     """Epochs of training, and how they are said."""
 
     epochs: float
-    said: str
+    text: str
 
 
 @CHECKS.add(says="methods compared after different amounts of training")
 def unequal_budgets(sheet: Sheet) -> Iterator[Finding]:
     """One finding for each table and network, at the sparsity where the budgets differ most."""
-    scored = [e for e in sheet.of("accuracy") if not e.dense and e.order is not None]
+    scored = [e for e in sheet.entries_of("accuracy") if not e.dense and e.order is not None]
     compared = [e for e in scored if e.metric.split != "train"]
     for group in grouped(compared, lambda e: (e.row.report, e.row.table, e.data_name, e.model)):
         lines: list[Entry] = []
@@ -133,10 +133,10 @@ def unequal_budgets(sheet: Sheet) -> Iterator[Finding]:
             lines += [e for e, _ in budgets] if ratio > _EQUAL else []
             worst = max(worst, (ratio, ranked), key=lambda pair: pair[0])
         if worst[1]:
-            said = several(f"{_arm(e)} {b.said}" for e, b in worst[1])
+            listed = several(f"{_arm(e)} {b.text}" for e, b in worst[1])
             at = percent(worst[1][0][0].sparsity or 0.0)
-            message = f"compared after unequal training: at {at}, {said} (ratio {worst[0]:.3g})"
-            yield of("unequal_budgets", lines, message)
+            message = f"compared after unequal training: at {at}, {listed} (ratio {worst[0]:.3g})"
+            yield finding("unequal_budgets", lines, message)
 
 
 def _stopped_early(budgets: Sequence[tuple[Entry, Budget]]) -> bool:
@@ -154,12 +154,12 @@ def budget(sheet: Sheet, entry: Entry) -> Budget | None:
     if columns:
         total = next((columns[c] for c in ("epochs", "total_epochs") if c in columns), sum(columns.values()))
         return Budget(total, f"{total:g} epochs")
-    found = next((m for t in entry.labels.values() if len(t) < _LONG and (m := _EPOCHS.search(t))), None)
-    if found is None:
+    match = next((m for t in entry.labels.values() if len(t) < _LONG and (m := _EPOCHS.search(t))), None)
+    if match is None:
         return None
-    each = _count(found["count"])
-    if not _EACH.search(found["rest"]):
-        return Budget(each, f"{found['count']} epochs")
+    each = _count(match["count"])
+    if not _EACH.search(match["rest"]):
+        return Budget(each, f"{match['count']} epochs")
     rounds = _rounds(sheet, entry)
     return Budget(each * rounds, f"{rounds} x {each:g} = {each * rounds:g} epochs") if rounds else None
 
@@ -183,6 +183,6 @@ def _rounds(sheet: Sheet, entry: Entry) -> int | None:
             return math.ceil(
                 round(math.log(1 - entry.sparsity) / math.log(1 - float(share[1]) / 100), 2) - 0.02
             )
-        if said := _ROUNDS.search(text):
-            return int(said[1] or said[2])
+        if match := _ROUNDS.search(text):
+            return int(match[1] or match[2])
     return None

@@ -22,24 +22,24 @@ def ratios(sheet: Sheet) -> Iterator[Finding]:
     for column in sheet.columns_of("derived"):
         name = plain(column)
         for kind in costs_of(column):
-            costs = [e for e in sheet.of(kind) if not e.metric.variant]
+            costs = [e for e in sheet.entries_of(kind) if not e.metric.variant]
             for measured in dict.fromkeys(e.column for e in costs):
-                own = [e for e in costs if e.column == measured and column in e.row.numbers]
-                cases = [case for e in own if (case := _ratio(sheet, e, e.row.numbers[column], name))]
+                entries = [e for e in costs if e.column == measured and column in e.row.numbers]
+                cases = [case for e in entries if (case := _ratio(sheet, e, e.row.numbers[column], name))]
                 yield from exceptions("ratios", [column, measured], cases)
 
 
 def _ratio(sheet: Sheet, entry: Entry, stated: Number, name: str) -> Case | None:
-    dense = [d for d in sheet.references.of(entry) if d.column == entry.column and d.value > 0]
+    dense = [d for d in sheet.references.dense_of(entry) if d.column == entry.column and d.value > 0]
     if not dense or entry.value <= 0:
         return None
     times = dense[0].value / entry.value
     share = re.search(r"reduc|sav|(^|_)(red|decreased?)(_|$)", name) is not None
-    found = times if stated.unit == "x" or not share else 1 - 1 / times
-    found *= 100 if found < 1 and (stated.unit == "%" or re.search("percent|pct", name)) else 1
-    rounding = entry.number.step / entry.value * max(times, abs(found))
-    ok = agree(found, stated.value, stated.step + rounding)  # some cut digits off
-    message = f"{stated.text} is stated, {entry.printed} against {dense[0].printed} gives {found:.4g}"
+    computed = times if stated.unit == "x" or not share else 1 - 1 / times
+    computed *= 100 if computed < 1 and (stated.unit == "%" or re.search("percent|pct", name)) else 1
+    rounding = entry.number.step / entry.value * max(times, abs(computed))
+    ok = agree(computed, stated.value, stated.step + rounding)  # some cut digits off
+    message = f"{stated.text} is stated, {entry.printed} against {dense[0].printed} gives {computed:.4g}"
     return Case(entry.row, ok, not entry.dense, message)
 
 
@@ -56,11 +56,11 @@ def sizes(sheet: Sheet) -> Iterator[Finding]:
                 yield from exceptions("sizes", [column, size], cases)
 
 
-def _size(row: Row, whole: Number, own: Number, stated: Number) -> Case:
-    found = whole.value / own.value
-    slack = stated.step + found * (own.step / own.value + whole.step / max(whole.value, 1e-9))
-    message = f"{stated.text} is stated, {whole.text} over {own.text} is {found:.4g}"
-    return Case(row, agree(found, stated.value, slack), whole is not own, message)
+def _size(row: Row, whole: Number, size: Number, stated: Number) -> Case:
+    computed = whole.value / size.value
+    slack = stated.step + computed * (size.step / size.value + whole.step / max(whole.value, 1e-9))
+    message = f"{stated.text} is stated, {whole.text} over {size.text} is {computed:.4g}"
+    return Case(row, agree(computed, stated.value, slack), whole is not size, message)
 
 
 @CHECKS.add(says="an average that the columns before it do not give")
@@ -89,7 +89,7 @@ def _before(sheet: Sheet, column: str) -> list[str]:
 
 def _mean(row: Row, stated: Number, parts: Sequence[str]) -> Case:
     numbers = [row.numbers[p] for p in parts]
-    found = math.fsum(n.value for n in numbers) / len(numbers)
-    ok = agree(found, stated.value, stated.step / 2 + max(n.step for n in numbers) / 2)
-    message = f"{stated.text} is stated, the mean of the {len(parts)} columns before is {found:.5g}"
+    computed = math.fsum(n.value for n in numbers) / len(numbers)
+    ok = agree(computed, stated.value, stated.step / 2 + max(n.step for n in numbers) / 2)
+    message = f"{stated.text} is stated, the mean of the {len(parts)} columns before is {computed:.5g}"
     return Case(row, ok, True, message)

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from prunery.audit.checks.curves import Point, curves, misfit, of_one_layer
 from prunery.audit.checks.values import chance_level
-from prunery.audit.findings import CHECKS, Finding, of, percent, several
+from prunery.audit.findings import CHECKS, Finding, finding, percent, several
 from prunery.audit.table.numbers import agree, mean, sd, slip
 from prunery.audit.table.sheet import Entry, Sheet, grouped
 
@@ -44,12 +44,12 @@ def twice(sheet: Sheet) -> Iterator[Finding]:
             continue
         tables = list(dict.fromkeys(e.row.table for e in group))
         where = f"in tables {several(tables)}" if len(tables) > 1 else "in one table"
-        said = f"the same configuration {where}: {several(texts)}"
+        head = f"the same configuration {where}: {several(texts)}"
         if (why := _slipped(sheet, group)) is not None:
-            yield of("twice", group, f"{said}; {why}")
+            yield finding("twice", group, f"{head}; {why}")
             continue
         spread = f"n = {len(values)}, mean {mean(values):.4g} ± {sd(values):.2g} (SD)"
-        yield of("twice", group, f"{said}; pooled: {spread}, apart by {max(values) - min(values):.4g}")
+        yield finding("twice", group, f"{head}; pooled: {spread}, apart by {max(values) - min(values):.4g}")
 
 
 def _same_configuration(sheet: Sheet) -> Iterator[list[Entry]]:
@@ -115,12 +115,12 @@ def same_or_shorter(a: str, b: str) -> bool:
 
 def _designed(sheet: Sheet) -> set[tuple[str, str]]:
     """(column, table) where nearly every configuration stands as often: runs without a seed column."""
-    found = set()
+    designed = set()
     for alike in grouped(sheet.entries, lambda e: (e.family, e.row.table)):
         sizes = [len(g) for g in grouped(alike, lambda e: (_configuration(e), e.arm))]
         if sum(s > 1 for s in sizes) >= 0.6 * len(sizes):
-            found.add((alike[0].family, alike[0].row.table))
-    return found
+            designed.add((alike[0].family, alike[0].row.table))
+    return designed
 
 
 def _slipped(sheet: Sheet, group: Sequence[Entry]) -> str | None:
@@ -139,15 +139,17 @@ def _slipped(sheet: Sheet, group: Sequence[Entry]) -> str | None:
 @CHECKS.add(says="what every row of one network repeats, but one: dense accuracy, dense costs, chance")
 def all_but_one(sheet: Sheet) -> Iterator[Finding]:
     """A constant of a network that one row states differently."""
-    constants = [e for e in sheet.of("macs", "params") if e.metric.variant == "dense" and not e.layer]
+    constants = [e for e in sheet.entries_of("macs", "params") if e.metric.variant == "dense" and not e.layer]
     for group in grouped(constants, lambda e: (e.row.report, e.data_name, e.model, e.column)):
         yield from _odd_one(group, 0.0)
-    dense = [e for e in sheet.of("accuracy") if e.order == 0 and e.seed is None and not e.metric.variant]
+    dense = [
+        e for e in sheet.entries_of("accuracy") if e.order == 0 and e.seed is None and not e.metric.variant
+    ]
     dense = [] if sheet.log else dense
     methods = {"method", *sheet.columns_of("method")}
     for group in grouped(dense, lambda e: (*e.place, *_whose(e, methods))):
         yield from _odd_one(group, 1.0 if len(group) == 3 else 0.3)
-    stating = [e for e in sheet.of("accuracy") if e.known_chance is not None and e.data]
+    stating = [e for e in sheet.entries_of("accuracy") if e.known_chance is not None and e.data]
     for group in grouped(stating, lambda e: (e.row.report, e.data, e.metric.k)):
         yield from _chances(group)
 
@@ -162,7 +164,7 @@ def _chances(group: Sequence[Entry]) -> Iterator[Finding]:
         level = entry.known_chance or 0.0
         if not agree(level, implied, 0.01 * implied):
             message = f"chance is stated as {level:g} %, {implied:g} % for its data set"
-            yield of("all_but_one", [entry], message)
+            yield finding("all_but_one", [entry], message)
 
 
 def _whose(entry: Entry, methods: Collection[str]) -> list[str]:
@@ -179,14 +181,14 @@ def _odd_one(group: Sequence[Entry], least: float) -> Iterator[Finding]:
         message = (
             f"{odd[0].printed}, where the {len(group) - 1} other rows of the dense network say {common:g}"
         )
-        yield of("all_but_one", odd, message)
+        yield finding("all_but_one", odd, message)
 
 
 @CHECKS.add(says="one number for every layer and method, where each has its own")
 def one_for_all(sheet: Sheet) -> Iterator[Finding]:
     """What each layer keeps differs by layer and by method, except where every layer is cut alike."""
     for group in grouped(
-        sheet.of("layer_share"), lambda e: (e.row.report, e.row.table, e.sparsity, e.family)
+        sheet.entries_of("layer_share"), lambda e: (e.row.report, e.row.table, e.sparsity, e.family)
     ):
         methods = {e.method for e in group}
         uniform = any(
@@ -206,7 +208,7 @@ def one_for_all(sheet: Sheet) -> Iterator[Finding]:
             message += (
                 f" a layer; this is the share of the whole network ({share:.4g} %)" if near else " a layer"
             )
-        yield of("one_for_all", group, message)
+        yield finding("one_for_all", group, message)
 
 
 def _asked_for(group: Sequence[Entry]) -> bool:
@@ -220,7 +222,7 @@ def stuck(sheet: Sheet) -> Iterator[Finding]:
     """A collapse that is not at 100/C (classes of unequal size), or one number copied down."""
     for points in curves(sheet, "accuracy"):
         unpruned = {e.value for p in points if not p.order for e in p.entries}
-        unpruned |= {d.value for d in sheet.references.of(points[0].entries[0])}
+        unpruned |= {d.value for d in sheet.references.dense_of(points[0].entries[0])}
         by_layer = of_one_layer(points[0].entries[0])
         runs = list(_runs([p for p in points if len(p.entries) == 1]))
         for run in runs:
@@ -229,8 +231,10 @@ def stuck(sheet: Sheet) -> Iterator[Finding]:
                 continue
             if _telling(entries[0]) and not _by_chance(run, runs):
                 at = f"{percent(entries[0].sparsity or 0)} to {percent(entries[-1].sparsity or 0)}"
-                message = f"{entries[0].told} at {len(run)} sparsities in a row ({at}): collapsed, or copied"
-                yield of("stuck", entries, message)
+                message = (
+                    f"{entries[0].described} at {len(run)} sparsities in a row ({at}): collapsed, or copied"
+                )
+                yield finding("stuck", entries, message)
 
 
 def _by_chance(run: Sequence[Point], runs: Sequence[Sequence[Point]]) -> bool:
@@ -262,7 +266,7 @@ def _telling(entry: Entry) -> bool:
 @CHECKS.add(says="two accuracies of one method that another table of the report exchanges")
 def exchanged(sheet: Sheet) -> Iterator[Finding]:
     """Two configurations whose values stand the other way round in another table."""
-    for group in grouped(sheet.of("accuracy"), lambda e: (e.row.report, *e.place[2:], e.seed)):
+    for group in grouped(sheet.entries_of("accuracy"), lambda e: (e.row.report, *e.place[2:], e.seed)):
         by_table = list(grouped(group, lambda e: e.row.table))
         for first, second in combinations(by_table, 2):
             yield from _exchanges(first, second)
@@ -275,6 +279,6 @@ def _exchanges(first: Sequence[Entry], second: Sequence[Entry]) -> Iterator[Find
     stand: dict[tuple[float, float], list[Entry]] = {}
     for a, b in moved:
         for other in stand.get((b.value, a.value), ()):
-            said = f"{other.printed} and {b.printed} stand the other way round in another table"
-            yield of("exchanged", [other, b], said)
+            message = f"{other.printed} and {b.printed} stand the other way round in another table"
+            yield finding("exchanged", [other, b], message)
         stand.setdefault((a.value, b.value), []).append(b)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from prunery.audit.checks.derived import Case, exceptions
-from prunery.audit.findings import CHECKS, Finding, in_row, of
+from prunery.audit.findings import CHECKS, Finding, finding, in_row
 from prunery.audit.table.numbers import Number, agree, mended
 from prunery.audit.table.sheet import Entry, Row, Sheet, grouped
 from prunery.audit.table.words import plain
@@ -31,11 +31,11 @@ def total_rows(sheet: Sheet) -> Iterator[Finding]:
         columns = [c for c, kind in kinds.items() if c in row.numbers and (mean or kind in _SUMMED)]
         checked = [(c, _gap(row, parts, c, mean)) for c in columns if len(parts) > 1]
         plausible = any(ok for _, (ok, _, relative) in checked) or all(r < _CLOSE for _, (_, _, r) in checked)
-        for column, (ok, found, _) in checked if plausible else []:
+        for column, (ok, total, _) in checked if plausible else []:
             if not ok:
                 what = "mean" if mean else "sum"
                 message = (
-                    f"{row.numbers[column].text} is stated, the {what} of the rows above is {found:.10g}"
+                    f"{row.numbers[column].text} is stated, the {what} of the rows above is {total:.10g}"
                 )
                 yield in_row("total_rows", row, [column], message)
 
@@ -44,13 +44,13 @@ def _gap(row: Row, parts: Sequence[Row], column: str, mean: bool) -> tuple[bool,
     """(whether it agrees, what the parts give, relative difference)."""
     numbers = [part.numbers[column] for part in parts if column in part.numbers]
     stated = row.numbers[column]
-    found = math.fsum(n.value for n in numbers) / (len(numbers) or 1 if mean else 1)
+    total = math.fsum(n.value for n in numbers) / (len(numbers) or 1 if mean else 1)
     slack = (
         (stated.step + max((n.step for n in numbers), default=0.0)) / 2
         if mean
         else _rounding(stated, *numbers)
     )
-    return agree(found, stated.value, slack), found, abs(found - stated.value) / max(abs(found), 1e-12)
+    return agree(total, stated.value, slack), total, abs(total - stated.value) / max(abs(total), 1e-12)
 
 
 @CHECKS.add(says="a total column that is not the sum of its parts")
@@ -64,11 +64,11 @@ def total_columns(sheet: Sheet) -> Iterator[Finding]:
         cases = []
         for row in (r for r in sheet.rows if total in r.numbers and all(p in r.numbers for p in parts)):
             numbers = [row.numbers[p] for p in parts]
-            found, stated = math.fsum(n.value for n in numbers), row.numbers[total]
-            ok = agree(found, stated.value, _rounding(stated, *numbers))
-            said = " + ".join(n.text for n in numbers)
+            summed, stated = math.fsum(n.value for n in numbers), row.numbers[total]
+            ok = agree(summed, stated.value, _rounding(stated, *numbers))
+            terms = " + ".join(n.text for n in numbers)
             telling = sum(n.value != 0 for n in numbers) > 1
-            cases.append(Case(row, ok, telling, f"{stated.text} is stated, {said} is {found:.10g}"))
+            cases.append(Case(row, ok, telling, f"{stated.text} is stated, {terms} is {summed:.10g}"))
         yield from exceptions("total_columns", [total, *parts], cases)
 
 
@@ -93,10 +93,10 @@ def _parts(total: str, numeric: Sequence[str], sheet: Sheet) -> list[str]:
 )
 def layers_against_totals(sheet: Sheet) -> Iterator[Finding]:
     """Layer by layer sums of a report against the total that another of its tables states."""
-    layers = [e for e in sheet.of("macs", "params") if e.layer]
+    layers = [e for e in sheet.entries_of("macs", "params") if e.layer]
     sums = {_whole(g[0]): (math.fsum(e.value for e in g), g) for g in grouped(layers, _whole)}
     dense = {_network(g[0]): total for total, g in sums.values() if g[0].dense}
-    for entry in sheet.of("macs", "params", "macs_fraction"):
+    for entry in sheet.entries_of("macs", "params", "macs_fraction"):
         kind = "macs" if entry.kind == "macs_fraction" else entry.kind
         key = (*_network(entry)[:-1], kind, entry.method, entry.sparsity)
         if entry.layer or key not in sums:
@@ -105,11 +105,11 @@ def layers_against_totals(sheet: Sheet) -> Iterator[Finding]:
         unit = dense.get((*_network(entry)[:-1], kind), 0.0) if entry.kind == "macs_fraction" else 1.0
         if unit and not agree(total / unit, entry.value, entry.number.step / 2 + 0.005 * total / unit):
             lines = f"lines {min(e.line for e in parts)}-{max(e.line for e in parts)}"
-            found = f"{total / unit:.4f}" if entry.kind == "macs_fraction" else f"{total:.10g}"
-            message = f"{entry.printed} is stated, its {len(parts)} layers ({lines}) give {found}"
+            computed = f"{total / unit:.4f}" if entry.kind == "macs_fraction" else f"{total:.10g}"
+            message = f"{entry.printed} is stated, its {len(parts)} layers ({lines}) give {computed}"
             nearest = mended(entry.printed, total / unit / (entry.metric.factor or 1), 0.002 * total / unit)
             message += f"; {nearest} is one digit away" if nearest else ""
-            yield of("layers_against_totals", [entry], message)
+            yield finding("layers_against_totals", [entry], message)
 
 
 def _network(entry: Entry) -> tuple[object, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from prunery.audit.findings import CHECKS, Finding, of, several
+from prunery.audit.findings import CHECKS, Finding, finding, several
 from prunery.audit.table import facts
 from prunery.audit.table.numbers import median
 from prunery.audit.table.sheet import Entry, Sheet, grouped
@@ -21,16 +21,18 @@ def chance(sheet: Sheet) -> Iterator[Finding]:
     """Constant predictions, one finding a row."""
     swapped = {id(e) for group in _swapped(sheet) for e in group}
     for row in grouped(_accuracies(sheet), _same_cells):
-        found = [(e, why) for e in row if id(e) not in swapped and (why := _chance(e))]
-        found = [(e, why) for e, why in found if not _alone_at_top5(e, row)]
-        if found:
-            entries = [e for e, _ in found]
-            said = several(f"{e.column} {e.told}" if len(row) > 1 else e.told for e in entries)
-            yield of("chance", entries, f"{said} is {found[0][1]}: constant predictions, collapsed")
+        collapsed = [(e, why) for e in row if id(e) not in swapped and (why := _chance(e))]
+        collapsed = [(e, why) for e, why in collapsed if not _alone_at_top5(e, row)]
+        if collapsed:
+            entries = [e for e, _ in collapsed]
+            listed = several(f"{e.column} {e.described}" if len(row) > 1 else e.described for e in entries)
+            yield finding(
+                "chance", entries, f"{listed} is {collapsed[0][1]}: constant predictions, collapsed"
+            )
 
 
 def _accuracies(sheet: Sheet) -> list[Entry]:
-    return sheet.of("accuracy")
+    return sheet.entries_of("accuracy")
 
 
 def _alone_at_top5(entry: Entry, row: Sequence[Entry]) -> bool:
@@ -80,11 +82,11 @@ def _swapped(sheet: Sheet) -> Iterator[list[Entry]]:
         data, k = group[0].data, group[0].metric.k or 1
         if data is None or data.classes < 20 or k not in (1, 5):
             continue
-        own, other = data.chance(k), data.chance(6 - k)
+        expected, other = data.chance(k), data.chance(6 - k)
         at_other = [e for e in group if abs(e.value - other) <= 0.025 and not e.number.spread]
-        at_own = [e for e in group if abs(e.value - own) <= 0.025]
+        at_expected = [e for e in group if abs(e.value - expected) <= 0.025]
         lowest = min(e.value for e in group)
-        if len(at_other) >= 2 and not at_own and (k == 5 or lowest > other - 0.5):
+        if len(at_other) >= 2 and not at_expected and (k == 5 or lowest > other - 0.5):
             yield group
 
 
@@ -96,7 +98,7 @@ def wrong_metric(sheet: Sheet) -> Iterator[Finding]:
         assert data is not None
         floor = [e for e in group if abs(e.value - data.chance(6 - k)) <= _NEAR]
         says = f"top-{k}" if group[0].metric.k else "accuracy"
-        yield of(
+        yield finding(
             "wrong_metric",
             group,
             f"printed as {says} on {data.name}, but {len(floor)} of {len(group)} stand at "
@@ -106,8 +108,8 @@ def wrong_metric(sheet: Sheet) -> Iterator[Finding]:
     for row in grouped(_accuracies(sheet), lambda e: (e.line, e.metric.split, e.method)):
         first, five = ([e for e in row if e.metric.k == k and not e.of_seeds] for k in (1, 5))
         if len(first) == len(five) == 1 and five[0].value < first[0].value - 1e-9:
-            message = f"top-5 {five[0].told} is below top-1 {first[0].told}: exchanged"
-            yield of("wrong_metric", [first[0], five[0]], message)
+            message = f"top-5 {five[0].described} is below top-1 {first[0].described}: exchanged"
+            yield finding("wrong_metric", [first[0], five[0]], message)
 
 
 @CHECKS.add(
@@ -122,11 +124,13 @@ def out_of_range(sheet: Sheet) -> Iterator[Finding]:
             continue
         unit = "%" if entry.kind == "accuracy" else "of the dense network" if high == 1 else "in its unit"
         bounds = f"0 to {high:g} {unit}" if high < math.inf else f"at least 0 {unit}"
-        yield of("out_of_range", [entry], f"{entry.told} is no {_said(entry)}: it is {bounds}")
+        yield finding(
+            "out_of_range", [entry], f"{entry.described} is no {_metric_name(entry)}: it is {bounds}"
+        )
     yield from _no_sparsity(sheet)
 
 
-def _said(entry: Entry) -> str:
+def _metric_name(entry: Entry) -> str:
     return {"accuracy": "accuracy", "macs_fraction": "fraction of MACs"}.get(entry.kind, entry.metric.name)
 
 
@@ -151,7 +155,7 @@ def mixed_units(sheet: Sheet) -> Iterator[Finding]:
             fraction = fraction and min(usual) - 5 <= 100 * entry.value <= max(usual) + 5
             if fraction and not _fallen(entry, curves[entry.arm], max(usual)):
                 message = f"{entry.printed} stands among percentages: {100 * entry.value:g} as a fraction"
-                yield of("mixed_units", [entry], message)
+                yield finding("mixed_units", [entry], message)
 
 
 def _fallen(entry: Entry, curve: Sequence[Entry], top: float) -> bool:
@@ -175,27 +179,30 @@ def not_credible(sheet: Sheet) -> Iterator[Finding]:
             continue
         top = facts.credible(entry.data, entry.network)
         if top is not None and 100.0 >= entry.value > top:
-            message = f"{entry.told} is above {top:g} %, more than a {entry.network} network reaches on "
-            yield of("not_credible", [entry], f"{message}{entry.data.name}: check the metric and the label")
+            message = f"{entry.described} is above {top:g} %, more than a {entry.network} network reaches on "
+            yield finding(
+                "not_credible", [entry], f"{message}{entry.data.name}: check the metric and the label"
+            )
 
 
 @CHECKS.add(says="pruned accuracy above the table's own dense network by an implausible amount")
 def above_dense(sheet: Sheet) -> Iterator[Finding]:
     """Pruned networks that leave less than 70 % of the errors of the dense one, and gain over two points."""
     pruned = [e for e in _accuracies(sheet) if e.metric.split != "train" and not e.dense]
-    by_dense = grouped(pruned, lambda e: tuple(id(d) for d in sheet.references.of(e)))
+    by_dense = grouped(pruned, lambda e: tuple(id(d) for d in sheet.references.dense_of(e)))
     for group in by_dense if not (sheet.noisy or sheet.log) else ():
-        if not (own := sheet.references.of(group[0])):
+        if not (dense_entries := sheet.references.dense_of(group[0])):
             continue
-        dense = median([d.value for d in own])
+        dense = median([d.value for d in dense_entries])
         above = [e for e in group if _gains(e, dense)]
         if len(above) == len(group) > 2:  # then the dense number is as likely to be wrong
-            says = f"all {len(group)} pruned networks are more than {_GAIN:g} points above {own[0].told}"
-            yield of("above_dense", [*own, *above], f"{says}, their own dense network")
+            reference = dense_entries[0].described
+            says = f"all {len(group)} pruned networks are more than {_GAIN:g} points above {reference}"
+            yield finding("above_dense", [*dense_entries, *above], f"{says}, their own dense network")
             continue
         for entry in above:
             gain = f"{entry.value - dense:.2f} points above its own dense network ({dense:g})"
-            yield of("above_dense", [entry], f"{entry.told} is {gain}")
+            yield finding("above_dense", [entry], f"{entry.described} is {gain}")
 
 
 def _gains(entry: Entry, dense: float) -> bool:

@@ -42,7 +42,7 @@ def check(sheet: Sheet, path: Path) -> tuple[list[Finding], list[Unchecked]]:
             f"claims {path}", "it is not text in UTF-8", "give a text or Markdown file"
         ) from error
     words, arms = vocabulary(sheet), list(_arms(sheet))
-    found: list[Finding] = []
+    findings: list[Finding] = []
     unchecked: list[Unchecked] = []
     for sentence in sentences(text, words):
         if sentence.text.rstrip("\"')* ").endswith("?"):
@@ -54,13 +54,15 @@ def check(sheet: Sheet, path: Path) -> tuple[list[Finding], list[Unchecked]]:
             unchecked += [Unchecked(sentence.line, sentence.text)] if _CLAIM.search(sentence.text) else []
             continue
         quoted = sentence.text if len(sentence.text) < 120 else sentence.text[:117] + "..."
-        found += [Finding("claims", (sentence.line,), "", f'"{quoted}"', v, "claims") for v in verdicts]
-    return found, unchecked
+        findings += [Finding("claims", (sentence.line,), "", f'"{quoted}"', v, "claims") for v in verdicts]
+    return findings, unchecked
 
 
 def _arms(sheet: Sheet) -> Iterator[Arm]:
     entries = [
-        e for e in sheet.of("accuracy") if e.metric.split in ("test", "") and (e.order is not None or e.dense)
+        e
+        for e in sheet.entries_of("accuracy")
+        if e.metric.split in ("test", "") and (e.order is not None or e.dense)
     ]
     whole = {e.line for e in entries if not e.of_seeds}
     kept = [e for e in entries if not (e.of_seeds and e.line in whole)]

@@ -136,8 +136,8 @@ def compared(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
             f"unsupported: the table has no pair of {before[0]} and {several(after) or 'others'} to compare"
         ]
     wrong = [(a, b) for a, b in pairs if (sign * (a.value - b.value) > 0) == negated]
-    said = [f"{len(wrong)} of {len(pairs)} comparisons say otherwise: {versus(wrong)}"] if wrong else []
-    return said + (_gaps(sentence, pairs) if len(sentence.gaps) == 1 and not wrong else [])
+    messages = [f"{len(wrong)} of {len(pairs)} comparisons say otherwise: {versus(wrong)}"] if wrong else []
+    return messages + (_gaps(sentence, pairs) if len(sentence.gaps) == 1 and not wrong else [])
 
 
 def _two_levels(sentence: Sentence, match: re.Match[str]) -> bool:
@@ -192,17 +192,17 @@ def best(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     if _OF_ITSELF.search(sentence.text):
         return None
     sign = -1 if _LOW.search(match[0]) else 1
-    own = [
+    places = [
         (a, group)
         for group in grouped(arms, lambda a: (a.entries[0].place, a.order))
         for a in called(group, subject[0])
     ]
-    own = [(a, group) for a, group in own if len(group) > 1 and a.names]
-    if not own:
+    places = [(a, group) for a, group in places if len(group) > 1 and a.names]
+    if not places:
         return [f"unsupported: the table has nothing of {subject[0]} beside other methods there"]
     if re.search(r"\b(?:its|overall|single)\b", sentence.text):
         return None
-    tops = [(a, max((b for b in group if b.names), key=lambda b: sign * b.value)) for a, group in own]
+    tops = [(a, max((b for b in group if b.names), key=lambda b: sign * b.value)) for a, group in places]
     negated = NOT.search(sentence.text) is not None
     wrong = [(a, b) for a, b in tops if (sign * (b.value - a.value) > 1e-9) != negated]
     return [f"not so in {len(wrong)} of {len(tops)} places: {versus(wrong)}"] if wrong else []

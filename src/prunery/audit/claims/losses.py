@@ -27,11 +27,11 @@ _ROUNDING = 0.006  # points: of two printed accuracies
 @JUDGES.add()
 def lost(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
     """One method loses (or gains) so much: the table must have it at one of the sparsities named."""
-    found = list(_LOSS.finditer(sentence.text))
+    matches = list(_LOSS.finditer(sentence.text))
     names = [n for n in sentence.names() if n != "dense"]
-    if len(found) != 1 or len(names) != 1 or _OTHERWISE.search(sentence.text):
+    if len(matches) != 1 or len(names) != 1 or _OTHERWISE.search(sentence.text):
         return None
-    match = found[0]
+    match = matches[0]
     pairs = list(pairs_of(arms, names[0], {"dense"}))
     if not pairs:
         return None
@@ -50,10 +50,10 @@ def _fits(match: re.Match[str]) -> Callable[[float], bool]:
     stated, how = parse(match["number"]), (match["how"] or "").strip().lower()
     assert stated is not None
     if how in ("less than", "at most", "under", "no more than"):
-        return lambda found: found <= stated.value + _ROUNDING
+        return lambda difference: difference <= stated.value + _ROUNDING
     if how in ("more than", "over", "at least"):
-        return lambda found: found >= stated.value - _ROUNDING
-    return lambda found: abs(found - stated.value) <= stated.step / 2 + _ROUNDING
+        return lambda difference: difference >= stated.value - _ROUNDING
+    return lambda difference: abs(difference - stated.value) <= stated.step / 2 + _ROUNDING
 
 
 @JUDGES.add()

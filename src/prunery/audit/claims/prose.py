@@ -98,7 +98,7 @@ class Vocabulary:
 
 def vocabulary(sheet: Sheet) -> Vocabulary:
     """What a sentence about this table can name."""
-    entries = sheet.of("accuracy")
+    entries = sheet.entries_of("accuracy")
     named = dict.fromkeys(name for e in entries for name in names_of(e))
     data = {e.data.name: e.data.pattern for e in entries if e.data}
     networks = dict.fromkeys(e.network for e in entries if e.network)
@@ -173,28 +173,28 @@ def _understood(line: int, text: str, words: Vocabulary) -> Sentence:
 
 def _other_levels(text: str) -> tuple[list[float], str]:
     """The sparsities said as what is left, or as compression, and the text without them."""
-    found = []
+    levels = []
     for match in _KEPT.finditer(text):
         number = next(n for n in match.groups() if n)
-        found.append(round(1 - float(number) / 100, 6))
+        levels.append(round(1 - float(number) / 100, 6))
     text = _KEPT.sub(" ", text)
     for match in _FOLD.finditer(text):
-        said = match["n"] or match["m"]
-        times = float(_WORDS.get(said.lower(), 0) or said)
-        found.append(1 - 1 / times if times >= 1 else -1.0)
-    return found, _FOLD.sub(" ", text)
+        factor = match["n"] or match["m"]
+        times = float(_WORDS.get(factor.lower(), 0) or factor)
+        levels.append(1 - 1 / times if times >= 1 else -1.0)
+    return levels, _FOLD.sub(" ", text)
 
 
 def _methods(text: str, words: Vocabulary) -> tuple[tuple[int, str], ...]:
     """(position, method), the longest name first where several fit."""
-    found = [(m.start(), "dense") for m in _DENSE_WORDS.finditer(text)]
+    named = [(m.start(), "dense") for m in _DENSE_WORDS.finditer(text)]
     taken: list[tuple[int, int]] = []
     for name in sorted(words.methods, key=len, reverse=True):
         for match in words.methods[name].finditer(text):
             if not any(a < match.end() and match.start() < b for a, b in taken):
                 taken.append(match.span())
-                found.append((match.start(), name))
-    return tuple(sorted(found))
+                named.append((match.start(), name))
+    return tuple(sorted(named))
 
 
 def _places(text: str, words: Vocabulary) -> tuple[tuple[str, ...], tuple[str, ...], str]:
@@ -216,16 +216,16 @@ def _places(text: str, words: Vocabulary) -> tuple[tuple[str, ...], tuple[str, .
 
 
 def _reach(match: re.Match[str]) -> str:
-    said = match[0].lower()
+    text = match[0].lower()
     if match["a"] or match["b"]:
         before = match.string[: match.start()] if match["a"] else match[0][: match.start("b") - match.start()]
-        found = _SIDE.search(before)
-        return "" if found is None else found.lastgroup or ""
+        side = _SIDE.search(before)
+        return "" if side is None else side.lastgroup or ""
     if match["d"]:
         return "between"
     if match["e"]:
         return "on"
-    return "to" if said.startswith(("up to", "until")) else "beyond" if said.startswith("beyond") else ""
+    return "to" if text.startswith(("up to", "until")) else "beyond" if text.startswith("beyond") else ""
 
 
 def _sparsities(text: str, words: Vocabulary) -> tuple[tuple[float, ...], str, str]:
@@ -233,7 +233,7 @@ def _sparsities(text: str, words: Vocabulary) -> tuple[tuple[float, ...], str, s
 
     `at 90 %` is a sparsity only if the table has it; `90 % sparsity` is one in any case.
     """
-    found: list[float] = []
+    sparsities: list[float] = []
     rest, reach = text, ""
     for match in _SPARSITY.finditer(text):
         chain = match["a"] or match["b"] or match["c"] or match["d"] or match["e"]
@@ -247,11 +247,11 @@ def _sparsities(text: str, words: Vocabulary) -> tuple[tuple[float, ...], str, s
             known = [0 <= s < 1 and (sure or nearest(s, words) is not None) for s in levels]
             kept = len(levels) if all(known) else known.index(False) if match["c"] else 0
         if kept:
-            found += levels[:kept]
+            sparsities += levels[:kept]
             reach = reach or _reach(match)
-            said = match[0] if kept == len(levels) else match[0][: _end_of(match, numbers[kept - 1])]
-            rest = rest.replace(said, " ", 1)
-    return tuple(dict.fromkeys(found)), rest, reach
+            phrase = match[0] if kept == len(levels) else match[0][: _end_of(match, numbers[kept - 1])]
+            rest = rest.replace(phrase, " ", 1)
+    return tuple(dict.fromkeys(sparsities)), rest, reach
 
 
 def _end_of(match: re.Match[str], number: re.Match[str]) -> int:

@@ -61,18 +61,18 @@ def _matched(sentence: Sentence, names: list[str], arms: list[Arm]) -> list[Quot
         or _VAGUE.search(sentence.text)
     ):
         return None
-    of = partial(called, arms)
+    arms_of = partial(called, arms)
     at = f" at {several(percent(s) for s in levels)}" if levels else ""
     if len(names) == 1 and len(levels) == len(values) > 1:
         return [
-            (v, _at(of(names[0]), s), f"{names[0]} at {percent(s)}")
+            (v, _at(arms_of(names[0]), s), f"{names[0]} at {percent(s)}")
             for v, s in zip(values, levels, strict=True)
         ]
     places = len(sentence.data) + len(sentence.networks)
     if len(names) == 1 and (len(values) == 1 or len(levels) <= 1 < len(values) <= places):
-        return [(v, of(names[0]), f"{names[0]}{at}") for v in values]
+        return [(v, arms_of(names[0]), f"{names[0]}{at}") for v in values]
     if len(names) == len(values) and len(levels) <= 1:
-        return [(v, of(n), f"{n}{at}") for v, n in zip(values, names, strict=True)]
+        return [(v, arms_of(n), f"{n}{at}") for v, n in zip(values, names, strict=True)]
     return None
 
 

@@ -87,13 +87,13 @@ def _dense_costs(entries: list[Entry]) -> list[Entry]:
 
 def _fixed(column: str, entries: Sequence[Entry]) -> bool:
     """Whether a column has one value a network while another one of its kind lies below, and moves."""
-    own = {e.line: e for e in entries if e.column == column}
-    others = [e for e in entries if e.column != column and e.line in own]
-    if not others or any(e.number.value > own[e.line].number.value for e in others):
+    entry_of = {e.line: e for e in entries if e.column == column}
+    others = [e for e in entries if e.column != column and e.line in entry_of]
+    if not others or any(e.number.value > entry_of[e.line].number.value for e in others):
         return False
-    networks = list(grouped(own.values(), lambda e: (e.row.report, e.data_name, e.model)))
+    networks = list(grouped(entry_of.values(), lambda e: (e.row.report, e.data_name, e.model)))
     steady = all(len({e.number.value for e in group}) == 1 for group in networks)
-    return steady and len({e.number.value for e in others}) > len(networks) and len(own) > len(networks)
+    return steady and len({e.number.value for e in others}) > len(networks) and len(entry_of) > len(networks)
 
 
 def _units(entries: list[Entry]) -> list[Entry]:

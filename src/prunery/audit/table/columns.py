@@ -54,61 +54,61 @@ class Layout:
     unread: tuple[str, ...]
 
 
-def layout(raw: Raw) -> Layout:
+def layout_of(raw: Raw) -> Layout:
     """What each column of a loaded table is."""
     cells = {c: [line[i] for _, line in raw.lines] for i, c in enumerate(raw.columns)}
     numbers = {c: [n for t in texts if (n := parse(t, comma=c in raw.commas))] for c, texts in cells.items()}
-    found: dict[str, str] = {}
+    role_of: dict[str, str] = {}
     numeric = {c for c in raw.columns if _mostly(numbers[c], cells[c])}
     measured = list(_sparsity_headers(raw, numeric))
-    found |= {m.column: "measured" for m in measured}
+    role_of |= {m.column: "measured" for m in measured}
     for column in raw.columns:
-        if column not in found:
-            found[column] = _role(column, column in numeric, cells[column])
-            if found[column] in levels.ROLES and levels.doubtful(column, found[column], numbers[column]):
-                found[column] = "unread"
-    hints.correct(found, cells, numbers, numeric)
-    if "metric" in found.values():
+        if column not in role_of:
+            role_of[column] = _role(column, column in numeric, cells[column])
+            if role_of[column] in levels.ROLES and levels.doubtful(column, role_of[column], numbers[column]):
+                role_of[column] = "unread"
+    hints.correct(role_of, cells, numbers, numeric)
+    if "metric" in role_of.values():
         measured = [replace(m, metric=None) for m in measured]
-    measured += _measuring(raw, found, numbers)
+    measured += _measuring(raw, role_of, numbers)
     if not measured:  # losses, ratios or ranks alone are numbers still
-        aside = [c for c in raw.columns if c in numeric and found[c] in ("delta", "derived")]
+        aside = [c for c in raw.columns if c in numeric and role_of[c] in ("delta", "derived")]
         measured = [Measured(c, Metric(c, "other")) for c in aside]
     for m in measured:
-        found[m.column] = "measured"
-    _settle(found, cells)
-    _first_text_is_method(found, cells, numeric, measured)
-    scales = {c: levels.scale(c, r, numbers[c]) for c, r in found.items() if r in levels.ROLES}
-    return Layout(found, tuple(measured), scales, _unread(found, measured))
+        role_of[m.column] = "measured"
+    _settle(role_of, cells)
+    _first_text_is_method(role_of, cells, numeric, measured)
+    scales = {c: levels.scale(c, r, numbers[c]) for c, r in role_of.items() if r in levels.ROLES}
+    return Layout(role_of, tuple(measured), scales, _unread(role_of, measured))
 
 
-def _unread(found: Mapping[str, str], measured: Sequence[Measured]) -> tuple[str, ...]:
+def _unread(role_of: Mapping[str, str], measured: Sequence[Measured]) -> tuple[str, ...]:
     """The columns of numbers that no check knows: a speed-up without times, say."""
     kinds = {m.metric.kind for m in measured if m.metric}
-    checked = {c for c, r in found.items() if r == "derived" and kinds & set(roles.costs_of(c))}
-    ends = {c for c, r in found.items() if r == "bound" and re.search("(low|lower|high|upper)$", plain(c))}
-    ratio = any(r in ("ratio", "compression") for r in found.values())
-    sizes = {c for c in found if ratio and roles.SIZE.search(plain(c))}
+    checked = {c for c, r in role_of.items() if r == "derived" and kinds & set(roles.costs_of(c))}
+    ends = {c for c, r in role_of.items() if r == "bound" and re.search("(low|lower|high|upper)$", plain(c))}
+    ratio = any(r in ("ratio", "compression") for r in role_of.values())
+    sizes = {c for c in role_of if ratio and roles.SIZE.search(plain(c))}
     read = checked | ends | sizes
-    return tuple(c for c, r in found.items() if r in ("unread", "derived", "bound") and c not in read)
+    return tuple(c for c, r in role_of.items() if r in ("unread", "derived", "bound") and c not in read)
 
 
 def _mostly(numbers: Sequence[Number], texts: Sequence[str]) -> bool:
     """Whether a column holds numbers, as far as its cells say anything."""
-    said = [
+    filled = [
         t
         for t in texts
         if t.strip().lower() not in ("", "-", "—", "n/a", "na", "nan", "none", "crash", "oom")
     ]
-    return bool(numbers) and len(numbers) >= 0.8 * len(said)
+    return bool(numbers) and len(numbers) >= 0.8 * len(filled)
 
 
 def _sparsity_headers(raw: Raw, numeric: set[str]) -> list[Measured]:
     beside = any(roles.role(c) in levels.ROLES for c in numeric)
-    found = roles.levels([c for c in raw.columns if c in numeric], beside=beside)
-    texts = [text for _, text in found.values()]
+    headers = roles.levels([c for c in raw.columns if c in numeric], beside=beside)
+    texts = [text for _, text in headers.values()]
     measured = []
-    for column, (what, text) in found.items():
+    for column, (what, text) in headers.items():
         kind = roles.metric(what) or roles.metric(raw.name) or Metric(what, "accuracy")
         level = levels.level(what, text, texts)
         if level is not None:
@@ -144,34 +144,34 @@ def _role(column: str, numeric: bool, texts: Sequence[str]) -> str:
     return "label"
 
 
-def _measuring(raw: Raw, found: dict[str, str], numbers: Mapping[str, list[Number]]) -> list[Measured]:
+def _measuring(raw: Raw, role_of: dict[str, str], numbers: Mapping[str, list[Number]]) -> list[Measured]:
     """The columns that measure, by metric column, by name, by a method's name, or for want of any other."""
-    known = [c for c in raw.columns if found[c] in ("open", "layer_share")]
+    known = [c for c in raw.columns if role_of[c] in ("open", "layer_share")]
     named = [Measured(c, m, method=_method_in(c, m)) for c in known if (m := roles.metric(c))]
     if roles.numbered(raw.columns):
         named = [
             replace(m, metric=replace(m.metric, k=None)) if m.metric and roles.short(m.column) else m
             for m in named
         ]
-    value = [c for r in ("value", "mean", "open") for c in raw.columns if found[c] == r]
-    beside = {found[c] for c in raw.columns[1:]} - {"measured"}
+    value = [c for r in ("value", "mean", "open") for c in raw.columns if role_of[c] == r]
+    beside = {role_of[c] for c in raw.columns[1:]} - {"measured"}
     sides = roles.role(raw.columns[0]) != "metric" or beside == {"open"}
-    if found[raw.columns[0]] == "metric" and sides and (len(value) > 1 or beside != {"open"}):
+    if role_of[raw.columns[0]] == "metric" and sides and (len(value) > 1 or beside != {"open"}):
         return [Measured(c, None, method=c) for c in value]
-    if "metric" in found.values() and value:
+    if "metric" in role_of.values() and value:
         return [Measured(value[0], None)]
     first = next((m.metric for m in named if m.metric and m.metric.kind == "accuracy"), None)
     stand_in = first or roles.metric(raw.name) or Metric("value", "accuracy")
-    extra = [c for c in raw.columns if found[c] in ("value", "mean") and first is None]
+    extra = [c for c in raw.columns if role_of[c] in ("value", "mean") and first is None]
     named += [Measured(c, replace(stand_in, name=c)) for c in extra]
-    seeds = [Measured(c, stand_in, of_seeds=True) for c in raw.columns if found[c] == "seed_value"]
+    seeds = [Measured(c, stand_in, of_seeds=True) for c in raw.columns if role_of[c] == "seed_value"]
     taken = {m.column for m in named}
-    left = [c for c in raw.columns if found[c] == "open" and c not in taken]
-    wide = _wide(raw, left, numbers, bare=not (named or seeds))
-    if "method" in found.values():  # a header names no method of its own, unless it is a known one
-        wide = [m if _is_method(m.column) else replace(m, method=None) for m in wide]
-        wide = [m for m in wide if not first or not m.method or plain(m.column) in hints.BEFORE]
-    return named + seeds + wide
+    left = [c for c in raw.columns if role_of[c] == "open" and c not in taken]
+    others = _method_columns(raw, left, numbers, bare=not (named or seeds))
+    if "method" in role_of.values():  # a header names no method of its own, unless it is a known one
+        others = [m if _is_method(m.column) else replace(m, method=None) for m in others]
+        others = [m for m in others if not first or not m.method or plain(m.column) in hints.BEFORE]
+    return named + seeds + others
 
 
 def _method_in(column: str, metric: Metric) -> str | None:
@@ -181,23 +181,23 @@ def _method_in(column: str, metric: Metric) -> str | None:
     return rest if named and re.fullmatch(rf"({_METHODS.pattern})(_?\w+)?", rest) else None
 
 
-def _wide(
+def _method_columns(
     raw: Raw, left: Sequence[str], numbers: Mapping[str, list[Number]], *, bare: bool
 ) -> list[Measured]:
     """Columns whose header is a method, or a data set or network, with the accuracies below it."""
-    found = []
+    measured = []
     for column in left:
         named = not bare
         if hints.is_count(column, numbers[column], named=named) and plain(column) not in hints.BEFORE:
-            found += [Measured(column, Metric(column, "other"))] if bare else []
+            measured += [Measured(column, Metric(column, "other"))] if bare else []
             continue
         is_method = _is_method(column)
         is_place = facts.data_in(column) is not None or facts.network_in(column) is not None
         kind = roles.metric(raw.name) or Metric(column, "accuracy" if _percent(numbers[column]) else "other")
         if is_method or is_place or (bare and _percent(numbers[column])):
             method = column if not is_place else None
-            found.append(Measured(column, replace(kind, name=column), method=method, named=column))
-    return found
+            measured.append(Measured(column, replace(kind, name=column), method=method, named=column))
+    return measured
 
 
 def _is_method(column: str) -> bool:
@@ -210,39 +210,39 @@ def _percent(numbers: Sequence[Number]) -> bool:
 
 
 def _first_text_is_method(
-    found: dict[str, str],
+    role_of: dict[str, str],
     cells: Mapping[str, Sequence[str]],
     numeric: set[str],
     measured: Sequence[Measured],
 ) -> None:
     """Where no column or header is called a method, the first text that names no data or network is one."""
-    if "method" in found.values() or any(m.method for m in measured):
+    if "method" in role_of.values() or any(m.method for m in measured):
         return
-    for column, role in found.items():
+    for column, role in role_of.items():
         texts = [t for t in cells[column] if t]
         place = any(facts.data_in(t) or facts.network_in(t) for t in texts)
         if role == "label" and column not in numeric and texts and not place:
-            found[column] = "method"
+            role_of[column] = "method"
             return
 
 
-def _settle(found: dict[str, str], cells: Mapping[str, Sequence[str]]) -> None:
+def _settle(role_of: dict[str, str], cells: Mapping[str, Sequence[str]]) -> None:
     """Close what is still open: few different values are a setting, many are nothing that we know.
 
     A text of its own in every line is a name of the line, no part of a configuration.
     """
     columns = list(cells)
-    first = min((columns.index(c) for c, r in found.items() if r == "measured"), default=0)
-    for column, role in list(found.items()):
+    first = min((columns.index(c) for c, r in role_of.items() if r == "measured"), default=0)
+    for column, role in list(role_of.items()):
         texts = [t for t in cells[column] if t]
         if role in ("open", "value", "mean", "seed_value", "layer_share"):
             often = 2 if columns.index(column) < first else 3  # settings stand left of what was measured
             few = often * len(set(texts)) <= len(texts) and role == "open"
-            found[column] = "label" if few else "unread"
+            role_of[column] = "label" if few else "unread"
         elif (
             role == "label"
             and len(texts) > 4
             and len(set(texts)) == len(texts)
-            and "method" in found.values()
+            and "method" in role_of.values()
         ):
-            found[column] = "note"
+            role_of[column] = "note"

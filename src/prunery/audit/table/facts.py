@@ -101,9 +101,9 @@ def network_in(text: str) -> str | None:
     """The known network that a text names ("fully connected", "vgg16", "resnet18", ...)."""
     if _FULLY.search(_plain(text)) or _FULLY.search(text.lower()):
         return "fully connected"
-    found = _NETWORK.search(re.sub(r"[-\s.]", "", text.lower()))
-    wide = found is not None and not re.search(r"\d$", found[0])
-    return None if found is None or wide else found[0].replace("_", "")
+    match = _NETWORK.search(re.sub(r"[-\s.]", "", text.lower()))
+    widened = match is not None and not re.search(r"\d$", match[0])
+    return None if match is None or widened else match[0].replace("_", "")
 
 
 def unusual(text: str) -> bool:

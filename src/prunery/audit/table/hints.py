@@ -19,52 +19,52 @@ Cells = Mapping[str, Sequence[str]]
 Numbers = Mapping[str, Sequence[Number]]
 
 
-def correct(found: dict[str, str], cells: Cells, numbers: Numbers, numeric: set[str]) -> None:
+def correct(role_of: dict[str, str], cells: Cells, numbers: Numbers, numeric: set[str]) -> None:
     """Change the roles that the names gave where the cells say otherwise."""
-    _before_and_after(found)
-    _origins(found, cells)
-    for column, role in list(found.items()):
+    _before_and_after(role_of)
+    _origins(role_of, cells)
+    for column, role in list(role_of.items()):
         lettered = sum(re.search("[^\\W\\d_]{2}", t) is not None for t in cells[column])
         words = column not in numeric and 2 * lettered > len(cells[column])
-        if role in levels.ROLES and words and "method" not in found.values():
-            found[column] = "method"  # `Pruning ratio` above the names of methods
+        if role in levels.ROLES and words and "method" not in role_of.values():
+            role_of[column] = "method"  # `Pruning ratio` above the names of methods
         if role in ("epochs", "cost") and re.search(r"[=@]\s*\d+$", column) and column in numeric:
-            found[column] = "open"  # `epochs=40`: what was measured after them
-        if found[column] == "open" and _is_error_bar(column, found, numbers):
-            found[column] = "spread"
-    _metric_rows(found, cells, numeric)
-    _logs(found, numbers)
+            role_of[column] = "open"  # `epochs=40`: what was measured after them
+        if role_of[column] == "open" and _is_error_bar(column, role_of, numbers):
+            role_of[column] = "spread"
+    _metric_rows(role_of, cells, numeric)
+    _logs(role_of, numbers)
 
 
-def _before_and_after(found: dict[str, str]) -> None:
+def _before_and_after(role_of: dict[str, str]) -> None:
     """`base` and `pruned` side by side are two accuracies, not a sparsity; `loss` is their difference."""
-    bare = {c: re.sub("_(percent|pct)$", "", plain(c)) for c in found}
-    base = [c for c, r in found.items() if r == "open" and bare[c] in BEFORE]
+    bare = {c: re.sub("_(percent|pct)$", "", plain(c)) for c in role_of}
+    base = [c for c, r in role_of.items() if r == "open" and bare[c] in BEFORE]
     if base:
-        for column in [c for c in found if bare[c] == "pruned"]:
-            found[column] = "open"
-    known = [m for c in found if (m := roles.metric(c)) and m.kind == "accuracy"]
+        for column in [c for c in role_of if bare[c] == "pruned"]:
+            role_of[column] = "open"
+    known = [m for c in role_of if (m := roles.metric(c)) and m.kind == "accuracy"]
     if base or {m.variant for m in known} >= {"", "dense"}:
-        for column in [c for c, r in found.items() if r == "open" and bare[c] == "loss"]:
-            found[column] = "delta"
+        for column in [c for c, r in role_of.items() if r == "open" and bare[c] == "loss"]:
+            role_of[column] = "delta"
 
 
-def _origins(found: dict[str, str], cells: Cells) -> None:
+def _origins(role_of: dict[str, str], cells: Cells) -> None:
     """A column of data sets called source is what the networks were trained on before."""
-    for column in [c for c in found if plain(c) in ("source", "init", "initialization", "weights")]:
+    for column in [c for c in role_of if plain(c) in ("source", "init", "initialization", "weights")]:
         texts = [t for t in cells[column] if t]
         if texts and 2 * sum(facts.data_in(t) is not None for t in texts) >= len(texts):
-            found[column] = "origin"
+            role_of[column] = "origin"
 
 
-def _is_error_bar(column: str, found: Mapping[str, str], numbers: Numbers) -> bool:
+def _is_error_bar(column: str, role_of: Mapping[str, str], numbers: Numbers) -> bool:
     """Whether what is called an error is far too small to be what an accuracy beside it leaves."""
     kind = roles.metric(column)
     if kind is None or not kind.error or not numbers[column]:
         return False
     beside = [
         c
-        for c, r in found.items()
+        for c, r in role_of.items()
         if c != column
         and r in ("open", "mean", "value")
         and (m := roles.metric(c)) is not None
@@ -81,24 +81,24 @@ def _is_error_bar(column: str, found: Mapping[str, str], numbers: Numbers) -> bo
     return max(errors) <= 0.05 * whole and 3 * median(errors) < whole - median(accuracies)
 
 
-def _metric_rows(found: dict[str, str], cells: Cells, numeric: set[str]) -> None:
+def _metric_rows(role_of: dict[str, str], cells: Cells, numeric: set[str]) -> None:
     """A table on its side: the first column holds the names of metrics, the others stand for networks."""
     first = next(iter(cells))
     known = sum(roles.metric(t) is not None and not roles.role(t) for t in cells[first])
-    free = found[first] in ("label", "method", "note", "model", "dataset")
-    across = len([c for c in found if c in numeric]) >= 0.8 * (len(found) - 1)
+    free = role_of[first] in ("label", "method", "note", "model", "dataset")
+    across = len([c for c in role_of if c in numeric]) >= 0.8 * (len(role_of) - 1)
     if free and across and len(cells[first]) > 1 and known == len(cells[first]):
-        found[first] = "metric"
+        role_of[first] = "metric"
 
 
-def _logs(found: dict[str, str], numbers: Numbers) -> None:
+def _logs(role_of: dict[str, str], numbers: Numbers) -> None:
     """A column of epochs or steps that counts up from row to row: the rows are moments of one run."""
-    for column in [c for c in found if _STEPS.fullmatch(plain(c))]:
+    for column in [c for c in role_of if _STEPS.fullmatch(plain(c))]:
         values = [n.value for n in numbers[column]]
         steps = [b - a for a, b in pairwise(values)]
         usual = median(steps) if steps else 0.0
         if len(values) > 4 and usual > 0 and sum(s == usual for s in steps) >= 0.7 * len(steps):
-            found[column] = "log"
+            role_of[column] = "log"
 
 
 def is_log(column: str, role: str, sparsities: Sequence[float]) -> bool:
@@ -113,5 +113,5 @@ def is_count(column: str, numbers: Sequence[Number], *, named: bool) -> bool:
     `named`: another column is called accuracy.
     """
     whole = all(n.step >= 1 and n.unit != "%" for n in numbers)
-    said = _COUNTS.search(plain(column)) is not None and not re.search(r"^\d|[=@]\s*\d+$", column)
-    return bool(numbers) and (said or (whole and named))
+    counted = _COUNTS.search(plain(column)) is not None and not re.search(r"^\d|[=@]\s*\d+$", column)
+    return bool(numbers) and (counted or (whole and named))

@@ -39,8 +39,8 @@ def load(path: Path) -> Raw:
     separator = _separator(text)
     records = _untitled(list(_records(text, separator)))
     if len(records) < 2 or len(records[0][1]) < 2:
-        found = f"it has {len(records)} lines" if len(records) < 2 else "its first line is one cell"
-        raise _refused(path, found)
+        problem = f"it has {len(records)} lines" if len(records) < 2 else "its first line is one cell"
+        raise _refused(path, problem)
     columns = _columns(records[0][1])
     whole = [(line, tuple(cells)) for line, cells in records[1:] if len(cells) == len(columns)]
     ragged = [(line, len(cells)) for line, cells in records[1:] if len(cells) != len(columns)]
@@ -68,16 +68,18 @@ def _text(path: Path) -> str:
 
 def _decoded(data: bytes) -> str | None:
     """Text in UTF-8, UTF-16 or Latin-1; None if it has control characters, which no text has."""
-    wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
-        return data.decode("utf-16" if wide else "utf-8-sig")
+        return data.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError:
-        text = "\0" if wide else data.decode("latin-1")
+        text = "\0" if is_utf16 else data.decode("latin-1")
         return None if re.search("[\x00-\x08\x0e-\x1f\x7f-\x9f]", text.replace("\x96", "-")) else text
 
 
-def _refused(path: Path, found: str) -> DataError:
-    return DataError(f"table {path}", found, "give a CSV file with a header line and at least one line below")
+def _refused(path: Path, problem: str) -> DataError:
+    return DataError(
+        f"table {path}", problem, "give a CSV file with a header line and at least one line below"
+    )
 
 
 def _first_table(text: str) -> str:
@@ -93,9 +95,9 @@ def _first_table(text: str) -> str:
 
 def _separator(text: str) -> str:
     """The separator of the first line that holds one; a comma where none does."""
-    said = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    said = [line for line in said if not _DECLARED.fullmatch(line)] or said
-    first = next((line for line in said if any(s in line for s in _SEPARATORS)), said[0])
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    lines = [line for line in lines if not _DECLARED.fullmatch(line)] or lines
+    first = next((line for line in lines if any(s in line for s in _SEPARATORS)), lines[0])
     if first.lstrip().startswith("|"):
         return "|"
     return max(_SEPARATORS, key=first.count)
@@ -129,14 +131,16 @@ def _pairs(
     named: list[str] = []
     cut: list[tuple[int, int]] = []
     for i, column in enumerate(columns):
-        said = [row[i] for row in rows if row[i]]
-        pairs = [found for text in said if (found := _PAIR.fullmatch(text))]
-        if not pairs or 2 * len(pairs) < len(said) or not any("." in p[0] for p in pairs):
+        texts = [row[i] for row in rows if row[i]]
+        pairs = [pair for text in texts if (pair := _PAIR.fullmatch(text))]
+        if not pairs or 2 * len(pairs) < len(texts) or not any("." in p[0] for p in pairs):
             named, cut = [*named, column], [*cut, (i, 0)]
             continue
-        both = re.search(r"([^\s/]+)\s*/\s*([^\s/]+)", column)
+        halves = re.search(r"([^\s/]+)\s*/\s*([^\s/]+)", column)
         names = (
-            [column[: both.start()] + both[k] + column[both.end() :] for k in (1, 2)] if both else [column]
+            [column[: halves.start()] + halves[k] + column[halves.end() :] for k in (1, 2)]
+            if halves
+            else [column]
         )
         named, cut = [*named, *names], [*cut, *((i, k) for k in range(1, len(names) + 1))]
     return _columns(named), [tuple(_part(row[i], k) for i, k in cut) for row in rows]

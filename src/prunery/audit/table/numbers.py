@@ -41,12 +41,12 @@ def parse(text: str, *, comma: bool = False) -> Number | None:
             r"(?<![\d.,])[1-9]\d{0,2}(?:\.\d{3})+(?![\d.])", lambda m: m[0].replace(".", ""), plain
         )
         plain = re.sub(r"(?<=\d),(?=\d)", ".", plain)
-    found = _CELL.fullmatch(plain)
-    if found is None:
+    match = _CELL.fullmatch(plain)
+    if match is None:
         return None
-    digits = found["value"].replace(",", "")
-    unit = found["unit"] or ""
-    spread = None if found["spread"] is None else float(found["spread"].replace(",", ""))
+    digits = match["value"].replace(",", "")
+    unit = match["unit"] or ""
+    spread = None if match["spread"] is None else float(match["spread"].replace(",", ""))
     if max(abs(float(digits)), abs(spread or 0.0)) > _LARGEST:
         return None
     number = Number(text.strip(), float(digits), _step(digits), spread, unit.lower().replace("×", "x"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prunery.audit.table import facts, levels, roles
 from prunery.audit.table.amend import amended
-from prunery.audit.table.columns import Layout, Measured, layout
+from prunery.audit.table.columns import Layout, Measured, layout_of
 from prunery.audit.table.load import Raw, load
 from prunery.audit.table.numbers import parse
 from prunery.audit.table.roles import Metric
@@ -27,36 +27,36 @@ _SPREAD_WORDS = r"acc|accuracy|mean|avg|average|sd|std|stdev|stddev|test|n\d*|pc
 def read(path: Path) -> tuple[Sheet, tuple[tuple[int, int], ...]]:
     """The table in a file, and (line, cells) of lines that do not fit; DataError if nothing is measured."""
     raw = load(path)
-    found = layout(raw)
-    raw = _filled(raw, found)
-    rows = tuple(_row(raw, found, line, cells) for line, cells in raw.lines)
+    layout = layout_of(raw)
+    raw = _filled(raw, layout)
+    rows = tuple(_row(raw, layout, line, cells) for line, cells in raw.lines)
     same = frozenset(
         c
-        for c, r in found.roles.items()
+        for c, r in layout.roles.items()
         if r == "label" and len({row.cells[c] for row in rows}) == 1 < len(rows)
     )
     rows = tuple(replace(row, everywhere=same) for row in rows)
-    stating = [row for row in rows if _states_total(row, found)]
-    plain = [row for row in rows if not _states_total(row, found)]
-    entries, saved = amended(list(_entries(raw, found, plain)))
+    stating = [row for row in rows if _states_total(row, layout)]
+    plain = [row for row in rows if not _states_total(row, layout)]
+    entries, saved = amended(list(_entries(raw, layout, plain)))
     if not entries:
         raise DataError(
             f"table {path}",
             f"no column of measured numbers in it (columns: {', '.join(raw.columns)})",
             "name the columns, for example method, sparsity, accuracy",
         )
-    roles_ = {c: "derived" if c in saved else r for c, r in found.roles.items()}
-    sheet = Sheet(raw.name, raw.columns, roles_, tuple(plain), tuple(entries), tuple(stating), found.unread)
+    roles_ = {c: "derived" if c in saved else r for c, r in layout.roles.items()}
+    sheet = Sheet(raw.name, raw.columns, roles_, tuple(plain), tuple(entries), tuple(stating), layout.unread)
     return sheet, raw.ragged
 
 
-def _filled(raw: Raw, found: Layout) -> Raw:
+def _filled(raw: Raw, layout: Layout) -> Raw:
     """The table with what merged cells of data sets and networks leave blank below the first line."""
     lines = [list(cells) for _, cells in raw.lines]
     for i, column in enumerate(raw.columns):
         texts = [cells[i] for cells in lines]
         again = any(a == b != "" for a, b in pairwise(texts))
-        if found.roles[column] not in ("dataset", "model") or again or not texts or not texts[0]:
+        if layout.roles[column] not in ("dataset", "model") or again or not texts or not texts[0]:
             continue
         for cells, before in zip(lines[1:], lines, strict=False):
             cells[i] = cells[i] or before[i]
@@ -64,18 +64,18 @@ def _filled(raw: Raw, found: Layout) -> Raw:
     return replace(raw, lines=tuple((n, tuple(cells)) for n, cells in zip(numbers, lines, strict=True)))
 
 
-def _row(raw: Raw, found: Layout, line: int, cells: Sequence[str]) -> Row:
+def _row(raw: Raw, layout: Layout, line: int, cells: Sequence[str]) -> Row:
     by_name = dict(zip(raw.columns, cells, strict=True))
     numbers = {c: n for c, text in by_name.items() if (n := parse(text, comma=c in raw.commas)) is not None}
     kept = ("dataset", "model", "method", "label", "layer", "origin")
-    labels = {c: _tidy(text) for c, text in by_name.items() if found.roles[c] in kept}
-    budget = {c: t for c, t in by_name.items() if found.roles[c] in ("epochs", "rounds", "cost") and t}
+    labels = {c: _tidy(text) for c, text in by_name.items() if layout.roles[c] in kept}
+    budget = {c: t for c, t in by_name.items() if layout.roles[c] in ("epochs", "rounds", "cost") and t}
     stated = {
         c: s
-        for c, scale in found.scales.items()
+        for c, scale in layout.scales.items()
         if c in numbers and (s := scale.sparsity(numbers[c])) is not None
     }
-    report, table, seed = (_first(by_name, found, role) for role in ("report", "table", "seed"))
+    report, table, seed = (_first(by_name, layout, role) for role in ("report", "table", "seed"))
     return Row(line, by_name, numbers, labels, stated, budget, report, table, seed or None)
 
 
@@ -84,37 +84,37 @@ def _tidy(text: str) -> str:
     return re.sub(r"\s+", " ", text.strip().strip("*")).strip()
 
 
-def _first(cells: Mapping[str, str], found: Layout, role: str) -> str:
+def _first(cells: Mapping[str, str], layout: Layout, role: str) -> str:
     """The texts of the columns with a role, as one."""
-    return " ".join(_tidy(t) for c, t in cells.items() if found.roles[c] == role and t)
+    return " ".join(_tidy(t) for c, t in cells.items() if layout.roles[c] == role and t)
 
 
-def _states_total(row: Row, found: Layout) -> bool:
-    texts = [t for c, t in row.labels.items() if found.roles[c] in ("layer", "label", "method", "model")]
+def _states_total(row: Row, layout: Layout) -> bool:
+    texts = [t for c, t in row.labels.items() if layout.roles[c] in ("layer", "label", "method", "model")]
     return any(_TOTAL.fullmatch(text) for text in [*texts, row.seed or ""])
 
 
-def _entries(raw: Raw, found: Layout, rows: Sequence[Row]) -> Iterator[Entry]:
-    spreads = {m.column: _spread_of(m, found) for m in found.measured}
+def _entries(raw: Raw, layout: Layout, rows: Sequence[Row]) -> Iterator[Entry]:
+    spreads = {m.column: _spread_of(m, layout) for m in layout.measured}
     for row in rows:
-        for measured in found.measured:
-            if measured.column in row.numbers and (metric := _metric(measured, row, found)):
-                yield _entry(raw, found, row, measured, metric, spreads[measured.column])
+        for measured in layout.measured:
+            if measured.column in row.numbers and (metric := _metric(measured, row, layout)):
+                yield _entry(raw, layout, row, measured, metric, spreads[measured.column])
 
 
-def _metric(measured: Measured, row: Row, found: Layout) -> Metric | None:
+def _metric(measured: Measured, row: Row, layout: Layout) -> Metric | None:
     if measured.metric is not None:
         return measured.metric
-    name = _first(row.cells, found, "metric")
+    name = _first(row.cells, layout, "metric")
     return roles.metric(name) or Metric(name, "other")
 
 
-def _spread_of(measured: Measured, found: Layout) -> str | None:
+def _spread_of(measured: Measured, layout: Layout) -> str | None:
     """The column of standard deviations that belongs to a measured one."""
-    spreads = [c for c, r in found.roles.items() if r == "spread" and re.search("sd|std", plain(c))]
-    means = [m for m in found.measured if not m.of_seeds and m.level is None]
-    own = _stem(measured.column)
-    named = [c for c in spreads if _stem(c) == own]
+    spreads = [c for c, r in layout.roles.items() if r == "spread" and re.search("sd|std", plain(c))]
+    means = [m for m in layout.measured if not m.of_seeds and m.level is None]
+    stem = _stem(measured.column)
+    named = [c for c in spreads if _stem(c) == stem]
     if measured.of_seeds or not spreads:
         return None
     return named[0] if named else spreads[0] if len(means) == len(spreads) == 1 else None
@@ -126,21 +126,21 @@ def _stem(column: str) -> str:
 
 
 def _entry(
-    raw: Raw, found: Layout, row: Row, measured: Measured, metric: Metric, spread: str | None
+    raw: Raw, layout: Layout, row: Row, measured: Measured, metric: Metric, spread: str | None
 ) -> Entry:
     number = row.numbers[measured.column]
     if spread is not None and spread in row.numbers and number.spread is None:
         number = replace(number, spread=row.numbers[spread].value)
-    texts = _sources(raw, row, measured, found)
-    model, layer = _split_layer(_first(row.cells, found, "model"), _first(row.cells, found, "layer"))
+    texts = _sources(raw, row, measured, layout)
+    model, layer = _split_layer(_first(row.cells, layout, "model"), _first(row.cells, layout, "layer"))
     data = next((d for text in texts["dataset"] if (d := facts.data_in(text))), None)
     data = data and _labels_of(data, row, metric)
     network = next((n for text in [model, *texts["model"]] if (n := facts.network_in(text))), None)
-    named = (_tidy(t) for c, t in row.cells.items() if found.roles[c] == "method" and t)
+    named = (_tidy(t) for c, t in row.cells.items() if layout.roles[c] == "method" and t)
     method = measured.method or next(named, "")
     labels = dict(row.labels) if measured.method is None else {**row.labels, "method": measured.method}
-    labels = {c: _split_layer(t, "")[0] if found.roles.get(c) == "model" else t for c, t in labels.items()}
-    sparsity, order = _sparsity(row, found, measured, method)
+    labels = {c: _split_layer(t, "")[0] if layout.roles.get(c) == "model" else t for c, t in labels.items()}
+    sparsity, order = _sparsity(row, layout, measured, method)
     if metric.kind == "accuracy" and metric.variant == "dense":
         method, sparsity, order = "dense", 0.0, 0.0
     return Entry(
@@ -148,9 +148,9 @@ def _entry(
         measured.column,
         metric,
         number,
-        {c: t for c, t in labels.items() if found.roles.get(c) != "layer"},
+        {c: t for c, t in labels.items() if layout.roles.get(c) != "layer"},
         data=data,
-        data_name=_first(row.cells, found, "dataset") or (data.name if data else ""),
+        data_name=_first(row.cells, layout, "dataset") or (data.name if data else ""),
         model=model or network or "",
         network=network,
         method=method,
@@ -160,8 +160,8 @@ def _entry(
         seed=measured.column if measured.of_seeds else row.seed,
         family=measured.family if measured.metric is not None else f"{measured.family}/{metric.name}",
         of_seeds=measured.of_seeds,
-        known_chance=_chance(row, found, metric),
-        origins=tuple(c for c, r in found.roles.items() if r == "origin"),
+        known_chance=_chance(row, layout, metric),
+        origins=tuple(c for c, r in layout.roles.items() if r == "origin"),
     )
 
 
@@ -174,14 +174,14 @@ def _labels_of(data: facts.Data, row: Row, metric: Metric) -> facts.Data:
     return data if drawn >= data.classes or drawn < 2 else replace(data, classes=int(drawn), counts=())
 
 
-def _sources(raw: Raw, row: Row, measured: Measured, found: Layout) -> dict[str, list[str]]:
+def _sources(raw: Raw, row: Row, measured: Measured, layout: Layout) -> dict[str, list[str]]:
     """For data set and model: the texts that may name it, the likeliest first."""
-    rest = [t for c, t in row.labels.items() if found.roles[c] == "label"]
+    rest = [t for c, t in row.labels.items() if layout.roles[c] == "label"]
     fallback = [measured.named, *rest, row.table, row.report, raw.name]
     sources = {}
     for role in ("dataset", "model"):
-        said = _first(row.cells, found, role)
-        sources[role] = [said] if said else fallback
+        name = _first(row.cells, layout, role)
+        sources[role] = [name] if name else fallback
     return sources
 
 
@@ -191,14 +191,14 @@ def _split_layer(model: str, layer: str) -> tuple[str, str]:
     return (parts["model"], parts["layer"]) if parts and not layer else (model, layer)
 
 
-def _sparsity(row: Row, found: Layout, measured: Measured, method: str) -> tuple[float | None, float | None]:
+def _sparsity(row: Row, layout: Layout, measured: Measured, method: str) -> tuple[float | None, float | None]:
     """(sparsity, what sorts like it)."""
     if measured.level is not None:
         return measured.level, measured.level
-    column = main_level(found.roles, row)
+    column = main_level(layout.roles, row)
     if column is not None:
         value = row.stated[column]
-        return (value if found.scales[column].known else 0.0 if value == 0 else None), value
+        return (value if layout.scales[column].known else 0.0 if value == 0 else None), value
     dense = method.lower() in DENSE or row.labels.get("role", "").startswith("dense")
     return (0.0, 0.0) if dense else (None, None)
 
@@ -211,9 +211,9 @@ def main_level(columns: Mapping[str, str], row: Row) -> str | None:
     return stated[0] if stated else None
 
 
-def _chance(row: Row, found: Layout, metric: Metric) -> float | None:
+def _chance(row: Row, layout: Layout, metric: Metric) -> float | None:
     if roles.SUPERCLASS.search(plain(metric.name)):
         return None  # what is stated is of the classes
-    columns = [c for c, r in found.roles.items() if r == "chance" and c in row.numbers]
+    columns = [c for c, r in layout.roles.items() if r == "chance" and c in row.numbers]
     named = [c for c in columns if len(columns) == 1 or str(metric.k or 1) in plain(c)]
     return row.numbers[named[0]].value if named and metric.kind == "accuracy" else None

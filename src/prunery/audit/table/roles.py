@@ -120,9 +120,9 @@ class Metric:
 def role(name: str) -> str | None:
     """The role that a header's name alone gives, or None."""
     known = (r for r, pattern in _NAMES if re.fullmatch(pattern, plain(name)))
-    found = next(known, None)
-    strength = found in ("sparsity", "density") and _POWER.search(name)  # of a penalty: `Sparsity (1e-5)`
-    return None if strength else found
+    named = next(known, None)
+    strength = named in ("sparsity", "density") and _POWER.search(name)  # of a penalty: `Sparsity (1e-5)`
+    return None if strength else named
 
 
 def is_setting(name: str) -> bool:
@@ -163,8 +163,8 @@ def short(name: str) -> bool:
 
 def numbered(names: Sequence[str]) -> bool:
     """Whether accuracies are counted: `acc2` beside `acc1` and `acc5` is a run, a task or a fold."""
-    found = [re.search(r"(?:^|_)(?:acc|accuracy|prec|precision)_?(\d+)$", plain(n)) for n in names]
-    return any(m is not None and m[1] not in ("1", "3", "5") for m in found)
+    matches = [re.search(r"(?:^|_)(?:acc|accuracy|prec|precision)_?(\d+)$", plain(n)) for n in names]
+    return any(m is not None and m[1] not in ("1", "3", "5") for m in matches)
 
 
 @lru_cache(maxsize=4096)
@@ -203,20 +203,20 @@ def _macs(name: str, text: str) -> Metric:
 
 
 def _variant(text: str) -> str:
-    found = re.search(r"(dense|total|original|baseline|full|before|effective)", text)
-    return "" if found is None else "effective" if found[1] == "effective" else "dense"
+    match = re.search(r"(dense|total|original|baseline|full|before|effective)", text)
+    return "" if match is None else "effective" if match[1] == "effective" else "dense"
 
 
 def _k(name: str) -> int | None:
-    found = re.search(r"top_?(\d)", plain(name)) or _AT.search(name) or _SHORT.search(plain(name))
-    return int(found[1]) if found else None
+    match = re.search(r"top_?(\d)", plain(name)) or _AT.search(name) or _SHORT.search(plain(name))
+    return int(match[1]) if match else None
 
 
 def _split(text: str) -> str:
-    found = re.search(r"(^|_)(train|training|val|valid|validation|test)(_|$)", text)
-    if found is None:
+    match = re.search(r"(^|_)(train|training|val|valid|validation|test)(_|$)", text)
+    if match is None:
         return ""
-    return {"tr": "train", "va": "validation", "te": "test"}[found[2][:2]]
+    return {"tr": "train", "va": "validation", "te": "test"}[match[2][:2]]
 
 
 def _large(text: str) -> float:
@@ -234,15 +234,15 @@ def _seconds(text: str) -> float:
 
 def level(name: str) -> tuple[str, str] | None:
     """(what is measured, the sparsity as text) for a header like `90 %`, `s=0.9`, `10x` or `top1@90%`."""
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"(?P<what>.*?)[\s_@=:(\[-]*(?P<level>\d+(?:\.\d+)?\s*(?:%|x|×)?)[\s)\]]*(?:sparse|sparsity|pruned)?",
         name.strip(),
         re.IGNORECASE,
     )
-    if found is None or _POWER.search(name):
+    if match is None or _POWER.search(name):
         return None
-    what = re.sub(r"[\s_@=:(\[-]+$", "", found["what"])
-    return what, found["level"].replace("×", "x").replace(" ", "")
+    what = re.sub(r"[\s_@=:(\[-]+$", "", match["what"])
+    return what, match["level"].replace("×", "x").replace(" ", "")
 
 
 def levels(names: Sequence[str], *, beside: bool = False) -> dict[str, tuple[str, str]]:
@@ -250,12 +250,12 @@ def levels(names: Sequence[str], *, beside: bool = False) -> dict[str, tuple[str
 
     `beside`: the table has a column of sparsities, so that a number alone is an epoch, a task or a step.
     """
-    found = {name: parts for name in names if (parts := level(name)) and _may_be_level(name, *parts)}
+    headers = {name: parts for name in names if (parts := level(name)) and _may_be_level(name, *parts)}
     if beside:
-        found = {name: (what, text) for name, (what, text) in found.items() if _says_level(what, text)}
-    bare = sorted(float(text) for _, text in found.values() if text.isdigit())
-    counting = bare and bare == [bare[0] + i for i in range(len(found))]
-    return {} if len(found) < 2 or counting else found
+        headers = {name: (what, text) for name, (what, text) in headers.items() if _says_level(what, text)}
+    bare = sorted(float(text) for _, text in headers.values() if text.isdigit())
+    counting = bare and bare == [bare[0] + i for i in range(len(headers))]
+    return {} if len(headers) < 2 or counting else headers
 
 
 def _says_level(what: str, text: str) -> bool:
@@ -276,5 +276,5 @@ def _may_be_level(name: str, what: str, text: str) -> bool:
         or (role(name) is not None and not re.search("spars|dens", plain(what)))
     ):
         return False
-    said = what == "" or re.search(r"spars|dens|prun|^s$|^p$|comp|acc|top|err|flop|mac", plain(what))
-    return bool(said) and 0 <= number <= 1000
+    plausible = what == "" or re.search(r"spars|dens|prun|^s$|^p$|comp|acc|top|err|flop|mac", plain(what))
+    return bool(plausible) and 0 <= number <= 1000

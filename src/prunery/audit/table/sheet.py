@@ -72,7 +72,7 @@ class Entry:
         return self.number.text
 
     @property
-    def told(self) -> str:
+    def described(self) -> str:
         """The number as a message calls it: an error rate is not an accuracy."""
         text = self.number.text
         return f"error {text} = accuracy {round(self.number.value, 6):g}" if self.metric.error else text
@@ -146,13 +146,13 @@ class Sheet:
     @cached_property
     def by_method(self) -> Mapping[tuple[str, str], list[Entry]]:
         """(report, method) -> one entry for each of its sets of labels."""
-        found: dict[tuple[str, str], dict[object, Entry]] = {}
+        groups: dict[tuple[str, str], dict[object, Entry]] = {}
         for entry in self.entries:
-            same = found.setdefault((entry.row.report, entry.method), {})
+            same = groups.setdefault((entry.row.report, entry.method), {})
             same.setdefault(tuple(entry.labels.items()), entry)
-        return {key: list(entries.values()) for key, entries in found.items()}
+        return {key: list(entries.values()) for key, entries in groups.items()}
 
-    def of(self, *kinds: str) -> list[Entry]:
+    def entries_of(self, *kinds: str) -> list[Entry]:
         """The entries of these kinds that were measured on what is kept."""
         return [e for e in self.entries if e.kind in kinds]
 
@@ -200,21 +200,21 @@ class References:
             key: {c for e in dense for c, t in e.labels.items() if t in pruned.get(key, {}).get(c, ())}
             for key, dense in self._dense.items()
         }
-        self._found: dict[object, list[Entry]] = {}
+        self._matching: dict[object, list[Entry]] = {}
 
-    def of(self, entry: Entry) -> list[Entry]:
+    def dense_of(self, entry: Entry) -> list[Entry]:
         """The dense entries that an entry belongs to: of its own row, else of its column and labels."""
         key = self._key(entry)
         dense = self._dense.get(key, [])
-        told = [(c, entry.labels.get(c, "")) for c in self._telling.get(key, ()) if c not in self._ignored]
-        known = (key, entry.family, *sorted(told))
-        if known not in self._found:
+        labels = [(c, entry.labels.get(c, "")) for c in self._telling.get(key, ()) if c not in self._ignored]
+        known = (key, entry.family, *sorted(labels))
+        if known not in self._matching:
             here = [d for d in dense if d.family == entry.family or d.metric.variant]
-            fitting = [d for d in here if all(_fits(d.labels.get(c, ""), text) for c, text in told)]
-            same = [d for d in fitting if all(d.labels.get(c, "") == text for c, text in told)]
-            self._found[known] = same or fitting
-        found = self._found[known]
-        return [d for d in found if d.metric.variant and d.line == entry.line] or found
+            fitting = [d for d in here if all(_fits(d.labels.get(c, ""), text) for c, text in labels)]
+            same = [d for d in fitting if all(d.labels.get(c, "") == text for c, text in labels)]
+            self._matching[known] = same or fitting
+        matching = self._matching[known]
+        return [d for d in matching if d.metric.variant and d.line == entry.line] or matching
 
     @staticmethod
     def _key(entry: Entry) -> object:

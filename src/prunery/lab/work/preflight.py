@@ -44,23 +44,23 @@ def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None =
         load(spec.task.data, data_dir=data_dir)
     for name in spec.corruptions:
         corruption[name]  # a name that is not there raises
-    found = images(spec.task.data)
+    data = images(spec.task.data)
     if store is not None:
         check_begun(plan, store)
     task = spec.task
     train = splits(task.data, task.validation, spec.seeds[0], task.classes, task.images).train
-    model = _built(task.model, found, task.classes or found.classes)
+    model = _built(task.model, data, task.classes or data.classes)
     for method in spec.compared:
         with _named(method):
-            _check_cuts(spec, method, model, found)
+            _check_cuts(spec, method, model, data)
             per_class = criteria.bind(method.criterion).facts.get("examples_per_class")
             if per_class:
                 balanced(train, per_class=per_class, seed=spec.seeds[0])
 
 
-def _built(name: str, found: ImageSet, classes: int) -> nn.Module:
+def _built(name: str, data: ImageSet, classes: int) -> nn.Module:
     """The model on the meta device if it can be built and called there, else on the CPU."""
-    shape = found.shape
+    shape = data.shape
     try:
         model = build(name, shape=shape, classes=classes, device="meta")
         _check_output(name, model, shape, classes)
@@ -79,17 +79,17 @@ def _check_output(name: str, model: nn.Module, shape: tuple[int, int, int], clas
         with torch.no_grad():
             output = model.eval()(torch.zeros(2, *shape, device=device))
     except Exception as error:
-        found = f"calling it raises {type(error).__name__}: {error}"
-        raise ModelError(asked, found, "use a model that takes these images") from error
+        problem = f"calling it raises {type(error).__name__}: {error}"
+        raise ModelError(asked, problem, "use a model that takes these images") from error
     size = tuple(getattr(getattr(output, "logits", output), "shape", ()))
     if size != (2, classes):
-        found = f"two images give outputs of shape {size}"
-        raise ModelError(asked, found, f"end the model in {classes} outputs per image, one per class")
+        problem = f"two images give outputs of shape {size}"
+        raise ModelError(asked, problem, f"end the model in {classes} outputs per image, one per class")
 
 
-def _check_cuts(spec: Spec, method: Method, model: nn.Module, found: ImageSet) -> None:
+def _check_cuts(spec: Spec, method: Method, model: nn.Module, data: ImageSet) -> None:
     layers = prunable(model, method.exclude)
-    example = torch.zeros(1, *found.shape, device=layers[0].parameter.device)
+    example = torch.zeros(1, *data.shape, device=layers[0].parameter.device)
     units = granularities.bind(method.granularity)(ScoringContext(model, layers, example=example))
     counts = [unit.count for unit in units]
     for sparsity in spec.sparsities_of(method):
