@@ -25,19 +25,19 @@ class Finding:
     file: str = "table"  # or "claims"
 
     def __str__(self) -> str:
-        """One line."""
+        """Return the finding as one line of text."""
         file = "claims " if self.file == "claims" else ""
         column = f", {self.column}" if self.column else ""
         where = f" [{self.where}]" if self.where else ""
         return f"{file}{listed_lines(self.lines)}{column}{where}: {self.message} ({self.check})"
 
     def plain(self) -> dict[str, Any]:
-        """As JSON keeps it."""
+        """Return the finding as plain data for JSON."""
         return {**asdict(self), "lines": list(self.lines)}
 
 
 def listed_lines(lines: Sequence[int]) -> str:
-    """`line 3`, or `lines 3-5, 9`."""
+    """Return the lines as text: `line 3`, or `lines 3-5, 9`."""
     runs: list[list[int]] = []
     for line in sorted(set(lines)):
         if runs and line == runs[-1][1] + 1:
@@ -51,7 +51,7 @@ def listed_lines(lines: Sequence[int]) -> str:
 
 
 def finding(check: str, entries: Sequence[Entry], message: str) -> Finding:
-    """A finding about these entries, placed by what they share."""
+    """Return a finding about these entries, placed by what they share."""
     columns = dict.fromkeys(e.column for e in entries)
     return Finding(
         check, tuple(dict.fromkeys(e.line for e in entries)), ", ".join(columns), shared(entries), message
@@ -59,13 +59,13 @@ def finding(check: str, entries: Sequence[Entry], message: str) -> Finding:
 
 
 def in_row(check: str, row: Row, columns: Sequence[str], message: str) -> Finding:
-    """A finding about cells of one row."""
+    """Return a finding about cells of one row."""
     levels = [f"sparsity {percent(s)}" for s in list(row.stated.values())[:1]]
     return Finding(check, (row.line,), ", ".join(columns), ", ".join([*_labels(row), *levels]), message)
 
 
 def shared(entries: Sequence[Entry]) -> str:
-    """The identifying cells that all of the entries have."""
+    """Return the identifying cells that all of the entries have."""
     named = [_named(e) for e in entries]
     return ", ".join(text for text in (named[0] if named else []) if all(text in n for n in named[1:]))
 
@@ -87,11 +87,11 @@ def _labels(row: Row) -> list[str]:
 
 
 def percent(sparsity: float) -> str:
-    """A sparsity as text, in %."""
+    """Return a sparsity as text, in %."""
     return f"{round(100 * sparsity, 4):g} %"
 
 
 def several(texts: Iterable[str]) -> str:
-    """The first texts, and how many more."""
+    """Return the first texts, and how many more."""
     unique = list(dict.fromkeys(texts))
     return ", ".join(unique[:_SHOWN]) + (f" and {len(unique) - _SHOWN} more" if len(unique) > _SHOWN else "")

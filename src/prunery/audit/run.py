@@ -38,12 +38,12 @@ class Audit:
     unchecked: tuple[claims_.Unchecked, ...] = ()
 
     def read(self) -> dict[str, int]:
-        """Kind of measured number -> how many were read."""
+        """Return how many numbers were read, by kind of measured number."""
         return dict(Counter(entry.kind for entry in self.sheet.entries).most_common())
 
 
 def audit(path: Path, *, claims: Path | None = None) -> Audit:
-    """Every check of the table in a file, findings by line, then those of the claims in a text."""
+    """Return the findings of every check of a table file, by line, then those of the claims in a text."""
     sheet, ragged = read(path)
     findings = [f for name in CHECKS for f in CHECKS[name].function(sheet)]
     findings += [_ragged(line, cells, len(sheet.columns)) for line, cells in ragged]
@@ -57,7 +57,7 @@ def _ragged(line: int, cells: int, columns: int) -> Finding:
 
 
 def _strongest(findings: Sequence[Finding]) -> list[Finding]:
-    """Without what a weak check says of a cell that another check already explains."""
+    """Return the findings without those of weak checks on cells that another check explains."""
     weak = {name for name in CHECKS if CHECKS[name].facts.get("weak")}
     explained = {(f.lines, f.column) for f in findings if f.check not in weak}
     collapsed = {f.lines for f in findings if f.check == "chance"}

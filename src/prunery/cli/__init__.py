@@ -27,7 +27,7 @@ app = typer.Typer(
 
 
 def _ending(command: Callable[..., int | None]) -> Callable[..., None]:
-    """The command, ending the process with the status that it returns."""
+    """Return the command, ending the process with the status that it returns."""
 
     @wraps(command)
     def ended(*args: Any, **options: Any) -> None:

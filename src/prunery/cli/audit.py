@@ -38,7 +38,7 @@ def _text(done: Audit, table: str) -> str:
 
 
 def _summary(done: Audit, table: str) -> str:
-    """What was read and how much was found: a reader sees what the checks did not look at."""
+    """Return what was read, what was not, and how much was found, as one line."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in done.read().items())
     unread = f"; columns not read: {', '.join(done.sheet.unread)}" if done.sheet.unread else ""
     number = len(done.findings)

@@ -65,7 +65,7 @@ def _check_new(out: str) -> None:
 
 
 def _save(store: Store, measured: Record, folder: Path, data_dir: str | None) -> None:
-    """The measured network's weights (removed ones are 0), masks and record, whole or not at all."""
+    """Write the measured network's weights (removed ones are 0), masks and record, all of them or nothing."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:

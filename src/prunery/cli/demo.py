@@ -40,7 +40,7 @@ def _demo_on(study: str, store: str, workers: int | None, data_dir: str | None, 
 
 
 def _show_demo(study: str, store: Path, out: Console) -> None:
-    """The table, the files, and what to try next."""
+    """Print the table, the files, and what to try next."""
     from prunery.lab.store import Store
     from prunery.report import write
     from prunery.report.results import study as results

@@ -42,7 +42,7 @@ class Network:
         return f"untrained, seed {self.seed}" if self.weights is None else self.weights.name
 
     def load(self) -> tuple[nn.Module, Splits]:
-        """The network, pruned as it is, and its splits; those of a step are the ones it was trained on."""
+        """Return the network, pruned as it is, and its splits: for a step, those it was trained on."""
         return _of_file(self) if self.record is None else _of_step(self, self.record)
 
 
@@ -58,7 +58,7 @@ def network(
     validation: float,
     data_dir: str | None,
 ) -> Network:
-    """The network that these arguments of a command name; the seed is by default the step's, or 0.
+    """Return the network that these arguments of a command name; the seed is by default the step's, or 0.
 
     ChoiceError: an unknown model or set, or not those of the step. ModelError: no weights, or several.
     StoreError: no such step, or one that holds no trained network.
@@ -77,7 +77,7 @@ def network(
 
 
 def _check_source(model: str, weights: str | None, key: str | None, untrained: bool) -> None:
-    """Nothing if the weights come from one place that may be there; else the error."""
+    """Check that the weights come from one place that may be there; else raise."""
     given = [weights is not None, key is not None, untrained]
     if not any(given):
         raise ModelError(
@@ -93,7 +93,7 @@ def _check_source(model: str, weights: str | None, key: str | None, untrained: b
 
 
 def _record(store: str, key: str, model: str, data: str) -> Record:
-    """The record of the one finished step whose key begins so, which must be of that model and data."""
+    """Return the record of the finished step whose key begins so; it must have that model and data."""
     from prunery.lab.store import Store
 
     opened = Store(store, create=False)
@@ -112,7 +112,7 @@ def _record(store: str, key: str, model: str, data: str) -> Record:
 
 
 def _of_file(asked: Network) -> tuple[nn.Module, Splits]:
-    """The model with the weights of the file, or fresh ones, and the splits of the seed."""
+    """Return the model with the weights of the file, or fresh ones, and the splits of the seed."""
     from safetensors import SafetensorError
     from safetensors.torch import load_model
 
@@ -134,7 +134,7 @@ def _of_file(asked: Network) -> tuple[nn.Module, Splits]:
 
 
 def _of_step(asked: Network, record: Record) -> tuple[nn.Module, Splits]:
-    """The step's network, pruned as it is, and the splits that it was trained with."""
+    """Return the step's network, pruned as it is, and the splits that it was trained with."""
     from prunery.lab.store import Store
 
     context = context_of(record, Store(asked.store, create=False), Path(), asked.data_dir)
@@ -148,7 +148,7 @@ def _of_step(asked: Network, record: Record) -> tuple[nn.Module, Splits]:
 
 
 def context_of(record: Record, store: Store, scratch: Path, data_dir: str | None) -> StepContext:
-    """The context of a step that is done."""
+    """Return the context of a step that is done."""
     from prunery.lab.step import Step
     from prunery.lab.work.context import StepContext
 

@@ -64,7 +64,7 @@ def report(
 def _named(
     source: str, store: str, study: str | None, scale: str | None
 ) -> tuple[str, str | list[str] | None]:
-    """The store and the studies that a report is asked of; a named study may have parts, and scales."""
+    """Return the store and the studies to report; a named study may have parts, and scales."""
     from prunery.lab import spec_source as sources
     from prunery.lab.spec import load_all
 
@@ -79,7 +79,7 @@ def _named(
 
 
 def _end_of_report(studies: Sequence[Loaded]) -> int:
-    """The exit status; each run that did not end well is named on standard error."""
+    """Return the exit status; each run that did not end well is named on standard error."""
     from prunery.report.text import sentences
 
     for study in studies:

@@ -162,7 +162,7 @@ def _measured(asked: Asked, out: Console) -> Sensitivity:
 
 @contextmanager
 def _as_ours(model: str) -> Iterator[None]:
-    """What a user's own model raises, as an error of one sentence."""
+    """Turn what a user's model raises into an error of one sentence."""
     try:
         yield
     except (PruneryError, MemoryError):
@@ -173,7 +173,7 @@ def _as_ours(model: str) -> Iterator[None]:
 
 
 def _some(splits: Splits, count: int | None, seed: int) -> Split:
-    """The validation images, or `count` of them, each class in proportion."""
+    """Return the validation images, or `count` of them, each class in proportion."""
     from dataclasses import replace
 
     from prunery.data.subset import fewer
@@ -188,7 +188,7 @@ def _some(splits: Splits, count: int | None, seed: int) -> Split:
 
 
 def _scored_on(asked: Asked, train: Split) -> list[Any] | None:
-    """The balanced batch of training images that the criterion is scored on, if it is on any."""
+    """Return the balanced batch of training images that the criterion is scored on, if it is on any."""
     from prunery.core.criteria import criterion as criteria
     from prunery.data.batches import balanced
     from prunery.registry import Choice
@@ -199,7 +199,7 @@ def _scored_on(asked: Asked, train: Split) -> list[Any] | None:
 
 @contextmanager
 def _shown(out: Console) -> Iterator[Callable[[int, int], None]]:
-    """What to call after each measurement: a bar on a terminal, a line now and then elsewhere."""
+    """Yield what to call after each measurement: a bar on a terminal, a line now and then elsewhere."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     if not out.is_terminal:

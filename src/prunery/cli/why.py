@@ -56,12 +56,12 @@ def why(
 
 
 def _matched(store: Source, prefix: str) -> str:
-    """The one key that begins so."""
+    """Return the one key that begins so."""
     return matched(prefix, {*store.finished(), *(failure.key for failure in store.failures())}, store.root)
 
 
 def matched(prefix: str, keys: Iterable[str], where: object) -> str:
-    """The one of these keys that begins so; StoreError if there is none, or more than one."""
+    """Return the one of these keys that begins so; StoreError if there is none, or more than one."""
     matches = sorted(key for key in keys if key.startswith(prefix))
     if len(matches) == 1:
         return matches[0]
@@ -91,7 +91,7 @@ def _show_record(store: Source, record: Record, out: Console) -> None:
 
 
 def _show_chain(store: Source, record: Record, out: Console) -> None:
-    """Every step on the way here, the first one first."""
+    """Return every step on the way here, the first one first."""
     if record.parents:
         first = store.record(record.parents[0])
         _show_chain(store, first, out)

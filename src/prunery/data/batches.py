@@ -89,7 +89,7 @@ class Batches:
 
 
 def affine(split: Split) -> tuple[Tensor, Tensor]:
-    """Scale and shift, float32 (1, C, 1, 1), that take pixels 0..255 to (pixel / 255 - mean) / std."""
+    """Return scale and shift, float32 (1, C, 1, 1): pixels 0..255 to (pixel / 255 - mean) / std."""
     mean, std = (torch.tensor(values, dtype=torch.float64) for values in (split.mean, split.std))
     return tuple(  # type: ignore[return-value]
         values.to(torch.float32).view(1, -1, 1, 1).to(split.x.device)
@@ -98,7 +98,7 @@ def affine(split: Split) -> tuple[Tensor, Tensor]:
 
 
 def flipped(x: Tensor, flips: Tensor) -> Tensor:
-    """The images with those mirrored left to right where `flips`, bool (b,), says so; x: (b, C, H, W)."""
+    """Return the images x (b, C, H, W), those with True in `flips`, bool (b,), mirrored left to right."""
     doubled = torch.cat(
         [x, x.flip(3)]
     )  # then whole images are picked: five times as fast as `where` on a CPU
@@ -106,7 +106,7 @@ def flipped(x: Tensor, flips: Tensor) -> Tensor:
 
 
 def shifted(x: Tensor, corners: Tensor, *, margin: int = _PAD) -> Tensor:
-    """Each image padded with `margin` zeros and cut to its size again; x: (b, C, H, W).
+    """Return each image padded with `margin` zeros and cut to its size again; x: (b, C, H, W).
 
     `corners`, int64 (2, b) in 0..2*margin: the row and column in the padded image of each cut's corner.
     """
@@ -122,7 +122,7 @@ def shifted(x: Tensor, corners: Tensor, *, margin: int = _PAD) -> Tensor:
 
 
 def balanced(split: Split, *, per_class: int, seed: int) -> tuple[Tensor, Tensor]:
-    """One normalised batch with exactly `per_class` images of each class, (x, y); classes take turns.
+    """Return one normalised batch with exactly `per_class` images of each class, (x, y); classes take turns.
 
     x: float32 (per_class * classes, C, H, W), y: int64. Drawn from the seed, without replacement.
     DataError: a class has fewer images.

@@ -38,7 +38,7 @@ _ABANDONED = 3600  # seconds after which a temporary file belongs to nobody
 
 
 def root(cache_dir: str | Path | None = None) -> Path:
-    """The cache folder: the argument, PRUNERY_CACHE, $XDG_CACHE_HOME/prunery or ~/.cache/prunery."""
+    """Return the cache folder: the argument, PRUNERY_CACHE, $XDG_CACHE_HOME/prunery or ~/.cache/prunery."""
     if cache_dir is not None:
         return Path(cache_dir)
     if named := os.environ.get(VARIABLE):
@@ -47,12 +47,12 @@ def root(cache_dir: str | Path | None = None) -> Path:
 
 
 def seen_file(facts: Facts, source: Source, folder: Path) -> Path:
-    """Where the key of these source files is noted, as long as they look as they do now."""
+    """Return the path of the note of these source files' key; it holds while the files look the same."""
     return folder / _FOLDER / "seen" / stamp(facts, source)
 
 
 def key_of(facts: Facts, source: Source, seen: Path) -> str:
-    """The key of these source files; they are read only if there is no note of it."""
+    """Return the key of these source files; they are read only if there is no note of it."""
     known = seen.read_text(errors="replace").strip() if seen.is_file() else ""
     if re.fullmatch(r"[0-9a-f]{16}", known):
         return known
@@ -61,7 +61,7 @@ def key_of(facts: Facts, source: Source, seen: Path) -> str:
 
 
 def note(seen: Path, key: str) -> None:
-    """Writes down the key of source files that proved right, so that they need not be hashed again."""
+    """Write down the key of source files that were right, so that they need not be hashed again."""
     try:
         if not seen.is_file():
             _write(seen, lambda temporary: temporary.write_text(key))
@@ -72,18 +72,18 @@ def note(seen: Path, key: str) -> None:
 
 
 def file_of(facts: Facts, key: str, folder: Path) -> Path:
-    """Where the set with this key lies, if it is there."""
+    """Return the path of the set with this key, whether it exists or not."""
     return folder / _FOLDER / f"{facts.name}-{key}.safetensors"
 
 
 def kept(facts: Facts, folder: Path) -> list[Path]:
-    """All decoded copies of a set, whatever source they came from; sorted, so that the choice is stable."""
+    """Return the paths of all decoded copies of a set, from any source, sorted."""
     form = re.compile(rf"{re.escape(facts.name)}-[0-9a-f]{{16}}\.safetensors")
     return sorted(path for path in (folder / _FOLDER).glob("*.safetensors") if form.fullmatch(path.name))
 
 
 def load(path: Path) -> ImageSet:
-    """The set in a cache file; DataError if a byte of it differs from what was written."""
+    """Return the set in a cache file; DataError if a byte of it differs from what was written."""
     try:
         data, stated = path.read_bytes(), _beside(path).read_text().split(" ")[0]
     except (OSError, UnicodeDecodeError) as error:
@@ -102,7 +102,7 @@ def load(path: Path) -> ImageSet:
 
 
 def check_writable(folder: Path) -> None:
-    """Nothing, if a set can be written below this folder; else DataError, before the work of decoding."""
+    """Check, before the work of decoding, that a set can be written below this folder; else DataError."""
     try:
         (folder / _FOLDER).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder / _FOLDER).close()
@@ -111,7 +111,7 @@ def check_writable(folder: Path) -> None:
 
 
 def save(image_set: ImageSet, path: Path) -> None:
-    """Writes the set and its sha256; a reader sees the whole file or none. DataError if there is no room."""
+    """Write the set and its sha256; a reader sees the whole file or none. DataError if there is no room."""
     about = {k: v for k, v in vars(image_set).items() if k not in ("train", "test")}
     facts = torch.frombuffer(bytearray(json.dumps(about).encode()), dtype=torch.uint8)
     tensors = {"facts": facts}
@@ -151,7 +151,7 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Removes what a killed process left half-written."""
+    """Remove the partial files of a killed process."""
     for path in folder.glob("*.tmp"):
         with contextlib.suppress(OSError):  # another process may have removed it
             if time.time() - path.stat().st_mtime > _ABANDONED:

@@ -1,4 +1,4 @@
-"""Images made worse in ways that cameras and files do: some of the kinds of CIFAR-10-C, made here.
+"""Images corrupted as cameras and files do it: some of the kinds of CIFAR-10-C, computed here.
 
 After D. Hendrycks and T. Dietterich, Benchmarking neural network robustness to common corruptions and
 perturbations, ICLR 2019. Five severities; their levels are those of the authors' published code for 32 x 32
@@ -33,7 +33,7 @@ _CHUNK = 1000  # images: what is drawn for an image depends on it
 
 
 def corrupted(split: Split, name: str, severity: int, seed: int = 0) -> Split:
-    """The split with its images corrupted: uint8 as before, on the same device, the same bits each time.
+    """Return the split with corrupted images: uint8, on the same device, the same bits each time.
 
     Labels, statistics and the split's name stay. The draws depend on (seed, name, severity) alone.
     ChoiceError: no corruption of that name. DataError: a severity that is not 1 to 5.
@@ -54,33 +54,33 @@ def _pixels(x: Tensor) -> Tensor:
 
 @corruption.add(group="noise", levels=(0.04, 0.06, 0.08, 0.09, 0.10))
 def gaussian_noise(x: Tensor, level: float, draw: torch.Generator) -> Tensor:
-    """A normal draw added to every value; level: its standard deviation."""
+    """Return a normal draw added to every value; level: its standard deviation."""
     return x + level * torch.randn(x.shape, generator=draw)
 
 
 @corruption.add(group="noise", levels=(500, 250, 100, 75, 50))
 def shot_noise(x: Tensor, level: float, draw: torch.Generator) -> Tensor:
-    """Few photons; level: how many a value of 1 stands for, in the mean."""
+    """Return images of few photons; level: the mean number of photons at a value of 1."""
     return torch.poisson(x * level, generator=draw) / level
 
 
 @corruption.add(group="noise", levels=(0.01, 0.02, 0.03, 0.05, 0.07))
 def impulse_noise(x: Tensor, level: float, draw: torch.Generator) -> Tensor:
-    """Values replaced by 0 or 1, evenly; level: the share of values that are."""
+    """Return images with values replaced by 0 or 1, equally often; level: the share of values replaced."""
     u = torch.rand(x.shape, generator=draw)
     return torch.where(u < level, (u < level / 2).to(x.dtype), x)
 
 
 @corruption.add(group="blur", levels=(0.4, 0.6, 0.7, 0.8, 1.0))
 def gaussian_blur(x: Tensor, level: float, draw: torch.Generator) -> Tensor:
-    """Blurred; level: the Gaussian's standard deviation in pixels. It is cut off at four of them."""
+    """Return blurred images; level: the Gaussian's standard deviation in pixels; it is cut off at four."""
     line = _gaussian(level, int(4 * level + 0.5))
     return _filtered(_filtered(x, line[:, None]), line[None])
 
 
 @corruption.add(group="blur", levels=((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1)))
 def defocus_blur(x: Tensor, level: tuple[float, float], draw: torch.Generator) -> Tensor:
-    """Out of focus: a disk, its rim softened by a Gaussian on 3 x 3 pixels; level: radius, rim, in pixels."""
+    """Return images blurred by a disk whose rim a 3 x 3 Gaussian softens; level: radius, rim, in pixels."""
     radius, rim = level
     at = torch.arange(-2.0, 3.0)
     disk = ((at[:, None] ** 2 + at**2) <= radius**2).float()
@@ -90,7 +90,7 @@ def defocus_blur(x: Tensor, level: tuple[float, float], draw: torch.Generator) -
 
 @corruption.add(group="light", levels=(0.05, 0.1, 0.15, 0.2, 0.3))
 def brightness(x: Tensor, level: float, draw: torch.Generator) -> Tensor:
-    """Brighter at the same hue and saturation; level: what is added to a pixel's largest value (HSV's V)."""
+    """Return brighter images of the same hue and saturation; level: what a pixel's HSV value gains."""
     peak = x.amax(1, keepdim=True)
     lifted = (peak + level).clamp_max(1)
     return torch.where(peak > 0, x / peak * lifted, lifted)
@@ -98,27 +98,27 @@ def brightness(x: Tensor, level: float, draw: torch.Generator) -> Tensor:
 
 @corruption.add(group="light", levels=(0.75, 0.5, 0.4, 0.3, 0.15))
 def contrast(x: Tensor, level: float, draw: torch.Generator) -> Tensor:
-    """Paler; level: what is left of the difference to the mean of each image's channel."""
+    """Return images of less contrast; level: the share kept of the difference to each channel's mean."""
     mean = x.mean((2, 3), keepdim=True)
     return mean + level * (x - mean)
 
 
 @corruption.add(group="file", levels=(0.95, 0.9, 0.85, 0.75, 0.65))
 def pixelate(x: Tensor, level: float, draw: torch.Generator) -> Tensor:
-    """Scaled down by averaging and up again by repeating; level: the small image's share of each side."""
+    """Return images averaged to a smaller size and repeated up again; level: the small side over the side."""
     rows, columns = (_coarse(size, max(1, int(size * level))) for size in x.shape[2:])
     return rows @ x @ columns.T
 
 
 def _gaussian(sigma: float, radius: int) -> Tensor:
-    """Weights (2 radius + 1,) that sum to 1."""
+    """Return Gaussian weights (2 radius + 1,) that sum to 1."""
     at = torch.arange(-radius, radius + 1, dtype=torch.float32)
     weights = (-0.5 * (at / sigma) ** 2).exp()
     return weights / weights.sum()
 
 
 def _filtered(x: Tensor, kernel: Tensor) -> Tensor:
-    """Each channel filtered with a symmetric kernel of odd sides; the last pixel repeats beyond the edge."""
+    """Return each channel filtered with a symmetric odd-sided kernel; edge pixels repeat beyond the edge."""
     down, across = (side // 2 for side in kernel.shape)
     around = functional.pad(x, (across, across, down, down), mode="replicate").flatten(0, 1)
     return functional.conv2d(around[:, None], kernel[None, None]).view(x.shape)
@@ -129,7 +129,7 @@ def _same(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def _coarse(size: int, small: int) -> Tensor:
-    """The matrix (size, size) that averages `size` pixels to `small` ones and repeats those to `size`.
+    """Return the matrix (size, size) that averages `size` pixels to `small` ones and repeats those to `size`.
 
     A small pixel is the mean of the pixels whose centres it covers.
     """

@@ -1,4 +1,4 @@
-"""Image sets from a user's own tensors or map-style datasets."""
+"""Image sets from a user's tensors or map-style datasets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def from_tensors(
     classes: int | None = None,
     class_names: Sequence[str] = (),
 ) -> ImageSet:
-    """The set of these tensors (or arrays): images (n, C, H, W) or (n, H, W), labels (n,).
+    """Return the set of these tensors (or arrays): images (n, C, H, W) or (n, H, W), labels (n,).
 
     Images are uint8, or float in [0, 1], which is rounded to the nearest of 256 levels; uint8 tensors are
     shared, not copied. Labels are integers in 0..classes-1; `classes` is by default the number of
@@ -55,7 +55,7 @@ def from_dataset(
     classes: int | None = None,
     class_names: Sequence[str] = (),
 ) -> ImageSet:
-    """The set of two map-style datasets (`len(d)`, `d[i]`), read once from first to last.
+    """Return the set of two map-style datasets (`len(d)`, `d[i]`), read once from first to last.
 
     An item is a pair (image, label), or a mapping with the keys `image` and `label`. An image is a PIL
     image, an array (H, W) or (H, W, C), or a tensor (H, W) or (C, H, W); its values as in `from_tensors`.
@@ -138,7 +138,7 @@ def _pair(what: str, item: Any, image: str, label: str) -> tuple[Any, Any]:
 
 
 def _tensor(what: str, image: Any) -> Tensor:
-    """The image as a tensor (H, W) or (C, H, W)."""
+    """Return the image as a tensor (H, W) or (C, H, W)."""
     if isinstance(image, Tensor):
         return image.detach().cpu()
     if hasattr(image, "mode") and image.mode not in ("L", "RGB"):

@@ -21,7 +21,7 @@ _EVERY = 5  # of each class, every fifth image is a test image
 
 
 def load() -> ImageSet:
-    """The set with its fixed split, 1442 train and 355 test images.
+    """Return the set with its fixed split, 1442 train and 355 test images.
 
     Of each class, in the file's order, every fifth image is in the test split. The grey levels 0..16 are
     stretched to 0..255 (nearest integer).

@@ -1,4 +1,4 @@
-"""Image sets from their public repositories; asked last, and only for as long as a person would wait."""
+"""Image sets from their public repositories; asked last, with a time limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class HubError(Exception):
 
 
 def snapshot(facts: Facts) -> Source:
-    """The files of a set's public repository at its present commit, downloaded if need be.
+    """Return the files of a set's public repository at its present commit, downloaded if need be.
 
     HubError: no answer within two seconds, or the download broke off.
     """
@@ -29,7 +29,7 @@ def snapshot(facts: Facts) -> Source:
 
 
 def _downloaded(facts: Facts) -> Source | None:
-    """What an earlier download left in the client library's own cache, if it is complete."""
+    """Return the complete earlier download in the client library's cache, or None."""
     try:
         return _source(facts, _snapshot_folder(facts, local_files_only=True))
     except (OSError, DataError):  # not there, or in part: the download completes it
@@ -54,7 +54,7 @@ def _download(facts: Facts) -> Source:
 
 
 def _snapshot_folder(facts: Facts, *, local_files_only: bool) -> Path:
-    """The client library's folder of the repository's present commit; its name is the commit."""
+    """Return the client library's folder of the repository's present commit; its name is the commit."""
     from huggingface_hub import snapshot_download
 
     patterns = [f"{facts.folder}/*.parquet"]
@@ -74,7 +74,7 @@ def _source(facts: Facts, path: Path) -> Source | None:
 
 
 def _answer(ask: Callable[[], T]) -> T:
-    """What `ask` returns or raises, or HubError when that takes too long (a name server may hang)."""
+    """Return what `ask` returns; raise what it raises, or HubError if it takes too long."""
     answers: queue.Queue[T | Exception] = queue.Queue()
 
     def run() -> None:

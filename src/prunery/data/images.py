@@ -48,7 +48,7 @@ class ImageSet:
 def image_set(
     name: str, train: Images, test: Images, *, class_names: tuple[str, ...], revision: str
 ) -> ImageSet:
-    """The set of these images, with its statistics and its content hash computed."""
+    """Return the set of these images, with its statistics and its content hash computed."""
     train, test = (Images(_in_order(part.x), part.y) for part in (train, test))
     mean, std = statistics(train.x)
     return ImageSet(
@@ -57,7 +57,7 @@ def image_set(
 
 
 def _in_order(x: Tensor) -> Tensor:
-    """The images with the strides of (n, C, H, W): of one channel, others pass for contiguous too.
+    """Return the images with the strides of (n, C, H, W): of one channel, others pass for contiguous too.
 
     A convolution takes them for channels-last, and then a model that flattens with `view` fails.
     """
@@ -65,7 +65,7 @@ def _in_order(x: Tensor) -> Tensor:
 
 
 def statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and population standard deviation per channel, in units of [0, 1]; x: uint8 (n, C, H, W).
+    """Return mean and population standard deviation per channel, in units of [0, 1]; x: uint8 (n, C, H, W).
 
     From exact integer sums, so the same on every machine. The std of a constant channel is given as 1,
     which makes that channel 0 after normalisation rather than infinite.
@@ -84,7 +84,7 @@ def _moments(x: Tensor) -> tuple[float, float]:
 
 
 def content_of(train: Images, test: Images) -> str:
-    """The sha256 (hex) of shapes, pixels and labels of both splits, in their order."""
+    """Return the sha256 (hex) of shapes, pixels and labels of both splits, in their order."""
     digest = hashlib.sha256()
     for tensor in (train.x, train.y, test.x, test.y):
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())

@@ -34,7 +34,7 @@ class Facts:
     pixels: Mapping[str, str] = field(default_factory=dict)  # fingerprint per split
 
     def pattern(self, split: str) -> str:
-        """The glob of a split's files, within `folder`."""
+        """Return the glob of a split's files, within `folder`."""
         return f"{split}-*.parquet"
 
     @property

@@ -1,4 +1,4 @@
-"""Image sets read from parquet files: every row checked, every image decoded, nothing taken on trust.
+"""Image sets read from parquet files: every row is checked and every image decoded.
 
 A row is a struct of encoded bytes (PNG or WebP) and an integer label, as dataset libraries write them.
 """
@@ -48,7 +48,7 @@ class Decoded:
 
 
 def read(facts: Facts, source: Source) -> Decoded:
-    """All images and labels of a set; DataError says which file is wrong, and how.
+    """Return all images and labels of a set; DataError says which file is wrong, and how.
 
     What can be seen without decoding (columns, row counts, labels) is checked first, for all files.
     """
@@ -67,7 +67,7 @@ def read(facts: Facts, source: Source) -> Decoded:
 
 
 def fingerprint(x: Pixels, y: Labels) -> str:
-    """The sha256 (hex) of a split's images and labels whatever their order and encoding."""
+    """Return the sha256 (hex) of a split's images and labels whatever their order and encoding."""
     rows = sorted(
         hashlib.sha256(image.tobytes() + int(label).to_bytes(8, "little")).digest()
         for image, label in zip(x, y, strict=True)
@@ -141,7 +141,7 @@ def _all_pixels(
 
 
 def _encoded(facts: Facts, path: Path, file: pq.ParquetFile) -> Iterator[tuple[int, list[bytes]]]:
-    """The first row and the encoded images of each batch of rows."""
+    """Yield the first row and the encoded images of each batch of rows."""
     batches = file.iter_batches(batch_size=_ROWS, columns=[f"{facts.image}.bytes"])
     row = 0
     while (batch := _read(path, lambda: next(batches, None))) is not None:
@@ -154,7 +154,7 @@ def _encoded(facts: Facts, path: Path, file: pq.ParquetFile) -> Iterator[tuple[i
 
 
 def _check_png(facts: Facts, path: Path, file: pq.ParquetFile) -> None:
-    """Nothing, or DataError if a checksum within a PNG is wrong; decoding would tell much later."""
+    """Raise DataError if a checksum within a PNG is wrong; decoding would notice much later."""
     for row, encoded in _encoded(facts, path, file):
         for i, data in enumerate(encoded):
             if data.startswith(_PNG) and not _whole_png(data):
@@ -172,7 +172,7 @@ def _whole_png(data: bytes) -> bool:
 
 
 def _image(facts: Facts, path: Path, row: int, encoded: bytes) -> bytes:
-    """The pixels (H, W, C) of one encoded image; DataError if it is broken or of another size."""
+    """Return the pixels (H, W, C) of one encoded image; DataError if it is broken or of another size."""
     try:
         image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
         size, mode = image.size, image.mode
@@ -196,7 +196,7 @@ def _check_fingerprint(facts: Facts, source: Source, split: str, x: Pixels, y: L
 
 
 def _class_names(facts: Facts, metadata: dict[bytes, bytes] | None) -> tuple[str, ...]:
-    """The names in the schema's metadata, or the numbers where there are none."""
+    """Return the names in the schema's metadata, or the numbers where there are none."""
     numbers = tuple(map(str, range(facts.classes)))
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def load(name: str, *, data_dir: str | Path | None = None, cache_dir: str | Path | None = None) -> ImageSet:
-    """The image set of that name, pixels uint8 in the order of its files, on the CPU.
+    """Return the image set of that name, pixels uint8 in the order of its files, on the CPU.
 
     `name` is one of `prunery.data.names.DATASETS`, or "package.module:factory" for a function that returns
     an ImageSet or two map-style datasets (train, test). `data_dir` is a local mirror; if it is given, the
@@ -48,7 +48,7 @@ def load(name: str, *, data_dir: str | Path | None = None, cache_dir: str | Path
 
 
 def _from_source(facts: Facts, source: Source, folder: Path) -> ImageSet:
-    """The decoded copy of these files from the cache, made first if it is not there or was altered."""
+    """Return the decoded copy of these files from the cache, made first if it is not there or was altered."""
     seen = cache.seen_file(
         facts, source, folder
     )  # named before the files are read: they may change meanwhile

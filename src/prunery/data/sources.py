@@ -29,7 +29,7 @@ class Source:
 
 
 def local(facts: Facts, data_dir: str | Path | None) -> Source | None:
-    """The files in `data_dir`, or else in the mirror that PRUNERY_DATA names, or None.
+    """Return the files in `data_dir`, or else in the mirror that PRUNERY_DATA names, or None.
 
     DataError: `data_dir` is given and lacks the set, or the set is there in part.
     """
@@ -43,7 +43,7 @@ def local(facts: Facts, data_dir: str | Path | None) -> Source | None:
 
 
 def below(facts: Facts, root: Path) -> Source | None:
-    """The files under `root`, in the layout of a mirror (`mnist/mnist/`) or of the repository (`mnist/`)."""
+    """Return the files under `root`, laid out as a mirror (`mnist/mnist/`) or a repository (`mnist/`)."""
     for folder in (root / facts.path, root / facts.repository / facts.folder, root / facts.folder):
         if any(any(folder.glob(facts.pattern(split))) for split in SPLITS):
             return Source({split: _shards(facts, folder, split) for split in SPLITS})
@@ -51,7 +51,7 @@ def below(facts: Facts, root: Path) -> Source | None:
 
 
 def hashes(source: Source) -> list[str]:
-    """The sha256 (hex) of each file; DataError if one differs from the SHA256SUMS of its mirror."""
+    """Return the sha256 (hex) of each file; DataError if one differs from the SHA256SUMS of its mirror."""
     stated = {path: digest for folder in _above(source) for path, digest in _sums(folder / SUMS)}
     digests = []
     for path in source:
@@ -67,7 +67,7 @@ def hashes(source: Source) -> list[str]:
 
 
 def digest_of(path: Path) -> str:
-    """The sha256 (hex) of a file's bytes; DataError if it cannot be read."""
+    """Return the sha256 (hex) of a file's bytes; DataError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -78,7 +78,7 @@ def digest_of(path: Path) -> str:
 
 
 def stamp(facts: Facts, source: Source) -> str:
-    """A name for these files as they look without reading them: paths, sizes and times of change."""
+    """Return a name for these files as they look without reading them: paths, sizes and times of change."""
     looks = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in source]
     return hashlib.sha256(json.dumps([facts.name, looks]).encode()).hexdigest()[:16]
 

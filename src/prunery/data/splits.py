@@ -28,7 +28,7 @@ class Split:
         return len(self.y)
 
     def to(self, device: torch.device | str) -> Split:
-        """The same split with its tensors on that device."""
+        """Return the same split with its tensors on that device."""
         return replace(self, x=self.x.to(device), y=self.y.to(device))
 
 
@@ -41,12 +41,12 @@ class Splits:
     test: Split
 
     def to(self, device: torch.device | str) -> Splits:
-        """The same splits with their tensors on that device."""
+        """Return the same splits with their tensors on that device."""
         return Splits(self.train.to(device), self.validation.to(device), self.test.to(device))
 
 
 def split(images: ImageSet, *, validation: float | int = 0.1, seed: int) -> Splits:
-    """The set with a seeded, class-balanced validation split taken out of its train images.
+    """Return the set with a seeded, class-balanced validation split taken out of its train images.
 
     `validation` is a fraction of the train images (a float in [0, 1), `round(fraction * n)` images) or a
     number of them (an int). Each class gives its share, to the nearest image by largest remainders, so the
@@ -84,7 +84,7 @@ def _count(validation: float | int, n: int) -> int:
 
 
 def _drawn(labels: Tensor, count: int, classes: int, seed: int) -> Tensor:
-    """The indices of `count` images, each class in proportion to its size."""
+    """Return the indices of `count` images, each class in proportion to its size."""
     generator = stream(seed, "validation")
     quotas = shares(torch.bincount(labels, minlength=classes).tolist(), count)
     drawn = []

@@ -1,4 +1,4 @@
-"""Less of a set: some of its classes, or fewer training images, drawn from the seed."""
+"""Parts of a set: some of its classes, or fewer training images, drawn from the seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prunery.seeds import stream
 
 
 def of_classes(images: ImageSet, count: int, seed: int) -> ImageSet:
-    """The set with `count` of its classes, drawn from the seed, labelled 0..count-1 in their old order.
+    """Return the set with `count` classes drawn from the seed, labelled 0..count-1 in their old order.
 
     Statistics and content hash are those of what is left. DataError: fewer than 2 classes, or more than
     there are.
@@ -39,7 +39,7 @@ def _relabelled(part: Images, labels: Tensor) -> Images:
 
 
 def fewer(splits: Splits, count: int, seed: int) -> Splits:
-    """The splits with `count` training images, each class in proportion; validation and test stay whole.
+    """Return the splits with `count` training images, classes in proportion; validation and test as before.
 
     Images keep their order. DataError: fewer than one image of each class, or more than there are.
     """

@@ -30,7 +30,7 @@ _OF = {name: i for i, members in enumerate(CIFAR100.values()) for name in member
 
 
 def superclasses(class_names: Sequence[str]) -> tuple[int, ...] | None:
-    """The superclass (0..19, in the order above) of each class; None if these are not CIFAR-100's classes."""
+    """Return the superclass (0..19, in the order above) of each class; None if not CIFAR-100's classes."""
     numbers = [_OF.get(name) for name in class_names]
     known = tuple(i for i in numbers if i is not None)
     return known if len(known) == len(numbers) else None

@@ -1,4 +1,4 @@
-"""From a name to a model: one of the zoo, or the user's own factory."""
+"""Build a model from its name: one of the zoo, or a user's factory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build(
     seed: int = 0,
     device: torch.device | str | None = None,
 ) -> nn.Module:
-    """The model `name` for images of `shape` (C, H, W), in train mode, on `device`.
+    """Return the model `name` for images of `shape` (C, H, W), in train mode, on `device`.
 
     `shape` and `classes` default to those of the published form. The weights depend on `seed` alone, not on
     the device nor on the global random state, which stays as it was. On `"meta"` nothing is allocated.
@@ -91,7 +91,7 @@ def _from_factory(
 
 
 def _resolve(name: str) -> Callable[..., Any]:
-    """The object that `package.module:factory` names."""
+    """Return the object that `package.module:factory` names."""
     module_name, _, path = name.partition(":")
     named: Any
     try:
@@ -113,7 +113,7 @@ def _resolve(name: str) -> Callable[..., Any]:
 
 
 def factory_of(name: str) -> Callable[..., Any]:
-    """The user's function or class of that name; ModelError if there is none."""
+    """Return the user's function or class of that name; ModelError if there is none."""
     with _working_folder():
         return _resolve(name)
 

@@ -17,7 +17,7 @@ DEPTH = 3
 
 
 def build(name: str, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
-    """The network: images (N, *shape) to logits (N, classes). Layers are `conv1`, `conv2`, `conv3`, `fc`."""
+    """Return the network: images (N, *shape) to logits (N, classes), by `conv1`, `conv2`, `conv3`, `fc`."""
     channels, height, width = shape
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     for i in range(1, DEPTH + 1):

@@ -1,4 +1,4 @@
-"""The code behind the name of a user's own model."""
+"""The code behind the name of a user's model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prunery.models.names import is_factory
 
 
 def code(name: str) -> str | None:
-    """A digest of the module that holds the factory, comments and layout aside.
+    """Return a digest of the module that holds the factory, comments and layout aside.
 
     None for a model of the library, and where there is no source. What that module imports is not in it.
     """

@@ -17,7 +17,7 @@ HIDDEN = {"lenet300": (300, 100), "fc": (100,) * 5}
 
 
 def build(name: str, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
-    """The network `name`: images (N, *shape) to logits (N, classes). Layers are `fc1`, `fc2`, ..."""
+    """Return the network `name`: images (N, *shape) to logits (N, classes). Layers are `fc1`, `fc2`, ..."""
     widths = (prod(shape), *HIDDEN[name], classes)
     parts: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     for i, (inputs, outputs) in enumerate(pairwise(widths), start=1):

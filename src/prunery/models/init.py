@@ -1,4 +1,4 @@
-"""How a model of the zoo gets its first weights; one rule for all.
+"""The first weights of a model of the zoo; one rule for all.
 
 Convolutions and linear layers: normal with variance 2 / fan_in (He et al. 2015, equation 10); the output
 layer, which no ReLU follows, 1 / fan_in. Biases 0. Batch norm: scale 1, shift 0, mean 0, variance 1.
@@ -14,7 +14,7 @@ from prunery.seeds import stream
 
 
 def init_(model: nn.Module, *, seed: int) -> nn.Module:
-    """`model` with every parameter and buffer set, in place.
+    """Set every parameter and buffer of `model` in place, and return it.
 
     Each weight is drawn from its own stream, named after it: another number of classes, or another depth,
     leaves the layers of the same name and shape as they were.

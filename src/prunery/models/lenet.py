@@ -24,7 +24,7 @@ _FIELD = 32  # the paper's input side
 
 
 def build(name: str, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
-    """The network `name`: images (N, *shape) to logits (N, classes). Layers: `conv1`, `conv2`, `fc1`, ..."""
+    """Return the network `name`: images (N, *shape) to logits (N, classes): `conv1`, `conv2`, `fc1`, ..."""
     channels, height, width = shape
     first, second = MAPS[name]
     padding = 2 if name == "lenet5" and min(height, width) < _FIELD else 0
@@ -47,5 +47,5 @@ def build(name: str, shape: tuple[int, int, int], classes: int) -> nn.Sequential
 
 
 def _side(side: int, padding: int) -> int:
-    """The side of the second pooled map."""
+    """Return the side of the second pooled map."""
     return ((side + 2 * padding - 4) // 2 - 4) // 2

@@ -1,4 +1,4 @@
-"""What every model is called, where it comes from and how small an image it takes. No torch here.
+"""The name, source and smallest image of every model. No torch here.
 
 A name is a row of `MODELS`, or `package.module:factory` for the user's own.
 """
@@ -18,7 +18,7 @@ _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w
 
 @dataclass(frozen=True)
 class Facts:
-    """What can be said of a model without building it."""
+    """The facts of a model that are known without building it."""
 
     family: str  # the file of this folder that builds it
     shape: Shape  # input (C, H, W) of the published form
@@ -53,7 +53,7 @@ MODELS: dict[str, Facts] = {
 
 
 def is_factory(name: str) -> bool:
-    """Whether `name` has the form `package.module:factory`."""
+    """Return whether `name` has the form `package.module:factory`."""
     return _FACTORY.fullmatch(name) is not None
 
 

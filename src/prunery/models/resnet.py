@@ -36,7 +36,7 @@ class BasicBlock(nn.Module):
         self.relu2 = nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The block's output."""
+        """Return the block's output."""
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         out: torch.Tensor = self.relu2(y + self.downsample(x))
@@ -62,7 +62,7 @@ class Bottleneck(nn.Module):
         self.relu3 = nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The block's output."""
+        """Return the block's output."""
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.relu2(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
@@ -71,12 +71,12 @@ class Bottleneck(nn.Module):
 
 
 def conv3x3(channels: int, width: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution with padding 1 and no bias (a batch norm follows)."""
+    """Return a 3x3 convolution with padding 1 and no bias (a batch norm follows)."""
     return nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
 
 
 def build(name: str, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
-    """The network `name`: images (N, *shape) to logits (N, classes)."""
+    """Return the network `name`: images (N, *shape) to logits (N, classes)."""
     number, _, form = name.removeprefix("resnet").partition("_")
     depth = int(number)
     block = Bottleneck if depth in BOTTLENECK else BasicBlock

@@ -25,16 +25,16 @@ class Subsample(nn.Module):
         self.extra = extra
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The shortcut's output."""
+        """Return the shortcut's output."""
         return nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.extra))
 
     def extra_repr(self) -> str:
-        """What `print` shows between the brackets."""
+        """Return what `print` shows between the brackets."""
         return f"extra={self.extra}"
 
 
 def build(name: str, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
-    """The network `name`: images (N, *shape) to logits (N, classes)."""
+    """Return the network `name`: images (N, *shape) to logits (N, classes)."""
     repeats = (int(name.removeprefix("resnet")) - 2) // 6
     parts: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=conv3x3(shape[0], WIDTHS[0]), bn1=nn.BatchNorm2d(WIDTHS[0]), relu=nn.ReLU()

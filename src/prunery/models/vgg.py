@@ -20,7 +20,7 @@ WIDTHS = (64, 128, 256, 512, 512)
 
 
 def build(name: str, shape: tuple[int, int, int], classes: int) -> nn.Sequential:
-    """The network `name`: images (N, *shape) to logits (N, classes)."""
+    """Return the network `name`: images (N, *shape) to logits (N, classes)."""
     depth, _, norm = name.removeprefix("vgg").partition("_")
     channels, height, width = shape
     features = WIDTHS[-1] * (height >> len(WIDTHS)) * (width >> len(WIDTHS))

@@ -41,7 +41,7 @@ def macs_bounds(sheet: Sheet) -> Iterator[Finding]:
 
 
 def _stated_or_counted(sheet: Sheet, entry: Entry, known: nets.Net) -> float:
-    """The sparsity over all weights: as the row counts them, or as stated, where a layer may be left out."""
+    """Return the sparsity over all weights, as counted in the row, else as stated."""
     assert entry.sparsity is not None
     row = sheet.by_line.get(entry.row.line, [])
     mine = [e for e in row if e.kind == "params" and not e.layer and e.metric.variant == entry.metric.variant]
@@ -50,7 +50,7 @@ def _stated_or_counted(sheet: Sheet, entry: Entry, known: nets.Net) -> float:
 
 
 def _beyond(group: Sequence[Entry], dense: float, factor: float) -> bool:
-    """Whether pruned networks need more than the dense one is known to need."""
+    """Return whether pruned networks need more than the dense one is known to need."""
     return any(e.value * factor > 1.1 * dense * (1 + e.metric.flops) for e in group if e.kind == "macs")
 
 
@@ -69,7 +69,7 @@ def _place(entry: Entry) -> tuple[str, ...]:
 
 
 def _is_that_form(sheet: Sheet, entry: Entry, known: nets.Net) -> bool:
-    """Whether the dense costs that the table states, if any, are those of the network as it is known here."""
+    """Return whether the dense costs that the table states, if any, are the known ones of the network."""
     for other in sheet.entries_of("macs", "params"):
         if (
             _place(other) == _place(entry)
@@ -94,7 +94,7 @@ def _structured(entry: Entry) -> bool:
 
 
 def _scale(group: Sequence[Entry], known: nets.Net) -> float:
-    """What the printed numbers count: MACs, or millions or billions of them where the name does not say."""
+    """Return what the printed numbers count: MACs, or millions or billions of them if the name is unclear."""
     top = max(e.value for e in group)
     if group[0].kind == "macs_fraction" or group[0].metric.factor != 1 or top > 1e5:
         return 1.0
@@ -177,7 +177,7 @@ def times(sheet: Sheet) -> Iterator[Finding]:
 
 
 def _faults(group: Sequence[Entry], usual: float) -> list[Entry]:
-    """The entries whose own method took the usual time in another run: another method may simply cost more.
+    """Return the entries whose method took the usual time in another run: another method may cost more.
 
     Where each method has one run, a method's cost and a run's fault look alike, and all are kept.
     """

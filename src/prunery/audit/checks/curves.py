@@ -25,7 +25,7 @@ _LAYER_NAME = re.compile(r"(conv|layer|features|block|module|fc)[\w.]*\.\d+|\.we
 
 
 def of_one_layer(entry: Entry) -> bool:
-    """Whether one layer is pruned at a time: few channels make steps, and many layers hardly matter."""
+    """Return whether one layer is pruned at a time: few channels make steps, many layers change little."""
     return bool(entry.layer) or any(_LAYER_NAME.search(text) for text in entry.labels.values())
 
 
@@ -43,7 +43,7 @@ class Point:
 
 
 def curves(sheet: Sheet, *kinds: str) -> Iterator[list[Point]]:
-    """Each arm's points by sparsity; a dense row of its own stands first in every arm of its place."""
+    """Yield each arm's points by sparsity; a dense row of its own stands first in every arm of its place."""
     entries = [e for e in sheet.entries_of(*kinds) if e.order is not None and not sheet.log]
     for arm in grouped((e for e in entries if not e.dense), lambda e: e.arm):
         first = [
@@ -110,7 +110,7 @@ def _allowed(entry: Entry) -> float:
 def _innocent(
     points: Sequence[Point], apart: Apart, far: Mapping[int, float], noise: float, top: float
 ) -> bool:
-    """Whether an entry stands apart only from neighbours that stand farther apart.
+    """Return whether an entry stands apart only from neighbours that stand farther apart.
 
     Of an end and the point before it, as far from each other, the one with two neighbours is the odd one.
     """
@@ -136,7 +136,7 @@ def _scope(entry: Entry) -> tuple[object, ...]:
 
 
 def _noise(group: Sequence[Sequence[Point]]) -> float:
-    """How far points of plateaus stray from their neighbours' mean, as a standard deviation."""
+    """Return the standard deviation of plateau points from the mean of their neighbours."""
     away: list[float] = []
     for points in group:
         top = max(p.middle for p in points)
@@ -159,7 +159,7 @@ class _Bumps:
         self._sizes = sorted(self._out.values())
 
     def elsewhere(self, points: Sequence[Point], place: int) -> float:
-        """The upper quartile of what other points do: how rough these curves are without this one."""
+        """Return the upper quartile of what other points do: how rough these curves are without this one."""
         near = [self._out.get((id(points), i)) for i in (place - 1, place, place + 1)]
         left_out = [out for out in near if out is not None]
         count = len(self._sizes) - len(left_out)
@@ -174,7 +174,7 @@ class _Bumps:
 def _apart(
     points: Sequence[Point], place: int, entry: Entry, allowed: float, top: float
 ) -> tuple[float, str] | None:
-    """How far, and how, an entry stands apart from its neighbours; at the end, from its other runs too."""
+    """Return how far, and how, an entry differs from its neighbours; at the end, from its other runs too."""
     beside = [points[i] for i in (place - 1, place + 1) if 0 <= i < len(points)]
     last = place == len(points) - 1 and place > 0
     values = [p.middle for p in beside]
@@ -223,7 +223,7 @@ def macs_off_the_curve(sheet: Sheet) -> Iterator[Finding]:
 
 
 def _near(a: Point, b: Point) -> bool:
-    """Whether two sparsities leave nearly the same weights, which layers they leave matters more."""
+    """Return whether two sparsities leave nearly the same weights, so that the choice of layers decides."""
     first, second = a.entries[0].sparsity, b.entries[0].sparsity
     if first is None or second is None or a.order == 0:
         return False
@@ -231,7 +231,7 @@ def _near(a: Point, b: Point) -> bool:
 
 
 def misfit(sheet: Sheet, entry: Entry) -> float:
-    """How far an entry is from the nearest sparsities of its report, method and network; 0 where none is."""
+    """Return how far an entry is from the nearest sparsities of its report, method and network, or 0."""
     near = [
         e
         for e in sheet.entries_of(entry.kind)

@@ -31,7 +31,7 @@ class Case:
 def exceptions(
     check: str, columns: Sequence[str], cases: Sequence[Case], *, sure: bool = False, most: float = _MOST
 ) -> Iterator[Finding]:
-    """The rows that break a relation which most rows keep (or which holds by its name: `sure`)."""
+    """Yield the rows that break a relation which most rows keep (or which holds by its name: `sure`)."""
     telling = [case for case in cases if case.telling]
     kept = sum(case.ok for case in telling)
     if sure or (kept >= 2 and kept >= most * len(telling)):
@@ -83,7 +83,7 @@ def _sd_case(sheet: Sheet, row: Row) -> tuple[list[str], Case] | None:
 
 
 def _seeds(sheet: Sheet, row: Row) -> tuple[dict[str, Number], str | None]:
-    """The seeds' columns of a row, and the one column of the same metric that is none of them."""
+    """Return the seeds' columns of a row, and the one column of the same metric that is none of them."""
     mine = [e for e in sheet.by_line.get(row.line, []) if e.kind == "accuracy"]
     others = [e.column for e in mine if not e.of_seeds and e.metric.split != "train"]
     seeds = {e.column: row.numbers[e.column] for e in mine if e.of_seeds}
@@ -173,7 +173,7 @@ def sparsity_statements(sheet: Sheet) -> Iterator[Finding]:
 
 
 def _all_weights(sheet: Sheet) -> list[str]:
-    """The one column of weights, which stands beside those kept."""
+    """Return the one column of weights, which stands beside those kept."""
     columns = dict.fromkeys(e.column for e in sheet.entries_of("params") if e.metric.variant != "effective")
     return list(columns) if len(columns) == 1 else []
 

@@ -41,7 +41,7 @@ def differences(sheet: Sheet) -> Iterator[Finding]:
 
 
 def _to_another(column: str) -> bool:
-    """Whether a column's name says that something else than the dense network is subtracted."""
+    """Return whether a column's name says that something else than the dense network is subtracted."""
     match = re.search(r"(?:^|_)(?:to|vs)_(\w+)$", plain(column))
     return match is not None and match[1] not in ("dense", "baseline", "base", "original")
 
@@ -49,13 +49,13 @@ def _to_another(column: str) -> bool:
 def _given(
     rows: Sequence[Row], a: str, b: str, dense_number: DenseNumber
 ) -> list[tuple[Row, Number, Number]]:
-    """The two numbers of each row that has both."""
+    """Return the two numbers of each row that has both."""
     pairs = ((r, r.numbers.get(a), dense_number(r, a) if b == "dense" else r.numbers.get(b)) for r in rows)
     return [(r, x, y) for r, x, y in pairs if x is not None and y is not None]
 
 
 def _promising(rows: Sequence[Row], column: str, sources: Sequence[str]) -> list[tuple[str, str]]:
-    """The pairs that give the difference in most of the first rows: most pairs never do."""
+    """Return the pairs that give the difference in most of the first rows: most pairs never do."""
     fits: Counter[tuple[int, int]] = Counter()
     for row in rows[:_FIRST]:
         here = sorted((row.numbers[c].value, i) for i, c in enumerate(sources) if c in row.numbers)
@@ -74,7 +74,7 @@ def _promising(rows: Sequence[Row], column: str, sources: Sequence[str]) -> list
 
 
 def _fits(stated: Number, a: Number, b: Number) -> bool:
-    """Whether a difference is right where it could have been wrong."""
+    """Return whether a difference is right where it could have been wrong."""
     return stated.value != 0 and agree(a.value - b.value, stated.value, (stated.step + a.step + b.step) / 2)
 
 
@@ -86,7 +86,7 @@ def _case(row: Row, stated: Number, a: Number, b: Number) -> Case:
 
 
 def _dense_numbers(sheet: Sheet) -> DenseNumber:
-    """What gives the dense network's number in a row's column, each looked up once."""
+    """Return a function that gives the dense network's number for a row and column; it caches look-ups."""
     entries = {(id(e.row), e.column): e for e in sheet.entries}
     known: dict[tuple[int, str], Number | None] = {}
 
@@ -101,7 +101,7 @@ def _dense_numbers(sheet: Sheet) -> DenseNumber:
 
 
 def _dense_number(sheet: Sheet, entry: Entry) -> Number | None:
-    """The dense network's number for the seed of an entry: the first arm called dense."""
+    """Return the dense network's number for the seed of an entry: the first arm called dense."""
     dense = [d for d in sheet.references.dense_of(entry) if d.place == entry.place]
     paired = [e for e in dense if e.row.cells.get("n") == entry.row.cells.get("n")]  # over as many runs
     named = [e for e in paired if e.seed == entry.seed and e.method in ("dense", "none", "baseline")]

@@ -48,7 +48,7 @@ Arms = Sequence[Sequence[Entry]]
 
 
 def _side_by_side(arms: Arms) -> Iterator[Finding]:
-    """One finding for each two grids of sparsities, with all arms of either; of the `_GRIDS` most usual."""
+    """Yield one finding for each two of the `_GRIDS` most usual grids of sparsities, with all their arms."""
     grids = [tuple(sorted({e.sparsity or 0.0 for e in arm})) for arm in arms]
     usual = [g for g, _ in Counter(g for g in grids if 1 < len(g) <= _FEW).most_common(_GRIDS)]
     on = {grid: [arm for arm, g in zip(arms, grids, strict=True) if g == grid] for grid in usual}
@@ -59,7 +59,7 @@ def _side_by_side(arms: Arms) -> Iterator[Finding]:
 
 
 def _unmatched(ours: Sequence[float], theirs: Sequence[float]) -> bool:
-    """Whether two grids of one length agree nowhere and are close everywhere."""
+    """Return whether two grids of one length agree nowhere and are close everywhere."""
     gaps = [abs(a - b) for a, b in zip(ours, theirs, strict=True)]
     return all(gap <= _CLOSE for gap in gaps) and sum(gap > _SAME for gap in gaps) > len(gaps) / 2
 
@@ -91,7 +91,7 @@ def _relabelled(group: Sequence[Entry]) -> Iterator[Finding]:
 
 
 def _origin(entry: Entry, others: Sequence[Sequence[Entry]]) -> list[Entry]:
-    """The last point of another table's curve that has the entry's value at a sparsity close by."""
+    """Return the last point of another table's curve that has the entry's value at a sparsity close by."""
     sparsity = entry.sparsity or 0.0
     for table in others:
         arm = [e for e in table if same_or_shorter(_schedule(e), _schedule(entry)) or _less(entry, e)]
@@ -109,7 +109,7 @@ def _less(entry: Entry, other: Entry) -> bool:
 
 @dataclass(frozen=True)
 class Budget:
-    """Epochs of training, and how they are said."""
+    """Epochs of training, as a number and as text."""
 
     epochs: float
     text: str
@@ -140,14 +140,14 @@ def unequal_budgets(sheet: Sheet) -> Iterator[Finding]:
 
 
 def _stopped_early(budgets: Sequence[tuple[Entry, Budget]]) -> bool:
-    """Whether the seeds of one arm trained for different times: each stopped by itself."""
+    """Return whether the seeds of one arm trained for different times: each stopped by itself."""
     arms = list(grouped(budgets, lambda pair: (pair[0].arm, _schedule(pair[0]))))
     varied = [a for a in arms if len({b.epochs for e, b in a if e.seed is not None}) > 1]
     return 2 * len(varied) > len(arms)
 
 
 def budget(sheet: Sheet, entry: Entry) -> Budget | None:
-    """The epochs that went into an entry, from columns or from words like `finetune 90 epochs a round`."""
+    """Return the epochs spent on an entry, from columns or from words like `finetune 90 epochs a round`."""
     columns = {
         plain(c): n.value for c, t in entry.row.budget.items() if (n := parse(t)) and "epoch" in plain(c)
     }
@@ -170,7 +170,7 @@ def _count(text: str) -> float:
 
 
 def _rounds(sheet: Sheet, entry: Entry) -> int | None:
-    """Cuts until the sparsity is reached, from a column, the entry's labels, or fuller ones of its report."""
+    """Return the number of cuts until the sparsity, from a column, the labels, or longer labels nearby."""
     columns = [
         n.value for c, t in entry.row.budget.items() if sheet.roles.get(c) == "rounds" and (n := parse(t))
     ]

@@ -44,12 +44,12 @@ class Net:
         return sum(layer.weights * layer.uses for layer in self.layers)
 
     def bounds(self, sparsity: float) -> tuple[float, float]:
-        """(fewest, most) MACs that this sparsity over all weights can leave, wherever it falls."""
+        """Return the (fewest, most) MACs that this sparsity over all weights can leave."""
         return filled([(layer.weights, layer.uses) for layer in self.layers], (1 - sparsity) * self.weights)
 
 
 def net(name: str, *, classes: int, side: int) -> Net | None:
-    """The network of that name for square images of `side` pixels, if it is known here."""
+    """Return the network of that name for square images of `side` pixels, if it is known here."""
     if name in _VGG and side == 32:
         return Net(name, tuple(_vgg(_VGG[name], classes)))
     if name in _BLOCKS and side == 32:
@@ -60,7 +60,7 @@ def net(name: str, *, classes: int, side: int) -> Net | None:
 
 
 def lenet300() -> Net:
-    """LeNet-300-100: each weight is used once."""
+    """Return LeNet-300-100, in which each weight is used once."""
     return Net("lenet300", tuple(Layer(weights, 1) for weights in _LENET300))
 
 

@@ -77,7 +77,7 @@ def averages(sheet: Sheet) -> Iterator[Finding]:
 
 
 def _before(sheet: Sheet, column: str) -> list[str]:
-    """The columns of numbers that stand side by side left of an average."""
+    """Return the columns of numbers that stand side by side left of an average."""
     parts: list[str] = []
     for name in reversed(sheet.columns[: sheet.columns.index(column)]):
         numbers = sum(name in row.numbers for row in sheet.rows)

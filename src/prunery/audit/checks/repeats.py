@@ -1,4 +1,4 @@
-"""Checks of numbers that stand in several places: repeats, slips of the pen, copies."""
+"""Checks of numbers that stand in several places: repeats, misprints, copies."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def _configuration(entry: Entry) -> object:
 
 
 def _remark(table: str) -> str:
-    """What a table's name says besides its number: `2 (without augmentation)`."""
+    """Return what a table's name says besides its number: `2 (without augmentation)`."""
     words = re.findall(r"[^\W\d_]{3,}", table.lower())
     return " ".join(w for w in words if w not in _NO_REMARK and not re.fullmatch("[ivxlc]+", w))
 
 
 def _clusters(group: Sequence[Entry]) -> list[list[Entry]]:
-    """The entries whose labels do not contradict each other."""
+    """Return the entries whose labels do not contradict each other."""
     words = [c for c in group[0].labels if all(_one_word(e.labels.get(c, "")) for e in group)]
     apart = grouped(group, lambda e: tuple(e.labels[c] for c in words))  # single words are equal or not
     return [cluster for part in apart for cluster in _compatible_clusters(part)]
@@ -106,7 +106,7 @@ def _compatible(a: Entry, b: Entry) -> bool:
 
 
 def same_or_shorter(a: str, b: str) -> bool:
-    """Whether two labels may mean the same: equal, or one says less in the same words."""
+    """Return whether two labels may mean the same: equal, or one says less in the same words."""
     if a in _BLANK or b in _BLANK:
         return a in _BLANK and b in _BLANK
     short, long = sorted((a.replace(",", " ").split(), b.replace(",", " ").split()), key=len)
@@ -124,7 +124,7 @@ def _designed(sheet: Sheet) -> set[tuple[str, str]]:
 
 
 def _slipped(sheet: Sheet, group: Sequence[Entry]) -> str | None:
-    """Which of two printed values is probably a slip of the pen for the other, and why."""
+    """Return which of two printed values is probably a misprint of the other, and why."""
     texts = list(dict.fromkeys(e.printed for e in group))
     if len(texts) != 2 or (how := slip(*texts)) is None:
         return None
@@ -212,7 +212,7 @@ def one_for_all(sheet: Sheet) -> Iterator[Finding]:
 
 
 def _asked_for(group: Sequence[Entry]) -> bool:
-    """Whether layers are cut alike because somebody chose so: each is named, or the number is round."""
+    """Return whether layers are cut alike by choice: each is named, or the number is round."""
     digits = group[0].printed.strip(" %").replace(".", "").strip("0")
     return all(e.layer for e in group) or len(digits) <= 2
 
@@ -238,7 +238,7 @@ def stuck(sheet: Sheet) -> Iterator[Finding]:
 
 
 def _by_chance(run: Sequence[Point], runs: Sequence[Sequence[Point]]) -> bool:
-    """Whether so many equal neighbours are expected on a long curve where others are often equal too."""
+    """Return whether so many equal neighbours are expected on a long curve with many equal points."""
     others = sum(len(r) for r in runs) - len(run)
     equal = sum(len(r) - 1 for r in runs) - (len(run) - 1)
     return others * (equal / max(others, 1)) ** (len(run) - 1) > _ACCIDENTS
@@ -255,7 +255,7 @@ def _runs(points: Sequence[Point]) -> Iterator[list[Point]]:
 
 
 def _telling(entry: Entry) -> bool:
-    """Whether chance does not explain the value already, and its digits would differ between two runs."""
+    """Return whether the value is not at chance, and two runs would differ in its digits."""
     level = chance_level(entry)
     known = level is not None and agree(entry.value, level, 0.06)
     shares = [share for _, share in entry.data.shares()] if entry.data else []

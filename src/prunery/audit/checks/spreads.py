@@ -38,6 +38,6 @@ def _spreads(sheet: Sheet, row: Row) -> Iterator[tuple[str, Number]]:
 
 
 def behind(number: Number) -> Number | None:
-    """The spread that a cell prints behind ±, with its own rounding; in brackets may stand anything."""
+    """Return the spread that a cell prints behind ±, with its rounding; brackets may hold anything."""
     parts = re.split(r"±|\+/-|\+-|\\pm", number.text)
     return parse(parts[1].strip(" )%$")) if len(parts) == 2 and number.spread is not None else None

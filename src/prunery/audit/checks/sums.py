@@ -73,7 +73,7 @@ def total_columns(sheet: Sheet) -> Iterator[Finding]:
 
 
 def _rounding(*numbers: Number) -> float:
-    """How much rounding may move a sum; whole numbers are counts, which nobody rounded."""
+    """Return how much rounding may move a sum; whole numbers are counts, which are not rounded."""
     return 0.0 if all(n.step == 1 for n in numbers) else sum(n.step for n in numbers) / 2
 
 

@@ -36,7 +36,7 @@ def _accuracies(sheet: Sheet) -> list[Entry]:
 
 
 def _alone_at_top5(entry: Entry, row: Sequence[Entry]) -> bool:
-    """Whether a top-5 accuracy is at a chance level so high that only top-1 beside it tells."""
+    """Return whether a top-5 accuracy is at a chance level so high that only top-1 beside it tells."""
     first = [e for e in row if (e.metric.k or 1) == 1]
     high = (entry.metric.k or 1) > 1 and (chance_level(entry) or 0) >= 10
     return high and not any(_chance(e) for e in first)
@@ -47,7 +47,7 @@ def _same_cells(entry: Entry) -> object:
 
 
 def _chance(entry: Entry) -> str | None:
-    """What guess an accuracy equals, or None; a mean over seeds that differ equals none."""
+    """Return the guess that an accuracy equals, or None; a mean over different seeds equals none."""
     if (entry.number.spread or 0) > _NEAR:
         return None
     level = chance_level(entry)
@@ -65,7 +65,7 @@ def _chance(entry: Entry) -> str | None:
 
 
 def chance_level(entry: Entry) -> float | None:
-    """The accuracy of guessing in %, as the table states it or the data set implies it."""
+    """Return the accuracy of guessing in %, as the table states it or the data set implies it."""
     if entry.known_chance is not None:
         return entry.known_chance
     return entry.data.chance(entry.metric.k or 1) if entry.data else None
@@ -159,7 +159,7 @@ def mixed_units(sheet: Sheet) -> Iterator[Finding]:
 
 
 def _fallen(entry: Entry, curve: Sequence[Entry], top: float) -> bool:
-    """Whether the point before it on its curve had lost most already: then it may well be so low."""
+    """Return whether the point before it on its curve had lost most already, so that it may be so low."""
     before = [e for e in curve if e.order is not None and e.order < (entry.order or 0.0)]
     last = max(before, key=lambda e: e.order or 0.0, default=None)
     return last is not None and last.value < 0.4 * top

@@ -1,1 +1,1 @@
-"""Sentences held against a table; each kind of claim is a row of `JUDGES`."""
+"""Checks of sentences against a table; each kind of claim is a row of `JUDGES`."""

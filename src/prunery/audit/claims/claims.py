@@ -32,7 +32,7 @@ class Unchecked:
 
 
 def check(sheet: Sheet, path: Path) -> tuple[list[Finding], list[Unchecked]]:
-    """The wrong and unsupported claims of a text, and the claims that were not understood."""
+    """Return the wrong and unsupported claims of a text, and the claims that were not understood."""
     if not path.is_file():
         raise DataError(f"claims {path}", "there is no such file", "give the path of a text or Markdown file")
     try:
@@ -71,7 +71,7 @@ def _arms(sheet: Sheet) -> Iterator[Arm]:
 
 
 def _scoped(sentence: Sentence, arms: Iterable[Arm], words: Vocabulary) -> list[Arm]:
-    """The arms at the data set, network, table, metric and sparsities that a sentence names."""
+    """Return the arms at the data set, network, table, metric and sparsities that a sentence names."""
     k = 5 if re.search(r"top-?5", sentence.text, re.IGNORECASE) else 1
     levels = {nearest(s, words) for s in sentence.sparsities}
     highest = re.search(r"highest (sparsit|compress)", sentence.text, re.IGNORECASE) and not levels
@@ -89,7 +89,7 @@ def _scoped(sentence: Sentence, arms: Iterable[Arm], words: Vocabulary) -> list[
 
 
 def _reached(sparsity: float | None, levels: set[float | None], reach: str) -> bool:
-    """Whether a sparsity is one of those named, or up to them, from them on, beyond or between them."""
+    """Return whether a sparsity is one of those named, or up to, from, beyond or between them."""
     named = [s for s in levels if s is not None]
     if sparsity is None or not named or not reach:
         return sparsity in levels
@@ -104,7 +104,7 @@ def _reached(sparsity: float | None, levels: set[float | None], reach: str) -> b
 
 
 def _judged(sentence: Sentence, arms: list[Arm], words: Vocabulary) -> list[str] | None:
-    """What is wrong with a sentence: nothing, or several things; None if no check understood it."""
+    """Return what is wrong with a sentence (empty: nothing), or None if no check understood it."""
     missing = [s for s in sentence.sparsities if nearest(s, words) is None]
     try:
         verdicts = [v for name in JUDGES if (v := JUDGES[name].function(sentence, arms)) is not None]

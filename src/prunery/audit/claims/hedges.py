@@ -33,5 +33,5 @@ _HEDGED = re.compile(rf"\b(?:{_ELSEWHERE}|{_OTHER}|{_SOME}|{_DENIED})\b", re.IGN
 
 
 def hedged(text: str) -> bool:
-    """Whether a sentence says something that is not of all its accuracies, or not of accuracies."""
+    """Return whether a sentence is not about all its accuracies, or not about accuracies."""
     return _HEDGED.search(text) is not None

@@ -106,7 +106,7 @@ def _place(entry: Entry) -> str:
 
 
 def called(arms: Iterable[Arm], name: str) -> list[Arm]:
-    """The arms of a method; `dense` for the dense network."""
+    """Return the arms of a method; `dense` for the dense network."""
     return [a for a in arms if _is(a, name)]
 
 
@@ -116,7 +116,7 @@ def _is(arm: Arm, name: str) -> bool:
 
 @JUDGES.add()
 def compared(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
-    """A beats B: wherever the table has both at one sparsity, in one place."""
+    """Judge "A beats B" wherever the table has both at one sparsity, in one place."""
     match = _COMPARE.search(sentence.text)
     if match is None or len(_COMPARE.findall(sentence.text)) > 1 or _two_levels(sentence, match):
         return None
@@ -141,13 +141,13 @@ def compared(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
 
 
 def _two_levels(sentence: Sentence, match: re.Match[str]) -> bool:
-    """Whether a comparison is of one sparsity with another."""
+    """Return whether a comparison is of one sparsity with another."""
     sides = (sentence.text[: match.start()], sentence.text[match.end() :])
     return len(sentence.sparsities) > 1 and all(re.search(r"\bat \d", side) for side in sides)
 
 
 def pairs_of(arms: list[Arm], name: str, others: set[str]) -> Iterator[tuple[Arm, Arm]]:
-    """(arm of that name, arm of another) at one sparsity and place; the dense network stands at every one."""
+    """Yield (arm of that name, arm of another) at one sparsity and place; the dense arm is at every one."""
     for group in grouped(arms, lambda a: a.entries[0].place):
         for a in called(group, name):
             for b in group:
@@ -158,7 +158,7 @@ def pairs_of(arms: list[Arm], name: str, others: set[str]) -> Iterator[tuple[Arm
 
 
 def versus(pairs: Sequence[tuple[Arm, Arm]]) -> str:
-    """The first pairs as text."""
+    """Return the first pairs as text."""
     return several(f"{a} against {b}" for a, b in pairs[:2]) + (" ..." if len(pairs) > 2 else "")
 
 
@@ -210,7 +210,7 @@ def best(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
 
 @JUDGES.add()
 def limited(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
-    """Never below X, all above X: every value of the methods named, or of all."""
+    """Judge "never below X" and "all above X" by every value of the methods named, or of all."""
     match = LIMIT.search(sentence.text)
     if match is None or len(sentence.values) != 1 or not EVERY.search(sentence.text):
         return None

@@ -46,7 +46,7 @@ def lost(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
 
 
 def _fits(match: re.Match[str]) -> Callable[[float], bool]:
-    """Whether a difference is as stated: so much, less, or more."""
+    """Return whether a difference is as stated: so much, less, or more."""
     stated, how = parse(match["number"]), (match["how"] or "").strip().lower()
     assert stated is not None
     if how in ("less than", "at most", "under", "no more than"):

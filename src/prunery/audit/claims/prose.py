@@ -81,7 +81,7 @@ class Sentence:
     unsure: bool = False  # it speaks of a sparsity in a way that the table does not have
 
     def names(self) -> list[str]:
-        """The methods named, each once, in order."""
+        """Return the methods named, each once, in order."""
         return list(dict.fromkeys(name for _, name in self.methods))
 
 
@@ -97,7 +97,7 @@ class Vocabulary:
 
 
 def vocabulary(sheet: Sheet) -> Vocabulary:
-    """What a sentence about this table can name."""
+    """Return the names that a sentence about this table can use."""
     entries = sheet.entries_of("accuracy")
     named = dict.fromkeys(name for e in entries for name in names_of(e))
     data = {e.data.name: e.data.pattern for e in entries if e.data}
@@ -108,7 +108,7 @@ def vocabulary(sheet: Sheet) -> Vocabulary:
 
 
 def names_of(entry: Entry) -> list[str]:
-    """What may be called a method of an entry: its method, and its schedule without numbers."""
+    """Return the names of an entry's method: the method, and its schedule without numbers."""
     schedules = [t for c, t in entry.labels.items() if plain(c) in ("schedule", "scope")]
     words = [re.split(r"\s+\d", text)[0] for text in schedules]
     names = [entry.method, *words]
@@ -124,7 +124,7 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 def sentences(text: str, words: Vocabulary) -> Iterator[Sentence]:
-    """The sentences of a Markdown text, without headings, tables, code and comments."""
+    """Yield the sentences of a Markdown text, without headings, tables, code and comments."""
     for line, paragraph, starts in _paragraphs(text):
         position = 0
         for piece in _END.split(paragraph):
@@ -172,7 +172,7 @@ def _understood(line: int, text: str, words: Vocabulary) -> Sentence:
 
 
 def _other_levels(text: str) -> tuple[list[float], str]:
-    """The sparsities said as what is left, or as compression, and the text without them."""
+    """Return the sparsities said as what is left, or as compression, and the text without them."""
     levels = []
     for match in _KEPT.finditer(text):
         number = next(n for n in match.groups() if n)
@@ -229,7 +229,7 @@ def _reach(match: re.Match[str]) -> str:
 
 
 def _sparsities(text: str, words: Vocabulary) -> tuple[tuple[float, ...], str, str]:
-    """The sparsities that a text states, the text without them, and how far they reach.
+    """Return the sparsities that a text states, the text without them, and how far they reach.
 
     `at 90 %` is a sparsity only if the table has it; `90 % sparsity` is one in any case.
     """
@@ -265,7 +265,7 @@ def _level(number: str, percent: bool) -> float:
 
 
 def nearest(sparsity: float, words: Vocabulary) -> float | None:
-    """The table's sparsity that a text means, if one is near enough."""
+    """Return the table's sparsity that a text means, if one is near enough."""
     close = min(words.sparsities, key=lambda s: abs(s - sparsity), default=None)
     return (
         close

@@ -31,7 +31,7 @@ def significant(sentence: Sentence, arms: list[Arm]) -> list[str] | None:
 
 
 def _claimed(sentence: Sentence, arms: list[Arm]) -> list[tuple[Arm, Arm]]:
-    """The pairs that a comparison of two methods speaks of."""
+    """Return the pairs that a comparison of two methods speaks of."""
     names = sentence.names()
     return list(pairs_of(arms, names[0], {names[1]})) if len(names) == 2 else []
 
@@ -42,12 +42,12 @@ def _one_run(arm: Arm) -> bool:
 
 
 def _few(arm: Arm) -> bool:
-    """Whether an arm is a mean whose runs the table does not show."""
+    """Return whether an arm is a mean whose runs the table does not show."""
     return len(arm.entries) == 1
 
 
 def _differ(a: Arm, b: Arm) -> bool:
-    """Whether two sets of runs differ by a t-test at 5 %, of both sets or of the seeds that they share."""
+    """Return whether two sets of runs differ by a t-test at 5 %, paired over shared seeds if they can be."""
     first, second = ([e.value for e in arm.entries] for arm in (a, b))
     error = math.sqrt(sd(first) ** 2 / len(first) + sd(second) ** 2 / len(second))
     if abs(a.value - b.value) > t_quantile(len(first) + len(second) - 2) * error:

@@ -19,14 +19,14 @@ _COSTS = ("macs", "macs_fraction", "params", "time")
 
 
 def amended(entries: list[Entry]) -> tuple[list[Entry], set[str]]:
-    """The entries as their numbers say, and the columns of costs that are savings."""
+    """Return the entries as their numbers say, and the columns of costs that are savings."""
     saved = _savings(entries)
     kept = [e for e in entries if e.column not in saved]
     return list(_units(_dense_costs(_scores(kept)))), saved
 
 
 def _savings(entries: Sequence[Entry]) -> set[str]:
-    """The columns of costs in which the dense network stands at 0: what was saved; shares that rise too."""
+    """Return the columns of savings: the dense network is at 0 there, or the shares rise with sparsity."""
     costs = [e for e in entries if e.kind in _COSTS]
     zero = {
         g[0].column
@@ -43,7 +43,7 @@ def _savings(entries: Sequence[Entry]) -> set[str]:
 
 
 def _rises(group: Sequence[Entry]) -> bool:
-    """Whether shares of a cost grow with sparsity: then they are of what is gone."""
+    """Return whether shares of a cost grow with sparsity: then they are shares removed."""
     shares = [e for e in group if e.order is not None and not e.metric.variant and not e.layer]
     shares = [e for e in shares if e.number.unit == "%" or _SHARE.search(plain(e.column))]
     up = down = 0
@@ -55,7 +55,7 @@ def _rises(group: Sequence[Entry]) -> bool:
 
 
 def _scores(entries: list[Entry]) -> list[Entry]:
-    """The entries; unnamed numbers that are lowest for the dense network are no accuracies (perplexity)."""
+    """Return the entries; unnamed numbers lowest for the dense network are not accuracies (perplexity)."""
     unnamed = [e for e in entries if e.kind == "accuracy" and roles.metric(e.metric.name) is None]
     dense = {(e.column, e.model): e.number.value for e in unnamed if e.dense}
     pruned = [e for e in unnamed if not e.dense and (e.column, e.model) in dense]
@@ -75,7 +75,7 @@ def _scores(entries: list[Entry]) -> list[Entry]:
 
 
 def _dense_costs(entries: list[Entry]) -> list[Entry]:
-    """The entries; a cost that stays the same at all sparsities of a network is the dense network's."""
+    """Return the entries; a cost that is the same at all sparsities of a network is the dense one's."""
     fixed: set[str] = set()
     for kind in ("macs", "params"):
         mine = [e for e in entries if e.kind == kind and not e.metric.variant and not e.layer]
@@ -86,7 +86,7 @@ def _dense_costs(entries: list[Entry]) -> list[Entry]:
 
 
 def _fixed(column: str, entries: Sequence[Entry]) -> bool:
-    """Whether a column has one value a network while another one of its kind lies below, and moves."""
+    """Return whether a column has one value a network while another one of its kind lies below, and moves."""
     entry_of = {e.line: e for e in entries if e.column == column}
     others = [e for e in entries if e.column != column and e.line in entry_of]
     if not others or any(e.number.value > entry_of[e.line].number.value for e in others):
@@ -97,7 +97,7 @@ def _fixed(column: str, entries: Sequence[Entry]) -> bool:
 
 
 def _units(entries: list[Entry]) -> list[Entry]:
-    """The entries in %, MACs, weights or seconds; accuracies printed as fractions or errors are turned."""
+    """Return the entries in %, MACs, weights or seconds; fractions and errors become accuracies in %."""
     fractions = {name for name in {e.metric.name for e in entries} if _is_fraction(entries, name)}
     turned = []
     for entry in entries:
@@ -115,7 +115,7 @@ def _units(entries: list[Entry]) -> list[Entry]:
 
 
 def _is_fraction(entries: Sequence[Entry], name: str) -> bool:
-    """Whether the accuracies of that name are printed between 0 and 1."""
+    """Return whether the accuracies of that name are printed between 0 and 1."""
     numbers: list[Number] = [e.number for e in entries if e.metric.name == name]
     inside = sum(0 < n.value < 1 for n in numbers)
     if any(n.unit == "%" for n in numbers):

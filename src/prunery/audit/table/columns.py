@@ -55,7 +55,7 @@ class Layout:
 
 
 def layout_of(raw: Raw) -> Layout:
-    """What each column of a loaded table is."""
+    """Return the role of each column of a loaded table."""
     cells = {c: [line[i] for _, line in raw.lines] for i, c in enumerate(raw.columns)}
     numbers = {c: [n for t in texts if (n := parse(t, comma=c in raw.commas))] for c, texts in cells.items()}
     role_of: dict[str, str] = {}
@@ -83,7 +83,7 @@ def layout_of(raw: Raw) -> Layout:
 
 
 def _unread(role_of: Mapping[str, str], measured: Sequence[Measured]) -> tuple[str, ...]:
-    """The columns of numbers that no check knows: a speed-up without times, say."""
+    """Return the columns of numbers that no check knows: a speed-up without times, say."""
     kinds = {m.metric.kind for m in measured if m.metric}
     checked = {c for c, r in role_of.items() if r == "derived" and kinds & set(roles.costs_of(c))}
     ends = {c for c, r in role_of.items() if r == "bound" and re.search("(low|lower|high|upper)$", plain(c))}
@@ -94,7 +94,7 @@ def _unread(role_of: Mapping[str, str], measured: Sequence[Measured]) -> tuple[s
 
 
 def _mostly(numbers: Sequence[Number], texts: Sequence[str]) -> bool:
-    """Whether a column holds numbers, as far as its cells say anything."""
+    """Return whether a column holds numbers, as far as its cells say anything."""
     filled = [
         t
         for t in texts
@@ -117,7 +117,7 @@ def _sparsity_headers(raw: Raw, numeric: set[str]) -> list[Measured]:
 
 
 def _role(column: str, numeric: bool, texts: Sequence[str]) -> str:
-    """The role of a column by its name, else by what it holds."""
+    """Return the role of a column by its name, else by what it holds."""
     role = roles.role(column) if any(texts) else "note"
     if numeric and (role == "origin" or plain(column) == "target"):
         role = None
@@ -145,7 +145,7 @@ def _role(column: str, numeric: bool, texts: Sequence[str]) -> str:
 
 
 def _measuring(raw: Raw, role_of: dict[str, str], numbers: Mapping[str, list[Number]]) -> list[Measured]:
-    """The columns that measure, by metric column, by name, by a method's name, or for want of any other."""
+    """Return the columns that measure, by metric column, by name, by a method's name, or as the only ones."""
     known = [c for c in raw.columns if role_of[c] in ("open", "layer_share")]
     named = [Measured(c, m, method=_method_in(c, m)) for c in known if (m := roles.metric(c))]
     if roles.numbered(raw.columns):
@@ -175,7 +175,7 @@ def _measuring(raw: Raw, role_of: dict[str, str], numbers: Mapping[str, list[Num
 
 
 def _method_in(column: str, metric: Metric) -> str | None:
-    """The method that a header names beside the accuracy: `magnitude_acc`."""
+    """Return the method that a header names beside the accuracy: `magnitude_acc`."""
     rest = _ACCURACY_WORDS.sub("", plain(column))
     named = metric.kind == "accuracy" and rest and not metric.variant
     return rest if named and re.fullmatch(rf"({_METHODS.pattern})(_?\w+)?", rest) else None
@@ -227,7 +227,7 @@ def _first_text_is_method(
 
 
 def _settle(role_of: dict[str, str], cells: Mapping[str, Sequence[str]]) -> None:
-    """Close what is still open: few different values are a setting, many are nothing that we know.
+    """Settle open roles: a column of few different values is a setting, one of many is unread.
 
     A text of its own in every line is a name of the line, no part of a configuration.
     """

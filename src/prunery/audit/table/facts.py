@@ -20,11 +20,11 @@ class Data:
     counts: tuple[int, ...] = ()
 
     def chance(self, k: int) -> float:
-        """Accuracy of guessing, top-k, in %."""
+        """Return the top-k accuracy of guessing, in %."""
         return min(100.0, 100 * k / self.classes)
 
     def shares(self) -> list[tuple[int, float]]:
-        """(class, its share of the test set in %), where they differ."""
+        """Return (class, its share of the test set in %), where the shares differ."""
         total = sum(self.counts)
         return [(i, 100 * count / total) for i, count in enumerate(self.counts)]
 
@@ -90,7 +90,7 @@ def _plain(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def data_in(text: str) -> Data | None:
-    """The known data set that a text names."""
+    """Return the known data set that a text names."""
     plain = _plain(text)
     spaced = text.lower().replace("-", "").replace("_", " ")
     return next((d for d in _KNOWN if re.search(d.pattern, plain) or re.search(d.pattern, spaced)), None)
@@ -98,7 +98,7 @@ def data_in(text: str) -> Data | None:
 
 @lru_cache(maxsize=4096)
 def network_in(text: str) -> str | None:
-    """The known network that a text names ("fully connected", "vgg16", "resnet18", ...)."""
+    """Return the known network that a text names ("fully connected", "vgg16", "resnet18", ...)."""
     if _FULLY.search(_plain(text)) or _FULLY.search(text.lower()):
         return "fully connected"
     match = _NETWORK.search(re.sub(r"[-\s.]", "", text.lower()))
@@ -107,11 +107,11 @@ def network_in(text: str) -> str | None:
 
 
 def unusual(text: str) -> bool:
-    """Whether a text speaks of a wider network, of other data before, or of several networks."""
+    """Return whether a text speaks of a wider network, of other data before, or of several networks."""
     return _UNUSUAL.search(text) is not None
 
 
 def credible(data: Data, network: str) -> float | None:
-    """The accuracy in % above which a value needs an explanation, if one is known."""
+    """Return the accuracy in % above which a value needs an explanation, if one is known."""
     named = (top for name, net, top in _CREDIBLE if name == data.name and re.fullmatch(net, network))
     return next(named, None)

@@ -50,7 +50,7 @@ def _before_and_after(role_of: dict[str, str]) -> None:
 
 
 def _origins(role_of: dict[str, str], cells: Cells) -> None:
-    """A column of data sets called source is what the networks were trained on before."""
+    """Mark a column of data sets called source as what the networks were trained on before."""
     for column in [c for c in role_of if plain(c) in ("source", "init", "initialization", "weights")]:
         texts = [t for t in cells[column] if t]
         if texts and 2 * sum(facts.data_in(t) is not None for t in texts) >= len(texts):
@@ -58,7 +58,7 @@ def _origins(role_of: dict[str, str], cells: Cells) -> None:
 
 
 def _is_error_bar(column: str, role_of: Mapping[str, str], numbers: Numbers) -> bool:
-    """Whether what is called an error is far too small to be what an accuracy beside it leaves."""
+    """Return whether what is called an error is far too small to be what an accuracy beside it leaves."""
     kind = roles.metric(column)
     if kind is None or not kind.error or not numbers[column]:
         return False
@@ -82,7 +82,7 @@ def _is_error_bar(column: str, role_of: Mapping[str, str], numbers: Numbers) -> 
 
 
 def _metric_rows(role_of: dict[str, str], cells: Cells, numeric: set[str]) -> None:
-    """A table on its side: the first column holds the names of metrics, the others stand for networks."""
+    """Mark a transposed table: the first column holds the names of metrics, the others are networks."""
     first = next(iter(cells))
     known = sum(roles.metric(t) is not None and not roles.role(t) for t in cells[first])
     free = role_of[first] in ("label", "method", "note", "model", "dataset")
@@ -92,7 +92,7 @@ def _metric_rows(role_of: dict[str, str], cells: Cells, numeric: set[str]) -> No
 
 
 def _logs(role_of: dict[str, str], numbers: Numbers) -> None:
-    """A column of epochs or steps that counts up from row to row: the rows are moments of one run."""
+    """Mark a column of epochs or steps that counts up from row to row: the rows are moments of one run."""
     for column in [c for c in role_of if _STEPS.fullmatch(plain(c))]:
         values = [n.value for n in numbers[column]]
         steps = [b - a for a, b in pairwise(values)]
@@ -102,13 +102,13 @@ def _logs(role_of: dict[str, str], numbers: Numbers) -> None:
 
 
 def is_log(column: str, role: str, sparsities: Sequence[float]) -> bool:
-    """Whether a counting column is of one run: iterations that prune at each count are networks."""
+    """Return whether a counting column is of one run: iterations that prune at each count are networks."""
     same = sum(a == b for a, b in pairwise(sparsities))
     return role == "log" and ("epoch" in plain(column) or 2 * same >= len(sparsities) - 1)
 
 
 def is_count(column: str, numbers: Sequence[Number], *, named: bool) -> bool:
-    """Whether a header that names a method or a data set, or nothing, stands above something counted.
+    """Return whether a header that names a method or a data set, or nothing, stands above something counted.
 
     `named`: another column is called accuracy.
     """

@@ -23,7 +23,7 @@ class Scale:
     known: bool = True
 
     def sparsity(self, number: Number) -> float | None:
-        """The sparsity in [0, 1] that a number states, or None outside."""
+        """Return the sparsity in [0, 1] that a number states, or None outside."""
         value = number.value * (0.01 if number.unit == "%" and self.factor == 1 else self.factor)
         if number.unit == "x" or self.form == "ratio":
             return 1 - 1 / number.value if number.value >= 1 else None
@@ -33,7 +33,7 @@ class Scale:
         return round(sparsity, 12) if -1e-9 <= sparsity <= 1 + 1e-9 else None
 
     def slack(self, number: Number) -> float:
-        """How much rounding of the printed number moves the sparsity."""
+        """Return how much rounding of the printed number moves the sparsity."""
         low, high = (self.sparsity(_moved(number, sign)) for sign in (-0.5, 0.5))
         return 1e-6 if low is None or high is None else abs(high - low) / 2 + 1e-9
 
@@ -43,7 +43,7 @@ def _moved(number: Number, steps: float) -> Number:
 
 
 def scale(name: str, role: str, numbers: Sequence[Number]) -> Scale:
-    """How a column of this role states sparsity, by its name and its numbers."""
+    """Return how a column of this role states sparsity, by its name and its numbers."""
     values = [n.value for n in numbers if n.value]
     if role == "compression":
         return _compression(values, any(n.unit == "x" for n in numbers))
@@ -55,7 +55,7 @@ def scale(name: str, role: str, numbers: Sequence[Number]) -> Scale:
 
 
 def doubtful(name: str, role: str, numbers: Sequence[Number]) -> bool:
-    """Whether a column that sounds like sparsities counts something, or does not say what its numbers are.
+    """Return whether a column named like sparsities counts something, or its numbers are unclear.
 
     `channels_pruned` 312 is a count; a `compression_rate` of 0.66 may be what is kept or what is gone.
     """
@@ -75,7 +75,7 @@ def _compression(values: list[float], ratio: bool) -> Scale:
 
 
 def level(what: str, text: str, all_texts: Sequence[str]) -> float | None:
-    """The sparsity that a header names, among the headers that do."""
+    """Return the sparsity that a header names, among the headers that do."""
     number = parse(text)
     numbers = [n for n in map(parse, all_texts) if n is not None]
     if number is None:

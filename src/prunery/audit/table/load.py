@@ -34,7 +34,7 @@ class Raw:
 
 
 def load(path: Path) -> Raw:
-    """The table in a file: by commas, semicolons, tabs or pipes, one header line; of Markdown the first."""
+    """Return the table in a file with commas, semicolons, tabs or pipes, or the first table in Markdown."""
     text = _first_table(_text(path))
     separator = _separator(text)
     records = _untitled(list(_records(text, separator)))
@@ -83,7 +83,7 @@ def _refused(path: Path, problem: str) -> DataError:
 
 
 def _first_table(text: str) -> str:
-    """A Markdown text with its first table alone, on the lines where it stands; any other text as it is."""
+    """Return a Markdown text with only its first table, on its lines; any other text as it is."""
     lines = text.splitlines()
     rules = (i for i, line in enumerate(lines) if i and _RULE.fullmatch(line.strip()))
     start = next((i - 1 for i in rules if lines[i - 1].lstrip().startswith("|")), None)
@@ -94,7 +94,7 @@ def _first_table(text: str) -> str:
 
 
 def _separator(text: str) -> str:
-    """The separator of the first line that holds one; a comma where none does."""
+    """Return the separator of the first line that holds one; a comma where none does."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     lines = [line for line in lines if not _DECLARED.fullmatch(line)] or lines
     first = next((line for line in lines if any(s in line for s in _SEPARATORS)), lines[0])
@@ -118,7 +118,7 @@ def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _untitled(records: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """The records without a declared separator and a title: first lines with one cell, before longer ones."""
+    """Return the records without a declared separator and title: first lines with one cell."""
     while len(records) > 2 and sum(map(bool, records[0][1])) == 1 and len(records[1][1]) > 1:
         records = records[1:]
     return records
@@ -127,7 +127,7 @@ def _untitled(records: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]
 def _pairs(
     columns: tuple[str, ...], rows: list[tuple[str, ...]]
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The table with columns of pairs like 67.7/78.5 split, where the header names both, else the first."""
+    """Return the table with pairs like 67.7/78.5 in two columns if the header names both, else the first."""
     named: list[str] = []
     cut: list[tuple[int, int]] = []
     for i, column in enumerate(columns):
@@ -152,7 +152,7 @@ def _part(text: str, which: int) -> str:
 
 
 def _commas(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> frozenset[str]:
-    """The columns with decimal commas: all or none, by what most numbers show.
+    """Return the columns with decimal commas: all or none, by what most numbers show.
 
     Three digits after a single comma are thousands, but in a column of accuracies.
     """
@@ -167,7 +167,7 @@ def _commas(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> frozenset[
 
 
 def _shares(column: str, texts: Sequence[str]) -> bool:
-    """Whether a column of accuracies prints each of them like 93,413."""
+    """Return whether a column of accuracies prints each of them like 93,413."""
     measured = roles.metric(column)
     if measured is None or measured.kind != "accuracy":
         return False
@@ -175,7 +175,7 @@ def _shares(column: str, texts: Sequence[str]) -> bool:
 
 
 def _columns(cells: list[str]) -> tuple[str, ...]:
-    """The header's names, each once: a name that comes again gets its position."""
+    """Return the header's names, each once: a name that comes again gets its position."""
     named: list[str] = []
     for position, cell in enumerate(cells, 1):
         name = cell or f"column {position}"

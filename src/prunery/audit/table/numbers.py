@@ -27,14 +27,14 @@ class Number:
     unit: str = ""
 
     def scaled(self, factor: float) -> Number:
-        """The same number in another unit."""
+        """Return the same number in another unit."""
         spread = None if self.spread is None else self.spread * factor
         return Number(self.text, self.value * factor, self.step * factor, spread, self.unit)
 
 
 @lru_cache(maxsize=1 << 16)
 def parse(text: str, *, comma: bool = False) -> Number | None:
-    """The number that a cell prints, or None; `comma`: 93,2 is a decimal."""
+    """Return the number that a cell prints, or None; `comma`: 93,2 is a decimal."""
     plain = text.strip().strip("*_†‡$~≈ ").replace("−", "-").replace("\u00a0", " ")
     if comma:
         plain = re.sub(
@@ -60,12 +60,12 @@ def _step(digits: str) -> float:
 
 
 def agree(a: float, b: float, slack: float) -> bool:
-    """Whether two numbers are the same up to rounding by `slack` (and the rounding of floats)."""
+    """Return whether two numbers are the same up to rounding by `slack` (and the rounding of floats)."""
     return abs(a - b) <= slack * 1.0001 + 1e-9 * max(abs(a), abs(b), 1e-9)
 
 
 def slip(a: str, b: str) -> str | None:
-    """How one printed number becomes the other by a single slip of the pen, or None.
+    """Return how one printed number becomes the other by a single misprint, or None.
 
     A slip is one digit replaced, or two neighbouring digits exchanged.
     """
@@ -91,25 +91,25 @@ def _neighbours(text: str, places: list[int]) -> bool:
 
 
 def mean(values: list[float]) -> float:
-    """The arithmetic mean."""
+    """Return the arithmetic mean."""
     return math.fsum(values) / len(values)
 
 
 def sd(values: list[float], *, whole: bool = False) -> float:
-    """The standard deviation of a sample, or of a whole population."""
+    """Return the standard deviation of a sample, or of a whole population."""
     centre = mean(values)
     return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - (not whole)))
 
 
 def median(values: list[float]) -> float:
-    """The middle value, or the mean of the two."""
+    """Return the middle value, or the mean of the two."""
     ranked = sorted(values)
     half = len(ranked) // 2
     return ranked[half] if len(ranked) % 2 else (ranked[half - 1] + ranked[half]) / 2
 
 
 def mended(text: str, target: float, slack: float) -> str | None:
-    """The number nearest to a target that differs from the printed one by one digit, if near enough."""
+    """Return the number nearest to a target that is one digit away from the printed one, if near enough."""
     places = [i for i, c in enumerate(text) if c.isdigit()]
     tried = [text[:i] + d + text[i + 1 :] for i in places for d in "0123456789" if d != text[i]]
     close = [(abs(n.value - target), t) for t in tried if (n := parse(t)) is not None]

@@ -25,7 +25,7 @@ _SPREAD_WORDS = r"acc|accuracy|mean|avg|average|sd|std|stdev|stddev|test|n\d*|pc
 
 
 def read(path: Path) -> tuple[Sheet, tuple[tuple[int, int], ...]]:
-    """The table in a file, and (line, cells) of lines that do not fit; DataError if nothing is measured."""
+    """Return the table in a file, and (line, cells) of misfit lines; DataError if nothing is measured."""
     raw = load(path)
     layout = layout_of(raw)
     raw = _filled(raw, layout)
@@ -51,7 +51,7 @@ def read(path: Path) -> tuple[Sheet, tuple[tuple[int, int], ...]]:
 
 
 def _filled(raw: Raw, layout: Layout) -> Raw:
-    """The table with what merged cells of data sets and networks leave blank below the first line."""
+    """Return the table with what merged cells of data sets and networks leave blank below the first line."""
     lines = [list(cells) for _, cells in raw.lines]
     for i, column in enumerate(raw.columns):
         texts = [cells[i] for cells in lines]
@@ -85,7 +85,7 @@ def _tidy(text: str) -> str:
 
 
 def _first(cells: Mapping[str, str], layout: Layout, role: str) -> str:
-    """The texts of the columns with a role, as one."""
+    """Return the texts of the columns with a role, as one."""
     return " ".join(_tidy(t) for c, t in cells.items() if layout.roles[c] == role and t)
 
 
@@ -110,7 +110,7 @@ def _metric(measured: Measured, row: Row, layout: Layout) -> Metric | None:
 
 
 def _spread_of(measured: Measured, layout: Layout) -> str | None:
-    """The column of standard deviations that belongs to a measured one."""
+    """Return the column of standard deviations that belongs to a measured one."""
     spreads = [c for c, r in layout.roles.items() if r == "spread" and re.search("sd|std", plain(c))]
     means = [m for m in layout.measured if not m.of_seeds and m.level is None]
     stem = _stem(measured.column)
@@ -166,7 +166,7 @@ def _entry(
 
 
 def _labels_of(data: facts.Data, row: Row, metric: Metric) -> facts.Data:
-    """The data set as this number sees it: some of its classes, or CIFAR-100's twenty superclasses."""
+    """Return the data set as this number sees it: some of its classes, or CIFAR-100's twenty superclasses."""
     if data.classes == 100 and roles.SUPERCLASS.search(plain(metric.name)):
         return replace(data, classes=20, counts=())
     counts = (n.value for c, n in row.numbers.items() if roles.CLASSES.fullmatch(plain(c)))
@@ -204,7 +204,7 @@ def _sparsity(row: Row, layout: Layout, measured: Measured, method: str) -> tupl
 
 
 def main_level(columns: Mapping[str, str], row: Row) -> str | None:
-    """The column whose sparsity counts: the requested one, else by the preference of `levels.ROLES`."""
+    """Return the column of the sparsity to use: the requested one, else in the order of `levels.ROLES`."""
     stated = sorted(
         row.stated, key=lambda c: (levels.ROLES.index(columns[c]), "achieved" in c or "actual" in c)
     )

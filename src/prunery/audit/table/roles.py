@@ -118,7 +118,7 @@ class Metric:
 
 
 def role(name: str) -> str | None:
-    """The role that a header's name alone gives, or None."""
+    """Return the role that a header's name alone gives, or None."""
     known = (r for r, pattern in _NAMES if re.fullmatch(pattern, plain(name)))
     named = next(known, None)
     strength = named in ("sparsity", "density") and _POWER.search(name)  # of a penalty: `Sparsity (1e-5)`
@@ -126,12 +126,12 @@ def role(name: str) -> str | None:
 
 
 def is_setting(name: str) -> bool:
-    """Whether a header names a setting of an experiment, so that two values of it are two configurations."""
+    """Return whether a header names a setting, so that two values of it are two configurations."""
     return _SETTINGS.fullmatch(plain(name)) is not None
 
 
 def aside(name: str) -> str | None:
-    """spread, bound, delta or derived, where the name says that the number belongs to another one."""
+    """Return spread, bound, delta or derived if the name says that the number belongs to another one."""
     text = plain(name)
     about = _ACCURACY.search(text) is not None
     cost = _MACS.search(text) or _PARAMS.search(text)
@@ -152,24 +152,24 @@ def aside(name: str) -> str | None:
 
 
 def costs_of(name: str) -> list[str]:
-    """The kinds of costs that a derived column may be of: `FLOPs reduction`, `speedup`."""
+    """Return the kinds of costs that a derived column may be of: `FLOPs reduction`, `speedup`."""
     return [kind for kind, words in _COSTS.items() if re.search(words, plain(name))]
 
 
 def short(name: str) -> bool:
-    """Whether a header is like `acc5`: top-5, or the fifth of several."""
+    """Return whether a header is like `acc5`: top-5, or the fifth of several."""
     return _SHORT.search(plain(name)) is not None
 
 
 def numbered(names: Sequence[str]) -> bool:
-    """Whether accuracies are counted: `acc2` beside `acc1` and `acc5` is a run, a task or a fold."""
+    """Return whether accuracies are counted: `acc2` beside `acc1` and `acc5` is a run, a task or a fold."""
     matches = [re.search(r"(?:^|_)(?:acc|accuracy|prec|precision)_?(\d+)$", plain(n)) for n in names]
     return any(m is not None and m[1] not in ("1", "3", "5") for m in matches)
 
 
 @lru_cache(maxsize=4096)
 def metric(name: str) -> Metric | None:
-    """What a header, or an entry of a metric column, measures; None if the name does not say."""
+    """Return what a header, or an entry of a metric column, measures; None if the name does not say."""
     text = plain(name)
     if "layer" in text and _LAYER_SHARE.search(text):
         return Metric(name, "layer_share")
@@ -233,7 +233,7 @@ def _seconds(text: str) -> float:
 
 
 def level(name: str) -> tuple[str, str] | None:
-    """(what is measured, the sparsity as text) for a header like `90 %`, `s=0.9`, `10x` or `top1@90%`."""
+    """Return (what is measured, sparsity as text) of a header like `90 %`, `s=0.9`, `10x`, `top1@90%`."""
     match = re.fullmatch(
         r"(?P<what>.*?)[\s_@=:(\[-]*(?P<level>\d+(?:\.\d+)?\s*(?:%|x|×)?)[\s)\]]*(?:sparse|sparsity|pruned)?",
         name.strip(),
@@ -246,7 +246,7 @@ def level(name: str) -> tuple[str, str] | None:
 
 
 def levels(names: Sequence[str], *, beside: bool = False) -> dict[str, tuple[str, str]]:
-    """The headers that are sparsities, each with what is measured and the sparsity's text.
+    """Return the headers that are sparsities, each with what is measured and the sparsity's text.
 
     `beside`: the table has a column of sparsities, so that a number alone is an epoch, a task or a step.
     """
@@ -259,7 +259,7 @@ def levels(names: Sequence[str], *, beside: bool = False) -> dict[str, tuple[str
 
 
 def _says_level(what: str, text: str) -> bool:
-    """Whether a header calls itself a sparsity: `90%`, `10x`, `sparsity_90`."""
+    """Return whether a header calls itself a sparsity: `90%`, `10x`, `sparsity_90`."""
     return text[-1] in "%x" or re.search("spars|dens|prun|comp", plain(what)) is not None
 
 

@@ -153,11 +153,11 @@ class Sheet:
         return {key: list(entries.values()) for key, entries in groups.items()}
 
     def entries_of(self, *kinds: str) -> list[Entry]:
-        """The entries of these kinds that were measured on what is kept."""
+        """Return the entries of these kinds that were measured on what is kept."""
         return [e for e in self.entries if e.kind in kinds]
 
     def columns_of(self, *roles: str) -> list[str]:
-        """The columns that have one of these roles."""
+        """Return the columns that have one of these roles."""
         return [column for column in self.columns if self.roles.get(column) in roles]
 
     @cached_property
@@ -203,7 +203,7 @@ class References:
         self._matching: dict[object, list[Entry]] = {}
 
     def dense_of(self, entry: Entry) -> list[Entry]:
-        """The dense entries that an entry belongs to: of its own row, else of its column and labels."""
+        """Return the dense entries to compare an entry with: in its row, else by its column and labels."""
         key = self._key(entry)
         dense = self._dense.get(key, [])
         labels = [(c, entry.labels.get(c, "")) for c in self._telling.get(key, ()) if c not in self._ignored]
@@ -226,7 +226,7 @@ def _fits(dense: str, text: str) -> bool:
 
 
 def grouped(items: Iterable[T], by: Callable[[T], object]) -> Iterator[list[T]]:
-    """The items that agree in `by`, group after group, each in the order given."""
+    """Yield the items that agree in `by`, group after group, each in the order given."""
     groups: dict[object, list[T]] = {}
     for item in items:
         groups.setdefault(by(item), []).append(item)

@@ -36,7 +36,7 @@ _ACCENTED = {
 
 @lru_cache(maxsize=4096)
 def plain(name: str) -> str:
-    """A header in lower case, its words joined by underscores."""
+    """Return a header in lower case, its words joined by underscores."""
     name = re.sub(r"\$?\\(?:delta|Delta)\b\$?|[△∆]", "Δ", name.strip())
     name = (_WITH_SPREAD.sub("", name) or "std") if name else name
     name = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", name)
@@ -50,7 +50,7 @@ def _foreign(text: str) -> bool:
 
 
 def _english(text: str) -> str:
-    """The words that are known from other languages in English."""
+    """Return the words that are known from other languages in English."""
     for word, meaning in _ACCENTED.items():
         text = re.sub(rf"(?:^|(?<=_)){word}(?=_|$)", meaning, text)
     bare = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))

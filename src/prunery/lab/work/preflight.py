@@ -1,4 +1,4 @@
-"""What only the data and the model can tell, checked before any step runs.
+"""Checks that need the data and the model, made before any step runs.
 
 The data set opens, the model builds and takes its images, patterns match, floors can be kept, every class
 has the examples that a criterion is scored on. Nothing is trained; models stand on the meta device where
@@ -35,7 +35,7 @@ from prunery.models.build import build
 
 
 def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None = None) -> None:
-    """Nothing if the study can run; else the PruneryError of the first thing that cannot be.
+    """Check that the study can run; raise the PruneryError of the first thing that is wrong.
 
     store: where it goes on, or None where it begins.
     data_dir: a local mirror that must hold the data set; its decoded copy is what the workers then read.
@@ -59,7 +59,7 @@ def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None =
 
 
 def _built(name: str, data: ImageSet, classes: int) -> nn.Module:
-    """The model on the meta device if it can be built and called there, else on the CPU."""
+    """Return the model on the meta device if it can be built and called there, else on the CPU."""
     shape = data.shape
     try:
         model = build(name, shape=shape, classes=classes, device="meta")
