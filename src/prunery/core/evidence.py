@@ -1,4 +1,7 @@
-"""Gathering evidence: the gradients and draws that criteria need, and no trace left behind.
+"""Evidence: what criteria need to know of the weights. Each kind is a row; gathering leaves no trace behind.
+
+A row is a function of the context that gives a tensor per parameter name. Its fact `passes` is what it costs:
+forward passes over each example. A criterion names the kinds that it reads in `needs`.
 
 The model is run on tensors that stand in for its own (see `forward`), so `.grad`, weights, buffers and
 `requires_grad` are never touched. Gradients of several batches are averaged over examples.
@@ -17,34 +20,76 @@ from torch.nn.utils.rnn import PackedSequence
 
 from prunery.core.context import ScoringContext, batches_of, call_on, example_of, first_tensor, lacks
 from prunery.core.forward import StandIns, eval_mode, forked, mapped, stand_ins_for, standing_in
-from prunery.errors import EvidenceError, PruneryError
+from prunery.errors import ChoiceError, EvidenceError, PruneryError
+from prunery.registry import F, Registry
 from prunery.seeds import stream
 
 
+class EvidenceRegistry(Registry):
+    """The kinds of evidence; each says what it costs."""
+
+    def add(self, *, passes: float | None = None, **facts: Any) -> Callable[[F], F]:
+        """Return a decorator that enters a kind of evidence.
+
+        passes: forward passes over each example that gathering it costs; a gradient is 3, a forward pass and
+        a backward pass of twice its work. A kind that reads no example costs 0.
+        Raises ChoiceError where it is missing: an unknown cost would be counted as none.
+        """
+        if isinstance(passes, bool) or not isinstance(passes, int | float) or not 0 <= passes < float("inf"):
+            raise ChoiceError(
+                "a kind of evidence",
+                f"its cost is passes={passes!r}",
+                "say how many forward passes over each example it costs, such as passes=3 for a gradient",
+            )
+        return super().add(passes=passes, **facts)
+
+
+evidence = EvidenceRegistry("evidence")
+
+
 def gather(kind: str, context: ScoringContext) -> dict[str, Tensor]:
-    """Evidence of one kind: per layer name a tensor shaped like the weight.
+    """Return the evidence of one kind: a tensor per parameter name of the context's layers.
 
     Whatever the model, its inputs or the loss raise comes as an EvidenceError that says so.
     """
+    row = evidence[kind]
     try:
         with forked(context.seed, context.where()), torch.inference_mode(False), torch.enable_grad():
-            return _GATHER[kind](context)
+            gathered: dict[str, Tensor] = row.function(context)
     except PruneryError:
         raise
-    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+    except Exception as error:  # whatever the user's model, data or row raises
         said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".rstrip(": .")
         raise EvidenceError(
             "evidence for the criterion",
             f"running the model on what was given raises {said}",
             "check example, batches (tensors, labels as class indices) and loss (a scalar)",
         ) from error
+    _check(row.name, gathered, context)
+    return gathered
 
 
-def _weight(q: ScoringContext) -> dict[str, Tensor]:
+def _check(kind: str, gathered: Any, context: ScoringContext) -> None:
+    """Raise EvidenceError unless there is a tensor for each layer."""
+    tensors = gathered if isinstance(gathered, Mapping) else {}
+    for layer in context.layers:
+        if not isinstance(tensors.get(layer.name), Tensor):
+            raise EvidenceError(
+                f"evidence {kind!r} for {layer.name!r}",
+                f"its function returned {type(tensors.get(layer.name, gathered)).__name__} for it",
+                "return a mapping with a tensor for the name of each of context.layers",
+            )
+
+
+@evidence.add(passes=0, source="the weights themselves")
+def weight(q: ScoringContext) -> dict[str, Tensor]:
+    """Return the weights."""
     return {layer.name: layer.parameter.detach().to(q.where()) for layer in q.layers}
 
 
-def _noise(q: ScoringContext) -> dict[str, Tensor]:
+@evidence.add(passes=0, source="a uniform draw from the seed and the parameter's name")
+def noise(q: ScoringContext) -> dict[str, Tensor]:
+    """Return uniform draws from [0, 1), shaped like the weights."""
     return {
         layer.name: torch.rand(layer.parameter.shape, generator=stream(q.seed, "noise", layer.name)).to(
             q.where()
@@ -53,17 +98,19 @@ def _noise(q: ScoringContext) -> dict[str, Tensor]:
     }
 
 
-def _grad(q: ScoringContext) -> dict[str, Tensor]:
-    """The gradient of the mean loss, dL/dw."""
+@evidence.add(passes=3, source="a forward pass, and a backward pass of twice its work")
+def grad(q: ScoringContext) -> dict[str, Tensor]:
+    """Return the gradient of the mean loss, dL/dw."""
     return _summed(q, lambda loss, weights: _grads(loss, weights))
 
 
-def _hessian_grad(q: ScoringContext) -> dict[str, Tensor]:
-    """Hg: the product of the loss's Hessian with its gradient, both over the prunable weights.
+@evidence.add(passes=12, source="Wang et al. 2020, eq. 8: a gradient (3), and a gradient of one (9)")
+def hessian_grad(q: ScoringContext) -> dict[str, Tensor]:
+    """Return Hg: the product of the loss's Hessian with its gradient, both over the prunable weights.
 
     Fused attention and cuDNN's recurrent layers have no second derivative, so plain ones run instead.
     """
-    gradient = _grad(q)
+    gradient = grad(q)
 
     def product(loss: Tensor, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         first = _grads(loss, weights, create_graph=True)
@@ -78,8 +125,9 @@ def _hessian_grad(q: ScoringContext) -> dict[str, Tensor]:
         return _summed(q, product)
 
 
-def _flow_grad(q: ScoringContext) -> dict[str, Tensor]:
-    """dR/d|w| in float64: R the summed output for an input of ones, all parameters and buffers in absolute
+@evidence.add(passes=3, source="Tanaka et al. 2020, eq. 2 and alg. 1")
+def flow_grad(q: ScoringContext) -> dict[str, Tensor]:
+    """Return dR/d|w| in float64: R the summed output for an input of ones, parameters and buffers in absolute
     value, batch norm in eval mode. float32 overflows from about 44 residual layers on.
     """
     stand_ins = {own: _absolute(tensor) for own, tensor in _stand_ins(q).items()}
@@ -88,15 +136,6 @@ def _flow_grad(q: ScoringContext) -> dict[str, Tensor]:
     with eval_mode(q.model), standing_in(q.model, stand_ins):
         output = q.model(*_ones(args), **_ones(kwargs))
         return _grads(first_tensor(output).sum(), weights)
-
-
-_GATHER: dict[str, Callable[[ScoringContext], dict[str, Tensor]]] = {
-    "weight": _weight,
-    "noise": _noise,
-    "grad": _grad,
-    "hessian_grad": _hessian_grad,
-    "flow_grad": _flow_grad,
-}
 
 
 def _summed(

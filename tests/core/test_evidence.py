@@ -1,0 +1,67 @@
+"""Kinds of evidence: what each costs, rows of a user's own, and errors that are ours."""
+
+import pytest
+import torch
+from nets import batch, mlp
+
+from prunery.core.context import ScoringContext
+from prunery.core.evidence import evidence, gather
+from prunery.core.layers import prunable
+from prunery.errors import ChoiceError, EvidenceError
+
+
+def context(model, **given):
+    return ScoringContext(model, prunable(model), **given)
+
+
+@pytest.fixture
+def rows():
+    """The registry; rows that a test adds go again."""
+    names, bare = dict(evidence._rows), {name: list(known) for name, known in evidence._bare.items()}
+    yield evidence
+    evidence._rows, evidence._bare = names, bare
+
+
+def test_each_kind_says_what_it_costs():
+    passes = {kind: evidence[kind].facts["passes"] for kind in evidence}
+    assert passes == {"weight": 0, "noise": 0, "grad": 3, "hessian_grad": 12, "flow_grad": 3}
+    assert all(evidence[kind].facts["source"] for kind in evidence)
+
+
+@pytest.mark.parametrize("cost", [{}, {"passes": None}, {"passes": -1}, {"passes": True}, {"passes": "3"}])
+def test_an_unknown_cost_is_refused(rows, cost):
+    with pytest.raises(ChoiceError, match="how many forward passes"):
+        rows.add(**cost)(lambda context: {})
+
+
+def test_a_kind_of_a_users_own_is_gathered_by_either_name(rows):
+    @rows.add(passes=1, source="a test")
+    def squares(context):
+        return {layer.name: layer.parameter.detach() ** 2 for layer in context.layers}
+
+    model = mlp(3, 4, 2)
+    for name in ("squares", f"{__name__}:squares"):
+        gathered = gather(name, context(model))
+        assert torch.equal(gathered["0.weight"], model[0].weight.detach() ** 2)
+    assert evidence[f"{__name__}:squares"].facts["passes"] == 1
+
+
+@pytest.mark.parametrize("returned", [None, {}, {"0.weight": torch.zeros(4, 3)}, {"0.weight": 1}])
+def test_a_kind_must_give_a_tensor_for_each_layer(rows, returned):
+    rows.add(passes=1, name="broken")(lambda context: returned)
+    with pytest.raises(EvidenceError, match=r"tensor for the name of each of context\.layers"):
+        gather("broken", context(mlp(3, 4, 2)))
+
+
+def test_what_a_users_row_raises_is_ours(rows):
+    @rows.add(passes=1)
+    def failing(context):
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(EvidenceError, match="ZeroDivisionError: mine"):
+        gather("failing", context(mlp(3, 4, 2), batches=[batch((3,), 2)]))
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(ChoiceError, match="evidence 'gradient'"):
+        gather("gradient", context(mlp(3, 4)))
