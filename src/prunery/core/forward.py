@@ -116,19 +116,6 @@ def forked(seed: int, where: torch.device) -> Iterator[None]:
         yield
 
 
-_WRAPPERS = ("_orig_mod", "module")  # torch.compile; DataParallel and DistributedDataParallel
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside torch.compile's or DataParallel's wrapper, or `model` itself."""
-    kinds = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-    for name in _WRAPPERS:
-        inner = model._modules.get(name)
-        if inner is not None and (isinstance(model, kinds) or type(model).__name__ == "OptimizedModule"):
-            return unwrapped(inner)
-    return model
-
-
 def placed(example: Any, model: nn.Module) -> Any:
     """`example` on the device of `model`, floating-point tensors in its precision."""
     like = next((p for p in model.parameters() if p.is_floating_point()), None)

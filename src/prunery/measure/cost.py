@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunery.core.forward import placed, unwrapped
+from prunery.core.forward import placed
 from prunery.core.layers import Layer, parameter_of, prunable
 from prunery.core.masks import Masks
+from prunery.core.wrappers import unwrapped
 from prunery.measure.macs import uses_of
 from prunery.measure.reachability import live_weights
 

@@ -1,0 +1,94 @@
+"""Modules that only stand around another one: torch.compile's, DataParallel's and the like.
+
+A parameter has one name, that of the bare model, whichever modules around it or inside it are wrapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_MARKS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
+"""Names that only a wrapper gives to the module in it."""
+_KINDS = {"DataParallel", "DistributedDataParallel", "AveragedModel", "DeepSpeedEngine"}
+"""Classes, by name, that call the module in them `module`, as other modules may call a part of theirs."""
+_PLAIN = "module"
+
+
+def inside(module: nn.Module) -> str | None:
+    """Return what `module` calls the module that it wraps, or None if it is no wrapper."""
+    kinds = {kind.__name__ for kind in type(module).__mro__}
+    names = _MARKS if _KINDS.isdisjoint(kinds) else (*_MARKS, _PLAIN)
+    return next(
+        (name for name in names if name in module._modules and module._modules[name] is not None), None
+    )
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the bare model inside all wrappers around it, or `model` itself; wrapped parts of it stay."""
+    while (name := inside(model)) is not None:
+        model = model._modules[name]  # type: ignore[assignment]
+    return model
+
+
+def named_modules(
+    model: nn.Module, name: str = "", *, once: bool = True, seen: set[nn.Module] | None = None
+) -> Iterator[tuple[str, nn.Module]]:
+    """Yield (name, module) as `model.named_modules()`, by the names of the bare model and without wrappers.
+
+    once: a module under several names appears under the first one only. seen: the modules to leave out then.
+    """
+    model, seen = unwrapped(model), set() if seen is None else seen
+    if once and model in seen:
+        return
+    seen.add(model)
+    yield name, model
+    for part, child in model._modules.items():
+        if child is not None:
+            yield from named_modules(child, f"{name}.{part}" if name else part, once=once, seen=seen)
+
+
+def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield (name, parameter) for every name that a parameter has in the bare model."""
+    for name, module in named_modules(model, once=False):
+        for short, parameter in module._parameters.items():
+            if parameter is not None:
+                yield (f"{name}.{short}" if name else short), parameter
+
+
+def route(model: nn.Module, name: str) -> list[str]:
+    """Return the attributes that lead from `model` to the parameter called `name`, wrappers included.
+
+    A name made on a wrapped model leads to the bare model's parameter too. Raises AttributeError when no
+    parameter has the name.
+    """
+    try:
+        return _route(model, name)
+    except AttributeError:
+        if _PLAIN not in model._modules:
+            raise
+    return [_PLAIN, *_route(model._modules[_PLAIN], name)]  # type: ignore[arg-type]  # a wrapper of another kind
+
+
+def _route(model: nn.Module, name: str) -> list[str]:
+    steps: list[str] = []
+    *parts, last = name.split(".")
+    module = _entered(model, steps)
+    for part in parts:
+        if hasattr(module, part):
+            steps.append(part)
+            module = _entered(getattr(module, part), steps)
+        elif part not in (*_MARKS, _PLAIN):
+            raise AttributeError(part)
+    module.get_parameter(last)
+    return [*steps, last]
+
+
+def _entered(module: nn.Module, steps: list[str]) -> nn.Module:
+    while (name := inside(module)) is not None:
+        steps.append(name)
+        module = module._modules[name]  # type: ignore[assignment]
+    return module
