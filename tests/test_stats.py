@@ -10,11 +10,11 @@ from prunery.stats import holm, noise_floor, paired, summary, t_quantile
 
 def test_the_summary_of_three_values():
     # sd of 1, 2, 3 is 1; t(2) = 4.302652729911275 (any table: 4.303)
-    found = summary([1.0, 2.0, 3.0])
-    assert (found.n, found.mean, found.sd) == (3, 2.0, 1.0)
-    assert found.half == pytest.approx(4.302652729911275 / math.sqrt(3))
-    assert found.low == pytest.approx(2 - 2.484137713)
-    assert found.high == pytest.approx(2 + 2.484137713)
+    values = summary([1.0, 2.0, 3.0])
+    assert (values.n, values.mean, values.sd) == (3, 2.0, 1.0)
+    assert values.half == pytest.approx(4.302652729911275 / math.sqrt(3))
+    assert values.low == pytest.approx(2 - 2.484137713)
+    assert values.high == pytest.approx(2 + 2.484137713)
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,8 @@ def test_the_quantiles_are_those_of_the_printed_table(freedom, quantile):
 
 
 def test_one_value_has_no_interval_and_none_has_nothing():
-    found = summary([97.5])
-    assert (found.n, found.mean, found.sd, found.half, found.low, found.high) == (
+    values = summary([97.5])
+    assert (values.n, values.mean, values.sd, values.half, values.low, values.high) == (
         1,
         97.5,
         None,
@@ -39,12 +39,12 @@ def test_one_value_has_no_interval_and_none_has_nothing():
 
 def test_a_paired_difference_by_hand():
     # differences 2, 1, 3: t = 2·sqrt(3), and for 2 degrees p = 1 - t / sqrt(t² + 2)
-    found = paired({0: 3, 1: 5, 2: 7}, {0: 1, 1: 4, 2: 4})
+    difference = paired({0: 3, 1: 5, 2: 7}, {0: 1, 1: 4, 2: 4})
     t = 2 * math.sqrt(3)
-    assert found.summary.mean == 2
-    assert found.p == pytest.approx(1 - t / math.sqrt(t * t + 2))
-    assert found.verdict() == "indistinguishable"
-    assert found.verdict(0.04) == "higher"
+    assert difference.summary.mean == 2
+    assert difference.p == pytest.approx(1 - t / math.sqrt(t * t + 2))
+    assert difference.verdict() == "indistinguishable"
+    assert difference.verdict(0.04) == "higher"
 
 
 def test_pairing_removes_what_the_seeds_share():
@@ -56,16 +56,16 @@ def test_pairing_removes_what_the_seeds_share():
 
 
 def test_only_shared_seeds_are_paired():
-    found = paired({0: 10.0, 1: 20.0, 7: 99.0}, {0: 11.0, 1: 22.0, 8: 0.0})
-    assert (found.summary.n, found.summary.mean) == (2, -1.5)
+    difference = paired({0: 10.0, 1: 20.0, 7: 99.0}, {0: 11.0, 1: 22.0, 8: 0.0})
+    assert (difference.summary.n, difference.summary.mean) == (2, -1.5)
     assert paired({0: 1.0}, {1: 1.0}) is None
 
 
 def test_one_pair_gives_a_difference_and_no_verdict():
-    found = paired({0: 97.0}, {0: 96.0})
-    assert found.summary.mean == 1.0
-    assert found.p is None
-    assert found.verdict() is None
+    difference = paired({0: 97.0}, {0: 96.0})
+    assert difference.summary.mean == 1.0
+    assert difference.p is None
+    assert difference.verdict() is None
 
 
 def test_equal_differences_of_counts_have_the_spread_of_rounding():
@@ -113,8 +113,8 @@ def test_the_noise_floor_of_three_dense_repeats():
 @pytest.mark.parametrize("n", [3, 5])
 def test_intervals_cover_the_truth_as_often_as_they_say(n):
     draws = np.random.default_rng(20 + n).normal(97.0, 0.3, size=(2000, n))
-    found = [summary(list(row)) for row in draws]
-    covered = sum(s.low <= 97.0 <= s.high for s in found) / len(found)
+    summaries = [summary(list(row)) for row in draws]
+    covered = sum(s.low <= 97.0 <= s.high for s in summaries) / len(summaries)
     assert 0.93 <= covered <= 0.97
 
 

@@ -88,12 +88,12 @@ def paired(
     """
     shared = sorted(values.keys() & baseline.keys())
     # nine decimals: what floats add to equal differences of counts is not spread
-    found = summary([round(values[seed] - baseline[seed], 9) for seed in shared])
-    if found is None or found.sd is None:
-        return None if found is None else Difference(found, None)
-    error = max(found.sd, step / math.sqrt(6)) / math.sqrt(found.n)
-    widened = replace(found, half=t_quantile(found.n - 1) * error)
-    return Difference(widened, _p_value(found.mean, error, found.n - 1))
+    difference = summary([round(values[seed] - baseline[seed], 9) for seed in shared])
+    if difference is None or difference.sd is None:
+        return None if difference is None else Difference(difference, None)
+    error = max(difference.sd, step / math.sqrt(6)) / math.sqrt(difference.n)
+    widened = replace(difference, half=t_quantile(difference.n - 1) * error)
+    return Difference(widened, _p_value(difference.mean, error, difference.n - 1))
 
 
 def detectable(freedom: int, error: float) -> float:
@@ -112,8 +112,8 @@ def noise_floor(dense: Sequence[float]) -> float | None:
 
     t(n - 1) · sd · sqrt(2 / n), with n the number of repeats. A smaller difference says nothing.
     """
-    found = summary(dense)
-    return None if found is None or found.half is None else math.sqrt(2) * found.half
+    spread = summary(dense)
+    return None if spread is None or spread.half is None else math.sqrt(2) * spread.half
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -12,7 +12,7 @@ from prunery.lab.plan import plan as plan_of
 from prunery.report.page import Study
 from prunery.report.results.facts import with_facts
 from prunery.report.results.frame import frame
-from prunery.report.results.groups import groups
+from prunery.report.results.groups import groups_of
 
 _BLOCKS = [f"stage{1 + i // 7}.block{i % 7}.conv.weight" for i in range(20)]
 LAYERS = (*_BLOCKS, "head.weight")
@@ -27,12 +27,12 @@ def study(methods=METHODS, *, sparsities=(0.5, 0.9, 0.98), seeds=3, broken=True,
     kept = case.store(plan, _correct(spec), without=without, failures=failures, notes=notes)
     if not bare:
         kept.records = {key: with_tables(record, plan.steps[key]) for key, record in kept.records.items()}
-    return of(spec.name, specs.plain(spec), plan, kept, published=published)
+    return study_of(spec.name, specs.plain(spec), plan, kept, published=published)
 
 
-def of(name, spec, plan, store, *, published=()):
+def study_of(name, spec, plan, store, *, published=()):
     table = with_facts(frame(plan, store), plan, store)
-    return Study(name, spec, plan, store, table, groups(table), published)
+    return Study(name, spec, plan, store, table, groups_of(table), published)
 
 
 def _correct(spec):
@@ -119,8 +119,8 @@ def _histograms(key):
 
 def published(method="magnitude"):
     """Two published values, one under a metric that is not ours."""
-    told = {"method": method, "n": 1, "report": "example-2020"}
+    common = {"method": method, "n": 1, "report": "example-2020"}
     return [
-        told | {"sparsity": 0.9, "metric": "test_top1", "value": 98.0, "note": "table 2"},
-        told | {"sparsity": 0.98, "metric": "test_top1_max", "value": 97.5, "note": "best epoch on test"},
+        common | {"sparsity": 0.9, "metric": "test_top1", "value": 98.0, "note": "table 2"},
+        common | {"sparsity": 0.98, "metric": "test_top1_max", "value": 97.5, "note": "best epoch on test"},
     ]

@@ -2,7 +2,7 @@
 
 from prunery.lab.plan import plan
 from prunery.lab.record import Number, Record
-from prunery.lab.spec import of
+from prunery.lab.spec import from_plain
 from prunery.lab.store import Failure
 
 IMAGES, CHANCE = 10_000, 10.0
@@ -32,7 +32,7 @@ def spec(
         return m
 
     training = {"epochs": epochs, "optimizer": "sgd", "learning_rate": 0.1}
-    return of(
+    return from_plain(
         {
             "name": "toy",
             "task": {"model": "lenet300", "data": "mnist", "training": training},
@@ -104,19 +104,19 @@ def store(plan, correct, *, without=(), failures=(), notes=None, losses=None):
     for key, step in plan.steps.items():
         if key in without:
             continue
-        said = (notes or {}).get(key, ())
+        texts = (notes or {}).get(key, ())
         if key in cells:
             loss = (losses or {}).get(key, 0.1)
-            records.append(measured(step, correct(cells[key]), notes=said, loss=loss))
+            records.append(measured(step, correct(cells[key]), notes=texts, loss=loss))
         else:
-            records.append(worked(step, notes=said))
+            records.append(worked(step, notes=texts))
     return Kept(records, failures)
 
 
 def cell_of(plan, method, sparsity=0.0, seed=0):
     """The one cell of that method, sparsity and seed."""
-    (found,) = [c for c in plan.cells if (c.method, c.sparsity, c.seed) == (method, sparsity, seed)]
-    return found
+    (cell,) = [c for c in plan.cells if (c.method, c.sparsity, c.seed) == (method, sparsity, seed)]
+    return cell
 
 
 def failure(plan, cell, kind, reason):

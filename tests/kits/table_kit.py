@@ -1,7 +1,7 @@
 """Tables of small studies, and their cells."""
 
 from prunery.report.results.frame import frame
-from prunery.report.results.groups import groups
+from prunery.report.results.groups import groups_of
 from prunery.report.text import tables
 
 
@@ -15,11 +15,11 @@ def right(cell):
 
 def built(plan, store):
     table = frame(plan, store)
-    found = groups(table)
-    return table, found, tables.accuracy(table, found)
+    grouped = groups_of(table)
+    return table, grouped, tables.accuracy(table, grouped)
 
 
 def cell(table, method, column):
     """The text of one cell."""
-    (found,) = [r for r in table.rows if r[0] == method]
-    return found[table.header.index(column)]
+    (row,) = [r for r in table.rows if r[0] == method]
+    return row[table.header.index(column)]

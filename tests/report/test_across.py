@@ -17,14 +17,14 @@ METHODS = [{"criterion": "magnitude"}, {"criterion": "random"}]
 
 def done(folder, tasks):
     """A store in which a small study of each of these tasks is done, by name."""
-    found = Store(folder)
+    store = Store(folder)
     for name, task in tasks.items():
         asked = spec(name=name, task=task, methods=METHODS, sparsities=[0.5], seeds=2)
         for step in plan(asked).steps.values():
-            if not found.has(step.key):
-                do(step, found)
-        found.save_study(name, plain(asked))
-    return found
+            if not store.has(step.key):
+                do(step, store)
+        store.save_study(name, plain(asked))
+    return store
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +75,11 @@ def test_the_same_bytes_twice(store):
 
 def test_studies_that_differ_otherwise_too_have_no_figure_of_classes(tmp_path):
     longer = {**ONE_EPOCH, "training": {**ONE_EPOCH["training"], "epochs": 2}}
-    found = done(tmp_path, {"three": {**ONE_EPOCH, "classes": 3}, "ten": longer})
-    assert set(across.files([load(found, name) for name in found.studies()])) == {"index.html", "studies.csv"}
+    store = done(tmp_path, {"three": {**ONE_EPOCH, "classes": 3}, "ten": longer})
+    assert set(across.files([load(store, name) for name in store.studies()])) == {"index.html", "studies.csv"}
 
 
 def test_as_many_images_of_each_class_are_no_difference(tmp_path):
     tasks = {f"c{n}": {**ONE_EPOCH, "classes": n, "images": 30 * n} for n in (3, 5)}
-    found = done(tmp_path, tasks)
-    assert "classes.md" in across.files([load(found, name) for name in found.studies()])
+    store = done(tmp_path, tasks)
+    assert "classes.md" in across.files([load(store, name) for name in store.studies()])

@@ -40,11 +40,11 @@ def kept(root, ends):
         store.fail(failure)
     if "missing" in ends:
         gone = gone | {cells["missing"].key}
-    said = {
+    noted = {
         "collapsed": "test: predicts class 1 for all 10000",
         "diverged": "test: outputs NaN for all 10000",
     }
-    notes = {cells[end].key: [note] for end, note in said.items() if end in ends}
+    notes = {cells[end].key: [note] for end, note in noted.items() if end in ends}
     losses = {cells["diverged"].key: math.nan} if "diverged" in ends else {}
     store.save_study("toy", specs.plain(spec))
     for record in case.store(plan, right, without=gone, notes=notes, losses=losses).records.values():
@@ -85,8 +85,8 @@ def test_the_files_name_them_and_count_who_is_left(bad):
     made = files(load(store, "toy"))
     contents = {name: made[name].decode() for name in ("table.md", "table.tex")}
     for text in contents.values():
-        for said in ("failed 1/3", "diverged 1/3", "collapsed 1/3", "missing 1/3", "without it"):
-            assert said in text
+        for words in ("failed 1/3", "diverged 1/3", "collapsed 1/3", "missing 1/3", "without it"):
+            assert words in text
         assert "10.00" not in text.replace("chance level 10.00", "")
     assert "## Runs that failed, diverged or collapsed" in contents["table.md"]
 

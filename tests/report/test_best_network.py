@@ -23,11 +23,11 @@ from prunery.report.results.study import Loaded
 
 def study(right, *, notes=None, **more):
     made = case.spec(["magnitude", "snip"], sparsities=[0.5, 0.9, 0.98], seeds=2, **more)
-    found = plan_of(made)
-    store = case.store(found, right, notes=notes and notes(found))
-    cells = with_facts(frame(found, store), found, store)
+    plan = plan_of(made)
+    store = case.store(plan, right, notes=notes and notes(plan))
+    cells = with_facts(frame(plan, store), plan, store)
     cells["params_kept"] = (cells["params_dense"] * (1 - cells["sparsity_requested"])).round().astype("Int64")
-    return Loaded("toy", plain(made), found, store, cells)
+    return Loaded("toy", plain(made), plan, store, cells)
 
 
 def prunery(*args):
@@ -61,10 +61,10 @@ def test_what_collapsed_is_not_the_best():
 
 
 def test_the_test_split_has_no_part_in_it():
-    found = study(right)
-    cells = found.frame.copy()
+    made = study(right)
+    cells = made.frame.copy()
     cells.loc[cells["sparsity_requested"] == 0.98, "test_top1"] = 100.0
-    assert place(best(replace(found, frame=cells), within=1)) == ("snip", 0.9, 1)
+    assert place(best(replace(made, frame=cells), within=1)) == ("snip", 0.9, 1)
 
 
 def test_a_dense_network_that_collapsed_is_no_measure():
@@ -87,12 +87,12 @@ def test_what_is_asked_in_vain():
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    found = Store(tmp_path_factory.mktemp("store") / "s")
+    made = Store(tmp_path_factory.mktemp("store") / "s")
     asked = spec(task=ONE_EPOCH, seeds=1, sparsities=[0.8], methods=[{"criterion": "magnitude"}])
     for step in plan_of(asked).steps.values():
-        do(step, found)
-    found.save_study(asked.name, plain(asked))
-    return found
+        do(step, made)
+    made.save_study(asked.name, plain(asked))
+    return made
 
 
 def test_the_command_writes_weights_masks_and_record(store, tmp_path):

@@ -10,7 +10,7 @@ from prunery.lab.record import Record
 from prunery.report.results import published, validity
 from prunery.report.results.facts import with_facts
 from prunery.report.results.frame import frame
-from prunery.report.results.groups import groups
+from prunery.report.results.groups import groups_of
 from prunery.report.text import cautions
 from prunery.report.text.costs import costs
 
@@ -19,14 +19,14 @@ FIVE = (0.5, 0.8, 0.9, 0.95, 0.98)
 
 def built(plan, store):
     cells = with_facts(frame(plan, store), plan, store)
-    return cells, groups(cells)
+    return cells, groups_of(cells)
 
 
-def said(rule, plan, store):
+def sentences_of(rule, plan, store):
     """The sentences of the rows that hold a rule."""
-    cells, found = built(plan, store)
+    cells, groups = built(plan, store)
     rows = [cautions.caution[name] for name in cautions.caution]
-    return [s for row in rows if row.facts["rule"] == rule for s in row.function(cells, found)]
+    return [s for row in rows if row.facts["rule"] == rule for s in row.function(cells, groups)]
 
 
 def right(cell):
@@ -39,47 +39,51 @@ def changed(store, change):
 
 
 @pytest.mark.parametrize(
-    ("seeds", "told"), [(1, "One seed shows hardly"), (2, "2 seeds show hardly"), (3, "")]
+    ("seeds", "words"), [(1, "One seed shows hardly"), (2, "2 seeds show hardly"), (3, "")]
 )
-def test_c1_few_seeds(seeds, told):
+def test_c1_few_seeds(seeds, words):
     plan = case.study(seeds=seeds)
-    sentences = said("C1", plan, case.store(plan, right))
-    assert [s[: len(told)] for s in sentences] == ([told] if told else [])
+    sentences = sentences_of("C1", plan, case.store(plan, right))
+    assert [s[: len(words)] for s in sentences] == ([words] if words else [])
 
 
 def test_c9_baselines_that_were_not_run():
     bare = case.study(["snip"])
-    assert said("C9", bare, case.store(bare, right)) == [
+    assert sentences_of("C9", bare, case.store(bare, right)) == [
         "Baselines that were not run: random pruning with each method's own layer ratios; "
         "random pruning over all layers alike; magnitude of the trained network."
     ]
     early = case.study(["random", {"criterion": "magnitude", "at": "init"}])
-    assert said("C9", early, case.store(early, right))[0].endswith("; magnitude of the trained network.")
+    assert sentences_of("C9", early, case.store(early, right))[0].endswith(
+        "; magnitude of the trained network."
+    )
     filters = {"criterion": "magnitude", "granularity": "filter", "exclude": ["@output"]}
     whole = case.study(["random", filters], controls=["random", "magnitude"])
-    (small,) = said("C9", whole, case.store(whole, right))
+    (small,) = sentences_of("C9", whole, case.store(whole, right))
     assert "small dense networks trained from scratch" in small
     assert "ratios" not in small
     full = case.study(["random", "snip"], controls=["random", "magnitude"])
-    assert said("C9", full, case.store(full, right)) == []
+    assert sentences_of("C9", full, case.store(full, right)) == []
 
 
 def test_c14_fewer_than_five_operating_points():
     plan = case.study(sparsities=FIVE)
-    assert said("C14", plan, case.store(plan, right)) == []
+    assert sentences_of("C14", plan, case.store(plan, right)) == []
     few = case.study(sparsities=FIVE[:4])
-    assert "4 sparsities show no trade-off" in said("C14", few, case.store(few, right))[0]
+    assert "4 sparsities show no trade-off" in sentences_of("C14", few, case.store(few, right))[0]
     some = case.study(["random", {"criterion": "snip", "sparsities": [0.9]}], sparsities=FIVE)
-    assert said("C14", some, case.store(some, right)) == [
+    assert sentences_of("C14", some, case.store(some, right)) == [
         "Few sparsities (snip has 1) show no trade-off: 5 or more, from harmless to extreme, would."
     ]
     none = case.study(["random", {"criterion": "snip", "sparsities": [0.9]}], sparsities=FIVE[:3])
-    assert said("C14", none, case.store(none, right))[0].startswith("Only 1-3 sparsities a method show")
+    assert sentences_of("C14", none, case.store(none, right))[0].startswith(
+        "Only 1-3 sparsities a method show"
+    )
 
 
 def test_c15_one_network_and_one_data_set():
     plan = case.study()
-    assert said("C15", plan, case.store(plan, right)) == [
+    assert sentences_of("C15", plan, case.store(plan, right)) == [
         "One network (lenet300) on one data set (mnist): nothing in general follows."
     ]
 
@@ -87,8 +91,8 @@ def test_c15_one_network_and_one_data_set():
 def test_c16_a_weak_dense_baseline():
     plan = case.study()
     assert published.reference("lenet300", "mnist") == (98.36, "Han et al. 2015 (table 1)")
-    assert said("C16", plan, case.store(plan, lambda c: 9740)) == []  # 0.96 points below
-    (sentence,) = said("C16", plan, case.store(plan, lambda c: 9700))
+    assert sentences_of("C16", plan, case.store(plan, lambda c: 9740)) == []  # 0.96 points below
+    (sentence,) = sentences_of("C16", plan, case.store(plan, lambda c: 9700))
     assert sentence == (
         "The dense baseline (97.00 %) is 1.4 points below a known one: 98.36 %, Han et al. 2015 (table 1)."
     )
@@ -99,12 +103,12 @@ def test_c16_a_reference_is_of_all_classes_and_fewer_images_are_said():
     plan = case.study()
     cells, _ = built(plan, case.store(plan, lambda c: 9000))
 
-    def told(**used):
+    def sentences(**used):
         less = cells.assign(**used)
-        return cautions.baseline(less, groups(less))
+        return cautions.baseline(less, groups_of(less))
 
-    assert told(classes=5) == []
-    (sentence,) = told(images=1000)
+    assert sentences(classes=5) == []
+    (sentence,) = sentences(images=1000)
     assert sentence.endswith("Han et al. 2015 (table 1); ours had 1 000 training images.")
 
 
@@ -133,7 +137,7 @@ def test_c19_training_that_had_not_come_to_rest(losses, corrects, moves):
     store = changed(
         case.store(plan, right), lambda r: replace(r, tables=tables) if r.kind == "recover" else r
     )
-    sentences = said("C19", plan, store)
+    sentences = sentences_of("C19", plan, store)
     assert bool(sentences) == moves
     if moves:
         assert sentences[0].endswith(": magnitude at 90 %.")  # dense has no such record
@@ -147,7 +151,7 @@ def test_c21_seconds_of_different_devices_never_share_a_column():
         return replace(record, environment={"device_name": "fast" if fast else "slow"})
 
     store = changed(case.store(plan, right), on)
-    (sentence,) = said("C21", plan, store)
+    (sentence,) = sentences_of("C21", plan, store)
     assert "2 kinds of device" in sentence
     table = costs(built(plan, store)[1])
     assert table.header[-2:] == ("seconds (1)", "seconds (2)")
@@ -161,7 +165,7 @@ def test_c21_seconds_of_different_devices_never_share_a_column():
 def test_c21_one_device_is_named_with_its_threads():
     plan = case.study(["magnitude"], sparsities=[0.9])
     store = changed(case.store(plan, right), lambda r: replace(r, environment={"device_name": "slow"}))
-    assert said("C21", plan, store) == []
+    assert sentences_of("C21", plan, store) == []
     assert costs(built(plan, store)[1]).caption[-1] == "Seconds: slow, 1 thread."
     unknown = costs(built(plan, case.store(plan, right))[1])
     assert unknown.caption[-1] == "Seconds: device not recorded, 1 thread."
@@ -169,18 +173,18 @@ def test_c21_one_device_is_named_with_its_threads():
 
 def test_c27_floors_are_told_by_method():
     bare = case.study(["magnitude"])
-    assert said("C27", bare, case.store(bare, right)) == [
+    assert sentences_of("C27", bare, case.store(bare, right)) == [
         "No floor on the density of a layer: pruning may empty one."
     ]
     some = case.study(["snip", {"criterion": "magnitude", "floor": 0.02}], sparsities=[0.9])
-    assert said("C27", some, case.store(some, right)) == [
+    assert sentences_of("C27", some, case.store(some, right)) == [
         "Floor on the density of a layer: none: snip; at least 2 % of each layer kept: magnitude."
     ]
 
 
 def test_an_empty_store_is_warned_of_nothing_that_it_does_not_show():
     plan = case.study(sparsities=FIVE)
-    assert all(said(rule, plan, case.Kept()) == [] for rule in ("C14", "C16", "C19", "C21"))
+    assert all(sentences_of(rule, plan, case.Kept()) == [] for rule in ("C14", "C16", "C19", "C21"))
 
 
 # -- C20: MACs that cannot be -------------------------------------------------------------------------------
@@ -209,9 +213,9 @@ def record(macs, *, kept=60, effective=None, layers=LAYERS):
         "macs_kept": macs,
         "macs_effective": macs if effective is None else effective,
     }
-    found = store.records[cell.key]
-    numbers = tuple(replace(n, value=values.get(n.name, n.value)) for n in found.numbers)
-    return plan, store, replace(found, numbers=numbers, tables={"layers": layers})
+    made = store.records[cell.key]
+    numbers = tuple(replace(n, value=values.get(n.name, n.value)) for n in made.numbers)
+    return plan, store, replace(made, numbers=numbers, tables={"layers": layers})
 
 
 @pytest.mark.parametrize("macs", [150, 400, 600])
@@ -254,6 +258,6 @@ def test_c20_real_networks_lie_within_their_bounds(name, share):
     weights = {n: p for n, p in model.named_parameters() if p.dim() > 1}
     masks = {n: torch.rand(p.shape, generator=random) < share for n, p in weights.items()}
     for some in (masks, dict(list(masks.items())[:2]), None):
-        found = cost(model, torch.zeros(1, *shape), some)
-        made = Record("k", "measure", {}, (), of_cost(found), tables={"layers": layer_rows(found)})
+        counted = cost(model, torch.zeros(1, *shape), some)
+        made = Record("k", "measure", {}, (), of_cost(counted), tables={"layers": layer_rows(counted)})
         assert validity.wrong(made) is None

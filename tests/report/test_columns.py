@@ -7,7 +7,7 @@ import report_case as case
 
 from prunery.report.results.columns import LOSS, TOP1, TOP5, recorded
 from prunery.report.results.frame import frame
-from prunery.report.results.groups import groups
+from prunery.report.results.groups import groups_of
 from prunery.report.text import tables
 
 
@@ -18,7 +18,7 @@ def cells():
 
 
 def table(cells, metric):
-    return tables.accuracy(cells, groups(cells, metric=metric.column), metric=metric)
+    return tables.accuracy(cells, groups_of(cells, metric=metric.column), metric=metric)
 
 
 def test_each_metric_names_its_unit_and_its_own_chance_level(cells):
@@ -48,7 +48,7 @@ def test_what_was_not_recorded_has_no_table(cells):
 
 
 def test_only_shares_of_images_come_in_steps(cells):
-    steps = {m.column: groups(cells, metric=m.column)[0].step for m in (TOP1, TOP5, LOSS)}
+    steps = {m.column: groups_of(cells, metric=m.column)[0].step for m in (TOP1, TOP5, LOSS)}
     assert steps == {"test_top1": 0.01, "test_top5": 0.01, "test_loss": 0.0}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prunery.report.results.groups import groups
+from prunery.report.results.groups import groups_of
 from prunery.report.text.sentences import answers
 from prunery.stats import HIGHER, SAME, detectable, holm, noise_floor, paired, summary
 
@@ -21,8 +21,8 @@ STEP = 100 / IMAGES
 
 def covered(draws, truth, **more):
     """The share of rows whose interval holds the truth."""
-    found = [summary(row, **more) for row in draws.tolist()]
-    return sum(s.low <= truth <= s.high for s in found) / len(found)
+    summaries = [summary(row, **more) for row in draws.tolist()]
+    return sum(s.low <= truth <= s.high for s in summaries) / len(summaries)
 
 
 def counts(rng, mean, sd, size):
@@ -107,9 +107,9 @@ def test_two_dense_means_lie_within_the_noise_floor_as_often_as_it_says(n):
 def table(values):
     """The frame of one study: row 0 of `values` (methods x seeds, in %) is dense, the others are pruned."""
     rows = []
-    for method, own in enumerate(values):
+    for method, of_method in enumerate(values):
         role = "pruned" if method else "dense"
-        for seed, value in enumerate(own):
+        for seed, value in enumerate(of_method):
             known = {"method": f"m{method}", "role": role, "sparsity_requested": 0.9 if method else 0.0}
             known |= {"seed": seed, "test_top1": value, "status": "done", "notes": "", "epochs": 10}
             known |= {"key": f"{method}-{seed}", "dense_key": f"0-{seed}", "extra_key": ""}
@@ -124,9 +124,9 @@ def test_the_whole_path_covers_and_keeps_the_level_of_its_tables():
     studies, n = 200, 5
     for _ in range(studies):
         values = counts(rng, 97.313, 0.2, (11, n))
-        found = groups(table(values))
-        hits += sum(g.summary.low <= 97.313 <= g.summary.high for g in found)
-        pruned = [g.against["dense"] for g in found if g.role == "pruned"]
+        groups = groups_of(table(values))
+        hits += sum(g.summary.low <= 97.313 <= g.summary.high for g in groups)
+        pruned = [g.against["dense"] for g in groups if g.role == "pruned"]
         assert len(pruned) == 10
         verdicts += any(a.verdict != SAME for a in pruned)
         _same_as_by_hand(values, pruned)
@@ -136,13 +136,13 @@ def test_the_whole_path_covers_and_keeps_the_level_of_its_tables():
 
 def test_the_whole_path_finds_a_difference_that_is_there():
     rng = np.random.default_rng(901)
-    found = 0
+    detected = 0
     for _ in range(50):
         values = counts(rng, 97.0, 0.2, (4, 5))
         values[1] -= 2.0
-        verdicts = {g.method: g.against["dense"].verdict for g in groups(table(values)) if g.against}
-        found += verdicts["m1"] == "lower"
-    assert found >= 45
+        verdicts = {g.method: g.against["dense"].verdict for g in groups_of(table(values)) if g.against}
+        detected += verdicts["m1"] == "lower"
+    assert detected >= 45
 
 
 def test_sentences_name_no_winner_among_equals_more_often_than_one_time_in_twenty():
@@ -150,7 +150,7 @@ def test_sentences_name_no_winner_among_equals_more_often_than_one_time_in_twent
     named = 0
     for _ in range(300):
         values = counts(rng, 97.0, 0.2, (6, 5))
-        named += "Lower:" in answers(groups(table(values)))[0]
+        named += "Lower:" in answers(groups_of(table(values)))[0]
     assert named / 300 <= 0.06
 
 
@@ -178,9 +178,9 @@ def _same_as_by_hand(values, pruned):
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_a_detectable_difference_is_found_four_times_out_of_five(n):
     noise = np.random.default_rng(n).standard_normal((4000, n))
-    found = 0
+    detected = 0
     for row in noise:
         truth = detectable(n - 1, 1 / math.sqrt(n))
         difference = paired(dict(enumerate(row + truth)), dict.fromkeys(range(n), 0.0))
-        found += difference.verdict() == HIGHER
-    assert 0.7 < found / len(noise) < 0.87
+        detected += difference.verdict() == HIGHER
+    assert 0.7 < detected / len(noise) < 0.87

@@ -18,7 +18,7 @@ from prunery.report.figures import cost, curves, density, macs, weights
 from prunery.report.figures.data import Data, layer_name, parts, picked, pruned, share
 from prunery.report.figures.heights import log_ticks
 from prunery.report.figures.scale import Scale
-from prunery.report.figures.sheet import LARGE, wide, wrapped
+from prunery.report.figures.sheet import LARGE, text_width, wrapped
 from prunery.report.page import points, records
 
 KINDS = ("cost", "curves", "density", "macs", "weights")
@@ -51,42 +51,42 @@ def accuracy(height):
 
 
 def texts(figure):
-    own = [t.get_text() for t in figure.texts]
-    return " ".join(own + [t.get_text() for axes in figure.axes for t in axes.texts])
+    words = [t.get_text() for t in figure.texts]
+    return " ".join(words + [t.get_text() for axes in figure.axes for t in axes.texts])
 
 
 def test_the_cost_figure_has_the_points_of_the_page(study, data):
     (figure,) = drawn(cost, data)
     axes = panels(figure)["cost"]
-    told = next(m for m in points.metrics(study) if m["id"] == "test_top1")["points"]
+    shown = next(m for m in points.metrics(study) if m["id"] == "test_top1")["points"]
     macs = next(c for c in points.costs(study) if c["id"] == "training_macs")["values"]
-    found = cost.points(data)
-    aside = cost.shifts(found, np.ptp(axes.get_xlim()))
+    plotted = cost.points(data)
+    aside = cost.shifts(plotted, np.ptp(axes.get_xlim()))
     seen = 0
     for place, group in enumerate(study.groups):
-        own = [i for i, p in enumerate(found) if p.group is group]
-        assert bool(own) == told[place]["sound"]
-        for i in own:
+        places = [i for i, p in enumerate(plotted) if p.group is group]
+        assert bool(places) == shown[place]["sound"]
+        for i in places:
             label = group.method if group.role == "pruned" else group.role
             at = math.log10(macs[place]) + aside[i]
             marks = [m for m in lines(axes, label) if abs(m.get_xdata()[0] - at) < 1e-9]
-            assert sum(near(mark, told[place]) for mark in marks) == 1
+            assert sum(near(mark, shown[place]) for mark in marks) == 1
             bars = [c for c in axes.collections if c.get_label() == label]
             ends = [sorted(accuracy(y) for _, y in c.get_segments()[0]) for c in bars]
-            assert any(np.allclose(e, [told[place]["low"], told[place]["high"]]) for e in ends)
+            assert any(np.allclose(e, [shown[place]["low"], shown[place]["high"]]) for e in ends)
             seen += 1
-    assert seen == len(found) > 10
+    assert seen == len(plotted) > 10
 
 
-def near(mark, told):
-    return abs(accuracy(mark.get_ydata()[0]) - told["mean"]) < 1e-9
+def near(mark, point):
+    return abs(accuracy(mark.get_ydata()[0]) - point["mean"]) < 1e-9
 
 
 def test_the_front_is_what_no_point_beats(data):
-    found = cost.points(data)
-    best = cost.front(found)
-    for p in found:
-        beaten = any(o.cost <= p.cost and o.mean >= p.mean and o is not p for o in found)
+    plotted = cost.points(data)
+    best = cost.front(plotted)
+    for p in plotted:
+        beaten = any(o.cost <= p.cost and o.mean >= p.mean and o is not p for o in plotted)
         assert (p in best) == (not beaten)
     (line,) = lines(panels(drawn(cost, data)[0])["cost"], "front")
     assert list(line.get_xdata())[:-1] == pytest.approx([math.log10(p.cost) for p in best])
@@ -94,34 +94,34 @@ def test_the_front_is_what_no_point_beats(data):
 
 
 def test_equal_costs_go_aside_one_place_each_and_dense_stays(data):
-    found = cost.points(data)
-    aside = cost.shifts(found, 1.0)
-    for cost_ in {p.cost for p in found}:
-        own = {
-            (p.group.role, p.group.method): a for p, a in zip(found, aside, strict=True) if p.cost == cost_
+    plotted = cost.points(data)
+    aside = cost.shifts(plotted, 1.0)
+    for cost_ in {p.cost for p in plotted}:
+        steps = {
+            (p.group.role, p.group.method): a for p, a in zip(plotted, aside, strict=True) if p.cost == cost_
         }
-        assert all(a == 0 for (role, _), a in own.items() if role != "pruned")
-        methods = [a for (role, _), a in own.items() if role == "pruned"]
+        assert all(a == 0 for (role, _), a in steps.items() if role != "pruned")
+        methods = [a for (role, _), a in steps.items() if role == "pruned"]
         assert len(set(methods)) == len(methods)
-        assert 0 not in methods or len(methods) == len(own)
+        assert 0 not in methods or len(methods) == len(steps)
 
 
 def test_the_curves_are_those_of_the_last_training(study, data):
     (figure,) = drawn(curves, data)
-    told = records.curves(study)
+    shown = records.curves(study)
     dense = study.index("dense", "dense")
     checked = 0
     for label, axes in panels(figure).items():
         for place, group in enumerate(study.groups):
             if group.role != "pruned" or label != f"{100 * group.sparsity:g} %":
                 continue
-            own = [path[-1] for p, _, path in told["paths"] if p == place and isinstance(path[-1], int)]
-            values = [told["steps"][step]["top1"] for step in own]
+            lasts = [path[-1] for p, _, path in shown["paths"] if p == place and isinstance(path[-1], int)]
+            values = [shown["steps"][step]["top1"] for step in lasts]
             (line,) = lines(axes, group.method)
             assert list(line.get_xdata()) == [1, 2, 3, 4]
             assert [accuracy(y) for y in line.get_ydata()] == pytest.approx(list(np.mean(values, axis=0)))
             checked += 1
-        last = [told["steps"][path[-1]]["top1"][-1] for p, _, path in told["paths"] if p == dense]
+        last = [shown["steps"][path[-1]]["top1"][-1] for p, _, path in shown["paths"] if p == dense]
         assert accuracy(lines(axes, "dense")[0].get_ydata()[0]) == pytest.approx(np.mean(last))
     assert checked == 15
 
@@ -136,7 +136,7 @@ def test_an_epoch_that_a_seed_lacks_has_no_mean_and_no_training_has_no_curve():
 
 
 def test_the_heat_map_has_the_page_s_densities(study, data):
-    layers, _ = records.of_measures(study)
+    layers, _ = records.layers_and_histograms(study)
     (figure,) = drawn(density, data)
     for label, axes in panels(figure).items():
         array = axes.collections[0].get_array()
@@ -146,33 +146,33 @@ def test_the_heat_map_has_the_page_s_densities(study, data):
                 for i, g in enumerate(study.groups)
                 if g.method == method and f"{100 * g.sparsity:g} %" == label and g.role == "pruned"
             )
-            own = layers["groups"][place]["params_kept"]
-            wanted = [k / d for k, d in zip(own, layers["dense"]["params_dense"], strict=True)]
+            kept = layers["groups"][place]["params_kept"]
+            wanted = [k / d for k, d in zip(kept, layers["dense"]["params_dense"], strict=True)]
             assert list(array[:, x]) == pytest.approx(wanted)
             written = [t.get_text() for t in axes.texts if t.get_position()[0] == x + 0.5]
             assert written == [share(v) for v in wanted]
 
 
 def test_the_macs_are_the_page_s_with_their_sum_first(study, data):
-    layers, _ = records.of_measures(study)
+    layers, _ = records.layers_and_histograms(study)
     (figure,) = drawn(macs, data)
     for label, axes in panels(figure).items():
         for place, group in enumerate(study.groups):
             if group.role == "pruned" and f"{100 * group.sparsity:g} %" == label:
-                own = layers["groups"][place]["macs_kept"]
+                kept = layers["groups"][place]["macs_kept"]
                 (line,) = lines(axes, group.method)
-                assert [10**y for y in line.get_ydata()] == pytest.approx([sum(own), *own])
+                assert [10**y for y in line.get_ydata()] == pytest.approx([sum(kept), *kept])
         tops = [10 ** max(line.get_ydata()) for line in lines(axes, "dense")]
         whole = layers["dense"]["macs_dense"]
         assert tops == pytest.approx([sum(whole), *whole])
 
 
 def test_the_ridges_are_the_page_s_and_say_what_was_removed(study, data):
-    _, histograms = records.of_measures(study)
+    _, histograms = records.layers_and_histograms(study)
     made = drawn(weights, data)
-    found = {label: axes for figure in made for label, axes in panels(figure).items()}
-    assert list(found) == list(kit.METHODS)
-    for method, axes in found.items():
+    by_label = {label: axes for figure in made for label, axes in panels(figure).items()}
+    assert list(by_label) == list(kit.METHODS)
+    for method, axes in by_label.items():
         place = study.index(method, "pruned", 0.9)
         rows = histograms[str(place)]["layers"]
         shown = {p.get_label(): p.get_xy() for p in axes.patches if p.get_label() in kit.LAYERS}
@@ -207,7 +207,7 @@ def test_what_was_not_recorded_is_not_drawn(study):
     assert sorted(figures.files(bare)) == ["cost.png", "cost.svg"]
     missing = kit.study(("magnitude",), sparsities=(0.9,), seeds=1, bare=True, broken=False)
     missing.store.records.clear()
-    empty = kit.of(missing.name, missing.spec, missing.plan, missing.store)
+    empty = kit.study_of(missing.name, missing.spec, missing.plan, missing.store)
     assert figures.files(empty) == {}
 
 
@@ -225,10 +225,10 @@ def test_no_text_leaves_the_sheet_or_meets_another(module):
         width, height = canvas.get_width_height()
         boxes = [(t.get_text(), t.get_window_extent(), t.get_rotation()) for t in shown_texts(figure)]
         assert len(boxes) > 15
-        for said, box, _ in boxes:
-            assert min(box.x0, box.y0) >= -1, said
-            assert max(box.x1 - width, box.y1 - height) <= 1, said
-        level = [(said, box) for said, box, turned in boxes if not turned]
+        for text, box, _ in boxes:
+            assert min(box.x0, box.y0) >= -1, text
+            assert max(box.x1 - width, box.y1 - height) <= 1, text
+        level = [(text, box) for text, box, turned in boxes if not turned]
         for (one, a), (other, b) in combinations(level, 2):
             apart = a.x1 <= b.x0 + 1 or b.x1 <= a.x0 + 1 or a.y1 <= b.y0 + 1 or b.y1 <= a.y0 + 1
             assert apart, (one, other)
@@ -236,12 +236,12 @@ def test_no_text_leaves_the_sheet_or_meets_another(module):
 
 def shown_texts(figure):
     """The texts that are drawn: all but ticks beyond the limits."""
-    found = list(figure.texts)
+    texts = list(figure.texts)
     for axes in figure.axes:
-        found += [*axes.texts, axes.title, axes._left_title, axes._right_title]
+        texts += [*axes.texts, axes.title, axes._left_title, axes._right_title]
         for axis in (axes.xaxis, axes.yaxis) if axes.axison else ():
-            found += [axis.label, *(tick.label1 for tick in axis._update_ticks())]
-    return [text for text in found if text.get_text() and text.get_visible()]
+            texts += [axis.label, *(tick.label1 for tick in axis._update_ticks())]
+    return [text for text in texts if text.get_text() and text.get_visible()]
 
 
 def test_many_methods_are_drawn_in_parts_that_say_so():
@@ -251,9 +251,9 @@ def test_many_methods_are_drawn_in_parts_that_say_so():
     ]
     data = Data(kit.study(many, sparsities=(0.5, 0.9), seeds=1, broken=False))
     methods = pruned(data, lambda place: True)
-    own = parts(data, methods)
-    assert [len(p.methods) for p in own] == [8, 3]
-    assert [m for p in own for m in p.methods] == methods
+    split = parts(data, methods)
+    assert [len(p.methods) for p in split] == [8, 3]
+    assert [m for p in split for m in p.methods] == methods
     made = drawn(macs, data)
     assert "(1 of 2)" in texts(made[0])
     assert "3 of the study's 11 methods" in texts(made[1])
@@ -276,7 +276,7 @@ def test_small_parts_by_hand():
     assert layer_name("a." * 20 + "conv") == "…" + ("a." * 20 + "conv")[-25:]
     assert log_ticks(2.9, 6.1) == [1e3, 1e4, 1e5, 1e6]
     for line in wrapped(["W" * 60, "and", "more"], 2.0, LARGE):
-        assert wide(line, LARGE) <= 2.0
+        assert text_width(line, LARGE) <= 2.0
 
 
 def test_the_option_writes_them_and_nothing_does_without_it(tmp_path):

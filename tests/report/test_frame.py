@@ -6,7 +6,7 @@ import pytest
 import report_case as case
 
 from prunery.report.results.frame import frame
-from prunery.report.results.groups import groups
+from prunery.report.results.groups import groups_of
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def right(cell):
 
 def row(table, cell):
     """The frame's row of a cell."""
-    found = table[(table["key"] == cell.key) & (table["method"] == cell.method)]
-    assert len(found) == 1
-    return found.iloc[0]
+    rows = table[(table["key"] == cell.key) & (table["method"] == cell.method)]
+    assert len(rows) == 1
+    return rows.iloc[0]
 
 
 def test_there_is_one_row_per_cell_and_each_has_its_own_numbers(plan):
@@ -31,10 +31,10 @@ def test_there_is_one_row_per_cell_and_each_has_its_own_numbers(plan):
     # 3 methods x 3 sparsities x 3 seeds, dense x 3, dense + 5 epochs x 3
     assert len(table) == len(plan.cells) == 33
     for cell in plan.cells:
-        found = row(table, cell)
-        assert found["test_top1"] == 100 * right(cell) / 10_000
-        assert (found["seed"], found["sparsity_requested"]) == (cell.seed, cell.sparsity)
-        assert (found["key"], found["dense_key"], found["extra_key"]) == (cell.key, cell.dense, cell.extra)
+        values = row(table, cell)
+        assert values["test_top1"] == 100 * right(cell) / 10_000
+        assert (values["seed"], values["sparsity_requested"]) == (cell.seed, cell.sparsity)
+        assert (values["key"], values["dense_key"], values["extra_key"]) == (cell.key, cell.dense, cell.extra)
     assert set(table["status"]) == {"done"}
     assert set(table["study"]) == {"toy"}
     assert set(table["model"]) == {"lenet300"}
@@ -65,10 +65,10 @@ def test_counts_come_from_the_last_cut():
         sparsities=[0.9],
     )
     table = frame(plan, case.store(plan, right))
-    found = row(table, case.cell_of(plan, "magnitude", 0.9))
-    assert (found["kept"], found["total"]) == (26_620, 266_200)
-    assert found["sparsity_achieved"] == pytest.approx(0.9)
-    assert found["epochs_after"] == 20  # two recoveries of ten epochs
+    values = row(table, case.cell_of(plan, "magnitude", 0.9))
+    assert (values["kept"], values["total"]) == (26_620, 266_200)
+    assert values["sparsity_achieved"] == pytest.approx(0.9)
+    assert values["epochs_after"] == 20  # two recoveries of ten epochs
     assert row(table, case.cell_of(plan, "dense"))[["kept", "total", "sparsity_achieved"]].isna().all()
 
 
@@ -77,10 +77,10 @@ def test_the_choices_of_the_last_cut_are_columns():
         [{"criterion": "magnitude", "granularity": "filter", "scope": "layer", "recovery": "none"}]
     )
     table = frame(plan, case.store(plan, right))
-    found = row(table, case.cell_of(plan, "magnitude", 0.9))
+    values = row(table, case.cell_of(plan, "magnitude", 0.9))
     wanted = ("magnitude", "filter", "layer", "one_shot", "none")
     names = ("criterion", "granularity", "scope", "schedule", "recovery")
-    assert tuple(found[name] for name in names) == wanted
+    assert tuple(values[name] for name in names) == wanted
     assert row(table, case.cell_of(plan, "dense"))["criterion"] == ""
 
 
@@ -96,10 +96,10 @@ def test_a_failed_step_of_its_own_is_failed_with_the_reason(plan):
     cell = case.cell_of(plan, "snip", 0.9, 1)
     failure, gone = case.failure(plan, cell, "prune", "ScoreError: a score is NaN")
     table = frame(plan, case.store(plan, right, without=gone, failures=[failure]))
-    found = row(table, cell)
-    assert found["status"] == "failed"
-    assert found["notes"] == f"its prune step {failure.key} failed: ScoreError: a score is NaN"
-    assert math.isnan(found["test_top1"])
+    values = row(table, cell)
+    assert values["status"] == "failed"
+    assert values["notes"] == f"its prune step {failure.key} failed: ScoreError: a score is NaN"
+    assert math.isnan(values["test_top1"])
     assert list(table["status"]).count("done") == 32
 
 
@@ -136,10 +136,10 @@ def test_collapsed_and_diverged_are_told_apart(plan):
 def test_a_training_that_diverged_before_a_fresh_start_is_noted_only():
     plan = case.study([{"criterion": "magnitude", "recovery": "rewind"}])
     cell = case.cell_of(plan, "magnitude", 0.9, 0)
-    said = "diverged: the training loss was not finite at step 7 of epoch 3"
-    table = frame(plan, case.store(plan, right, notes={cell.path[1]: [said]}))
+    note = "diverged: the training loss was not finite at step 7 of epoch 3"
+    table = frame(plan, case.store(plan, right, notes={cell.path[1]: [note]}))
     assert row(table, cell)["status"] == "done"
-    assert row(table, cell)["notes"] == said
+    assert row(table, cell)["notes"] == note
     assert row(table, case.cell_of(plan, "dense"))["status"] == "diverged"
 
 
@@ -154,7 +154,7 @@ def test_an_emptied_layer_is_noted_and_not_a_collapse(plan):
 def test_broken_cells_never_enter_a_mean(plan):
     broken = case.cell_of(plan, "snip", 0.98, 0)
     table = frame(plan, case.store(plan, right, notes={broken.key: ["predicts class 1 for all 10000"]}))
-    (group,) = [g for g in groups(table) if (g.method, g.sparsity) == ("snip", 0.98)]
+    (group,) = [g for g in groups_of(table) if (g.method, g.sparsity) == ("snip", 0.98)]
     assert group.values == {1: 96.92, 2: 96.82}
     assert group.summary.mean == pytest.approx(96.87)
     assert not group.sound
@@ -163,7 +163,7 @@ def test_broken_cells_never_enter_a_mean(plan):
 
 def test_differences_are_paired_with_dense_of_the_same_seed(plan):
     (group,) = [
-        g for g in groups(frame(plan, case.store(plan, right))) if (g.method, g.sparsity) == ("snip", 0.9)
+        g for g in groups_of(frame(plan, case.store(plan, right))) if (g.method, g.sparsity) == ("snip", 0.9)
     ]
     against = group.against["dense"].difference.summary
     assert (against.n, against.sd) == (3, 0.0)
@@ -175,8 +175,8 @@ def test_differences_are_paired_with_dense_of_the_same_seed(plan):
 def test_the_control_with_as_many_epochs_is_the_extra_one_or_dense_itself():
     plan = case.study(["magnitude", "snip"])  # snip trains 10 epochs after the cut, as dense does
     extra = {c.key for c in plan.cells if c.role == "dense_extra"}
-    found = groups(frame(plan, case.store(plan, lambda c: right(c) + 50 * (c.key in extra))))
-    at = {g.method: g.against["dense_extra"].difference.summary.mean for g in found if g.sparsity == 0.5}
+    groups = groups_of(frame(plan, case.store(plan, lambda c: right(c) + 50 * (c.key in extra))))
+    at = {g.method: g.against["dense_extra"].difference.summary.mean for g in groups if g.sparsity == 0.5}
     assert at["magnitude"] == pytest.approx(-1.0)
     assert at["snip"] == pytest.approx(-0.5)
 
@@ -188,8 +188,8 @@ def test_another_control_of_as_many_epochs_serves():
         [{"criterion": "magnitude", "recovery": after}, {"criterion": "snip", "recovery": whole}]
     )
     extra = {c.key for c in plan.cells if c.role == "dense_extra"}
-    found = groups(frame(plan, case.store(plan, lambda c: 9800 + 50 * (c.key in extra))))
-    against = [g.against["dense_extra"] for g in found if g.method == "snip"]
+    groups = groups_of(frame(plan, case.store(plan, lambda c: 9800 + 50 * (c.key in extra))))
+    against = [g.against["dense_extra"] for g in groups if g.method == "snip"]
     assert [a.difference.summary.mean for a in against] == [pytest.approx(-0.5)] * 3
     assert {a.epochs for a in against} == {15}
 
@@ -202,9 +202,11 @@ def test_the_random_control_is_one_that_trained_as_long():
     methods = [method(c, n) for n in (5, 70) for c in ("random", "magnitude")]
     plan = case.study(methods, sparsities=[0.9])
     best = {"random 5": 9000, "random 70": 9300, "magnitude 5": 9500, "magnitude 70": 9700}
-    found = {g.method: g for g in groups(frame(plan, case.store(plan, lambda c: best.get(c.method, 9800))))}
+    groups = {
+        g.method: g for g in groups_of(frame(plan, case.store(plan, lambda c: best.get(c.method, 9800))))
+    }
     for name, lead, epochs in (("magnitude 5", 5.0, 15), ("magnitude 70", 4.0, 80)):
-        against = found[name].against["random"]
+        against = groups[name].against["random"]
         assert against.difference.summary.mean == pytest.approx(lead)
         assert against.epochs == epochs
 
@@ -218,19 +220,19 @@ def test_the_random_control_is_the_one_with_the_same_other_choices():
         ]
     )
     best = {"random global": 9000, "random layer": 9100, "magnitude layer": 9700}
-    found = groups(frame(plan, case.store(plan, lambda c: best.get(c.method, 9800))))
-    (group,) = [g for g in found if (g.method, g.sparsity) == ("magnitude layer", 0.9)]
+    groups = groups_of(frame(plan, case.store(plan, lambda c: best.get(c.method, 9800))))
+    (group,) = [g for g in groups if (g.method, g.sparsity) == ("magnitude layer", 0.9)]
     assert group.against["random"].difference.summary.mean == pytest.approx(6.0)
-    assert "random" not in next(g for g in found if g.method == "random layer").against
+    assert "random" not in next(g for g in groups if g.method == "random layer").against
 
 
 def test_random_with_the_same_layer_ratios_is_the_methods_own_masks_shuffled():
     plan = case.study(["snip", "magnitude"], controls=["random"])
     best = {"snip (shuffled in each layer)": 9400, "magnitude (shuffled in each layer)": 9300}
-    found = groups(frame(plan, case.store(plan, lambda c: best.get(c.method, 9700) + c.seed)))
+    groups = groups_of(frame(plan, case.store(plan, lambda c: best.get(c.method, 9700) + c.seed)))
     against = {
         g.method: g.against["shuffled"].difference.summary.mean
-        for g in found
+        for g in groups
         if "shuffled" in g.against and g.sparsity == 0.9
     }
     assert against == {"snip": pytest.approx(3.0), "magnitude": pytest.approx(4.0)}
@@ -238,5 +240,5 @@ def test_random_with_the_same_layer_ratios_is_the_methods_own_masks_shuffled():
 
 def test_what_one_test_image_changes_is_no_step_of_other_splits(plan):
     cells = frame(plan, case.store(plan, right))
-    steps = {m: groups(cells, metric=m)[0].step for m in ("test_top1", "train_top1", "validation_top1")}
+    steps = {m: groups_of(cells, metric=m)[0].step for m in ("test_top1", "train_top1", "validation_top1")}
     assert steps == {"test_top1": 0.01, "train_top1": 0.0, "validation_top1": 0.0}

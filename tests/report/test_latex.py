@@ -5,7 +5,7 @@ import re
 import report_case as case
 
 from prunery.report.results.frame import frame
-from prunery.report.results.groups import groups
+from prunery.report.results.groups import groups_of
 from prunery.report.text import latex, tables
 from prunery.report.text.texttable import TextTable
 
@@ -55,7 +55,7 @@ def test_braces_and_environments_balance_and_nothing_is_left_bare():
 def test_the_same_cells_as_in_markdown():
     plan = case.study(retrain=5)
     cells = frame(plan, case.store(plan, lambda c: 9800 - round(100 * c.sparsity) + c.seed))
-    made = tables.accuracy(cells, groups(cells))
+    made = tables.accuracy(cells, groups_of(cells))
     text = latex.document([made])
     for row in made.rows:
         assert " & ".join(map(latex.escaped, row)) in text

@@ -6,7 +6,7 @@ import pytest
 import report_case as case
 
 from prunery.report.results.frame import frame
-from prunery.report.results.groups import groups
+from prunery.report.results.groups import groups_of
 from prunery.report.text import layers
 
 LAYERS = (("a.weight", 100, 900), ("b.weight", 50, 50))  # name, weights, MACs
@@ -28,7 +28,7 @@ def table(share):
 
 
 @pytest.fixture
-def found():
+def rows():
     plan = case.study(["magnitude"], sparsities=[0.9], seeds=2)
     missing = case.cell_of(plan, "magnitude", 0.9, 1).key
     store = case.store(plan, lambda c: 1000, without=[missing])
@@ -40,24 +40,24 @@ def found():
         for k, r in store.records.items()
     }
     records = case.Kept(kept.values())
-    return layers.rows(groups(frame(plan, records)), records)
+    return layers.rows(groups_of(frame(plan, records)), records)
 
 
-def rows_of(found, method):
-    return {row["layer"]: row for row in found if row["method"] == method}
+def rows_of(rows, method):
+    return {row["layer"]: row for row in rows if row["method"] == method}
 
 
-def test_counts_and_shares_by_hand(found):
-    own = rows_of(found, "magnitude")
-    assert list(own) == ["a.weight", "b.weight", layers.TOTAL]
-    first, whole = own["a.weight"], own[layers.TOTAL]
+def test_counts_and_shares_by_hand(rows):
+    of_method = rows_of(rows, "magnitude")
+    assert list(of_method) == ["a.weight", "b.weight", layers.TOTAL]
+    first, whole = of_method["a.weight"], of_method[layers.TOTAL]
     assert (first["params_kept"], first["macs_kept"], first["density"]) == ("10", "90", "0.1")
     assert (whole["params_dense"], whole["params_kept"], whole["macs_kept"]) == ("150", "60", "140")
     assert (whole["density"], whole["macs_fraction"]) == ("0.4", "0.147368")
     assert whole["params_effective"] == "30"
 
 
-def test_n_is_of_the_networks_that_were_measured(found):
-    assert {row["n"] for row in rows_of(found, "magnitude").values()} == {"1"}
-    assert {row["n"] for row in rows_of(found, "dense").values()} == {"2"}
-    assert {row["density"] for row in rows_of(found, "dense").values()} == {"1"}
+def test_n_is_of_the_networks_that_were_measured(rows):
+    assert {row["n"] for row in rows_of(rows, "magnitude").values()} == {"1"}
+    assert {row["n"] for row in rows_of(rows, "dense").values()} == {"2"}
+    assert {row["density"] for row in rows_of(rows, "dense").values()} == {"1"}

@@ -42,10 +42,10 @@ class Outline(HTMLParser):
         assert not self.open
 
     def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
+        given = dict(attrs)
         self.tags.append(tag)
-        self.ids += [found["id"]] if "id" in found else []
-        self.addresses += [found[name] for name in ("src", "href", "action", "data") if name in found]
+        self.ids += [given["id"]] if "id" in given else []
+        self.addresses += [given[name] for name in ("src", "href", "action", "data") if name in given]
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -91,9 +91,9 @@ def test_hostile_names_stay_text():
 
 def test_the_data_hold_no_nan_and_cannot_end_their_element():
     hard = {"a": [math.nan, math.inf, 1.5], "b": "<!--</script>\u2028&"}
-    said = strict.embedded(hard)
-    assert not set("<>&\u2028") & set(said)
-    assert json.loads(said) == {"a": [None, None, 1.5], "b": hard["b"]}
+    text = strict.embedded(hard)
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == {"a": [None, None, 1.5], "b": hard["b"]}
 
 
 def test_a_study_with_nan_losses_is_strict_json():
@@ -108,10 +108,10 @@ def test_a_study_with_nan_losses_is_strict_json():
 
 def test_a_study_without_a_record_says_so():
     spec = case.spec(("magnitude", "snip"), seeds=1)
-    study = kit.of("toy", specs.plain(spec), plan_of(spec), case.Kept())
+    study = kit.study_of("toy", specs.plain(spec), plan_of(spec), case.Kept())
     text = page.html(study).decode()
-    for said in ("nothing to draw", "no histograms", "No cell has been measured", "no record yet"):
-        assert said in text, said
+    for missing in ("nothing to draw", "no histograms", "No cell has been measured", "no record yet"):
+        assert missing in text, missing
     assert data_of(text.encode())["metrics"] == []
 
 
@@ -160,8 +160,8 @@ def test_every_layer_and_every_measured_group_has_a_histogram(study):
     data = data_of(page.html(study))
     measured = [i for i, g in enumerate(data["groups"]) if any(r["test_top1"] for r in g["runs"])]
     assert sorted(map(int, data["histograms"])) == measured
-    for found in data["histograms"].values():
-        assert [layer[0] for layer in found["layers"]] == list(kit.LAYERS)
+    for histogram in data["histograms"].values():
+        assert [layer[0] for layer in histogram["layers"]] == list(kit.LAYERS)
 
 
 def test_heights_are_relative_and_never_hide_a_count():
@@ -173,11 +173,11 @@ def test_heights_are_relative_and_never_hide_a_count():
 def test_density_is_the_mean_over_the_measured_seeds(study):
     data = data_of(page.html(study))
     place = next(i for i, g in enumerate(data["groups"]) if g["label"] == "synflow at 90 %")
-    own = [case.cell_of(study.plan, "synflow", 0.9, seed) for seed in range(3)]
-    tables = [study.store.record(cell.key).tables["layers"] for cell in own]
+    cells = [case.cell_of(study.plan, "synflow", 0.9, seed) for seed in range(3)]
+    tables = [study.store.record(cell.key).tables["layers"] for cell in cells]
     expected = sum(table[4]["params_kept"] for table in tables) / 3
-    found = data["layers"]["groups"][str(place)]["params_kept"][4]
-    assert found == pytest.approx(expected, rel=1e-5)
+    kept = data["layers"]["groups"][str(place)]["params_kept"][4]
+    assert kept == pytest.approx(expected, rel=1e-5)
 
 
 def test_curves_follow_the_path_of_a_cell(study):
@@ -216,8 +216,12 @@ def test_methods_are_drawn_as_in_the_plot_files():
 
 def test_records_without_tables_make_a_page_that_says_what_is_missing():
     text = page.html(kit.study(bare=True)).decode()
-    for said in ("hold no histograms", "No training has a record", "No measure record has a table of layers"):
-        assert said in text, said
+    for missing in (
+        "hold no histograms",
+        "No training has a record",
+        "No measure record has a table of layers",
+    ):
+        assert missing in text, missing
 
 
 def test_seconds_of_several_devices_are_not_drawn(study):
@@ -237,8 +241,8 @@ def test_accuracy_before_and_after_retraining_has_a_table(study):
 
 
 def test_settings_that_do_nothing_are_not_told():
-    told = {"epochs": 5, "schedule": "constant", "momentum": 0.9, "gamma": 0.1, "weight_decay": 0.0}
-    assert words.settings({**told, "optimizer": "adam"}) == "epochs 5, schedule constant, optimizer adam"
-    assert "momentum 0.9" in words.settings({**told, "optimizer": "sgd"})
-    assert "gamma 0.1" in words.settings({**told, "optimizer": "sgd", "schedule": "step"})
+    training = {"epochs": 5, "schedule": "constant", "momentum": 0.9, "gamma": 0.1, "weight_decay": 0.0}
+    assert words.settings({**training, "optimizer": "adam"}) == "epochs 5, schedule constant, optimizer adam"
+    assert "momentum 0.9" in words.settings({**training, "optimizer": "sgd"})
+    assert "gamma 0.1" in words.settings({**training, "optimizer": "sgd", "schedule": "step"})
     assert words.settings({"epochs": 2}) == "epochs 2"

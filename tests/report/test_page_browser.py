@@ -15,8 +15,8 @@ CURVES, WEIGHTS, ACCURACY = "#fig-curves", "#fig-weights", "#fig-accuracy"
 
 @pytest.fixture(scope="module")
 def browser():
-    with page_browser.started() as found:
-        yield found
+    with page_browser.started() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def file(tmp_path_factory):
 
 @pytest.fixture
 def tab(browser, file):
-    with page_browser.opened(browser, file) as found:
-        yield found
+    with page_browser.opened(browser, file) as opened:
+        yield opened
 
 
 def column(tab, table, place):
@@ -85,13 +85,13 @@ def test_what_is_no_number_is_sorted_last_both_ways(tab):
 def test_the_legend_hides_a_method_in_all_figures(tab):
     button = tab.locator(f"{ACCURACY} .legend button", has_text="synflow")
     shown = [tab.locator(f'{name} .pt[data-of="synflow"]') for name in (ACCURACY, "#fig-cost", CURVES)]
-    assert [found.count() for found in shown] == [3, 3, 2]
+    assert [marks.count() for marks in shown] == [3, 3, 2]
     button.press("Enter")
-    assert [found.count() for found in shown] == [0, 0, 0]
+    assert [marks.count() for marks in shown] == [0, 0, 0]
     assert button.get_attribute("aria-pressed") == "false"
     assert tab.evaluate("document.activeElement.dataset.series") == "synflow"
     button.click()
-    assert [found.count() for found in shown] == [3, 3, 2]
+    assert [marks.count() for marks in shown] == [3, 3, 2]
 
 
 def places(tab):

@@ -14,8 +14,8 @@ from prunery.report import page
 
 @pytest.fixture(scope="module")
 def browser():
-    with page_browser.started() as found:
-        yield found
+    with page_browser.started() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +44,15 @@ def test_a_figure_is_saved_as_it_is_drawn_in_light_colours(browser, file, name):
         shown = tab.locator(f"#fig-{name} .plot svg").first
         size = float(shown.get_attribute("width")), float(drawn.get("height"))
         assert float(drawn.get("width")) == size[0]
-        said = "".join(drawn.itertext())
-        assert shown.locator("text").first.text_content() in said
+        text = "".join(drawn.itertext())
+        assert shown.locator("text").first.text_content() in text
         looks = [node.get("fill", "") + node.get("stroke", "") for node in drawn.iter()]
         assert looks[1] == "#fff"
         assert not any("var(" in look for look in looks)
         assert not any("class" in node.attrib or "style" in node.attrib for node in drawn.iter())
         if name in ("accuracy", "cost"):
-            assert "magnitude" in said
-            assert "snip" not in said, "what is hidden is not drawn"
+            assert "magnitude" in text
+            assert "snip" not in text, "what is hidden is not drawn"
         with Image.open(io.BytesIO(saved(tab, name, "png"))) as image:
             assert image.size == (3 * size[0], 3 * size[1])
             assert image.convert("L").getextrema()[0] < 100, "something is drawn"

@@ -14,7 +14,7 @@ from prunery.report.results import published
 from prunery.report.results.columns import TOP1
 from prunery.report.results.facts import with_facts
 from prunery.report.results.frame import frame
-from prunery.report.results.groups import groups
+from prunery.report.results.groups import groups_of
 from prunery.report.results.study import load
 from prunery.report.text import published_tables
 from prunery.report.write import files
@@ -25,7 +25,7 @@ AT_INIT = {"at": "init", "recovery": "finetune"}
 def spec(name, *, model="fc", data="mnist", methods, sparsities=(0.9,), seeds=3, optimizer="sgd", **task):
     training = {"epochs": 10, "optimizer": optimizer, "learning_rate": 0.1}
     task |= {"model": model, "data": data, "training": training}
-    return specs.of(
+    return specs.from_plain(
         {
             "name": name,
             "task": task,
@@ -59,13 +59,13 @@ def five():
 
 
 def test_only_equal_choices_match(five):
-    found = published.rows("five-criteria-fc", five)
-    assert [(p.method, p.sparsity, p.value) for p in found] == [
+    matches = published.rows("five-criteria-fc", five)
+    assert [(p.method, p.sparsity, p.value) for p in matches] == [
         ("ours", 0.9, 97.68),
         ("one round", 0.9, 11.35),
     ]
-    assert {(p.metric, p.n, p.report) for p in found} == {("test_top1", 1, "five-criteria")}
-    assert "one round instead of 100" in found[1].note
+    assert {(p.metric, p.n, p.report) for p in matches} == {("test_top1", 1, "five-criteria")}
+    assert "one round instead of 100" in matches[1].note
 
 
 def test_norms_estimated_anew_stand_beside_nothing_published():
@@ -100,20 +100,20 @@ def test_another_network_or_data_set_matches_nothing():
 
 def test_fewer_classes_match_nothing():
     methods = [{"name": "snip", "criterion": "snip"}]
-    for classes, found in ((None, True), (10, False)):
+    for classes, match in ((None, True), (10, False)):
         made = built(spec("cifar100", model="vgg16", data="cifar100", methods=methods, classes=classes))
-        assert bool(published.rows("cifar100", made)) is found
+        assert bool(published.rows("cifar100", made)) is match
 
 
 def test_near_sparsities_match_and_others_do_not():
     methods = [{"name": "random", "criterion": "random", "schedule": {"name": "iterative", "fraction": 0.1}}]
     name, levels = "one-shot-vs-iterative", [0.5, 0.5217, 0.52125]
     made = built(spec(name, model="resnet18", data="cifar10", methods=methods, sparsities=levels))
-    found = published.rows(name, made)
+    matches = published.rows(name, made)
     # three runs went through 52.17 %; the dense network of the report stands beside ours
-    pruned = [(p.sparsity, p.value) for p in found if p.method == "random"]
+    pruned = [(p.sparsity, p.value) for p in matches if p.method == "random"]
     assert pruned == [(s, v) for s in (0.5217, 0.52125) for v in (93.3, 93.5, 93.34)]
-    assert [(p.method, p.value, p.metric) for p in found if p.sparsity == 0] == [
+    assert [(p.method, p.value, p.metric) for p in matches if p.sparsity == 0] == [
         ("dense", 93.06, "test_top1_max")
     ]
 
@@ -125,8 +125,8 @@ def test_one_shot_and_iterative_are_told_apart_by_the_cuts():
     ]
     name = "one-shot-vs-iterative-cpu"
     made = built(spec(name, model="resnet18", data="cifar10", methods=methods, sparsities=[0.9, 0.9015]))
-    found = {(p.method, p.sparsity): p.value for p in published.rows(name, made) if p.sparsity}
-    assert found == {("once", 0.9): 89.99, ("step by step", 0.9015): 91.99}
+    values = {(p.method, p.sparsity): p.value for p in published.rows(name, made) if p.sparsity}
+    assert values == {("once", 0.9): 89.99, ("step by step", 0.9015): 91.99}
 
 
 def test_what_was_chosen_on_the_test_split_is_not_subtracted():
@@ -161,9 +161,9 @@ def test_a_best_epoch_on_the_test_split_is_subtracted_from_our_own_best_one():
 def test_top_5_stands_beside_our_top_5_and_never_beside_top_1():
     methods = [{"name": "snip", "criterion": "snip"}]
     made = built(spec("cifar100", model="vgg16", data="cifar100", methods=methods))
-    found = published.rows("cifar100", made)
-    assert {p.metric for p in found} == {"test_top5", "macs_millions"}
-    top5, macs = published_tables.tables(published_tables.pairs(made, found))
+    matches = published.rows("cifar100", made)
+    assert {p.metric for p in matches} == {"test_top5", "macs_millions"}
+    top5, macs = published_tables.tables(published_tables.pairs(made, matches))
     assert "top-5 accuracy" in top5.title
     # ours: 9990 of 10 000 in every seed; printed: 63.63 under the heading top-1
     assert top5.rows[0][2:6] == ("99.90 ±0.01 (n=3)", "63.63 [1]", "1", "+36.27")
@@ -244,8 +244,8 @@ def test_the_files_hold_them_and_the_plot_marks_them(tmp_path):
 
 
 def test_a_plot_reaches_to_the_published_values(five):
-    found = groups(five, metric=TOP1.column)
-    figure = plots.accuracy(found, title="t", published=published.rows("five-criteria", five))
+    groups = groups_of(five, metric=TOP1.column)
+    figure = plots.accuracy(groups, title="t", published=published.rows("five-criteria", five))
     (low, high) = figure.axes[0].get_ylim()
     shown = [y for line in _of_diamonds(figure) for y in line.get_ydata()]
     assert len(shown) == 2
@@ -269,13 +269,13 @@ def test_a_run_that_gave_no_number_stands_beside_nothing():
     methods = [{"name": "m", "criterion": row["criterion"], "schedule": "one_shot"}]
     made = spec(row["report"], model=row["model"], data=row["dataset"], methods=methods)
     made = made.model_copy(update={"sparsities": (float(row["sparsity"]),)})
-    found = published.rows(row["report"], built(made))
-    assert row["metric"] not in {p.metric for p in found}
+    matches = published.rows(row["report"], built(made))
+    assert row["metric"] not in {p.metric for p in matches}
 
 
 def _of_diamonds(figure):
     return [line for line in figure.axes[0].lines if line.get_marker() == "d"]
 
 
-def _diamonds(found, values):
-    return len(_of_diamonds(plots.accuracy(found, title="t", published=values)))
+def _diamonds(groups, values):
+    return len(_of_diamonds(plots.accuracy(groups, title="t", published=values)))

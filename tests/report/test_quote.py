@@ -38,7 +38,7 @@ def quoted(study, options):
 
 # 97.1, 97.2, 97.3 at 90 %; dense 98.0, 98.1, 98.2: sd 0.1, half 4.303 · 0.1 / sqrt(3) = 0.248
 @pytest.mark.parametrize(
-    ("show", "said"),
+    ("show", "text"),
     [
         ("interval", "97.20 ±0.25"),
         ("mean", "97.20"),
@@ -56,8 +56,8 @@ def quoted(study, options):
         ("sparsity-achieved", "90 %"),
     ],
 )
-def test_each_way_to_show_a_cell_by_hand(study, show, said):
-    assert quoted(study, f"method=magnitude sparsity=90% show={show}") == said
+def test_each_way_to_show_a_cell_by_hand(study, show, text):
+    assert quoted(study, f"method=magnitude sparsity=90% show={show}") == text
 
 
 def test_a_sparsity_as_tables_write_it_is_found(tmp_path):
@@ -98,7 +98,7 @@ def test_what_is_no_quote_stays_as_it_is(study):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "words"),
     [
         ("method=magnitud sparsity=90%", "no method 'magnitud'; did you mean 'magnitude'?"),
         ("sparsity=90%", "no method ''"),
@@ -114,11 +114,11 @@ def test_what_is_no_quote_stays_as_it_is(study):
         ("", "no method ''"),
     ],
 )
-def test_what_is_not_there_is_an_error_with_its_line(study, options, said):
+def test_what_is_not_there_is_an_error_with_its_line(study, options, words):
     with pytest.raises(SpecError) as raised:
         filled(f"one\n\nx {{{{cell {options}}}}}", [study], source="paper.md")
     assert "paper.md:3: " in str(raised.value)
-    assert said in str(raised.value)
+    assert words in str(raised.value)
 
 
 def test_a_misspelt_quote_is_no_other_template(study):
@@ -137,19 +137,19 @@ def test_a_cell_that_is_not_done_is_not_quoted(tmp_path, broken):
         notes={cell.key: notes} if notes else {},
         losses={cell.key: math.nan} if broken == "diverged" else {},
     )
-    found = load(store, "toy")
+    loaded = load(store, "toy")
     with pytest.raises(SpecError, match=f"not all of its cells are done \\({broken}: seed 1\\)"):
-        quoted(found, "method=snip sparsity=90%")
-    assert quoted(found, "method=magnitude sparsity=90% show=mean") == "97.20"
+        quoted(loaded, "method=snip sparsity=90%")
+    assert quoted(loaded, "method=magnitude sparsity=90% show=mean") == "97.20"
 
 
 def test_several_studies_need_a_name(tmp_path):
     store, _ = kept(tmp_path / "store")
     kept(tmp_path / "store", name="second")
-    both = [load(store, name) for name in ("second", "toy")]
-    assert filled("{{cell method=dense study=second show=n}}", both) == "3"
+    two = [load(store, name) for name in ("second", "toy")]
+    assert filled("{{cell method=dense study=second show=n}}", two) == "3"
     with pytest.raises(SpecError, match="2 studies"):
-        filled("{{cell method=dense show=n}}", both)
+        filled("{{cell method=dense show=n}}", two)
 
 
 def test_a_text_is_copied_beside_the_files_or_nothing_is_written(tmp_path):

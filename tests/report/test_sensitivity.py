@@ -32,25 +32,25 @@ def scan(layers=("a.weight", "b.in_proj_weight", "c.weight")):
 
 
 def test_the_table_says_what_was_measured():
-    found = table(scan(), ABOUT)
-    assert found.header == ("layer", "weights", "share", "50 %", "99.5 %")
-    assert found.rows == (
+    made = table(scan(), ABOUT)
+    assert made.header == ("layer", "weights", "share", "50 %", "99.5 %")
+    assert made.rows == (
         ("unpruned", "1 000", "100.0 %", "98.00", "98.00"),
         ("a.weight", "100", "10.0 %", "97.00", "87.00"),
         ("b.in_proj_weight", "500", "50.0 %", "-", "87.00"),
         ("c.weight", "500", "50.0 %", "97.00", "10.00†"),
     )
-    said = " ".join(found.caption)
-    assert "1 000 validation images" in said
-    assert "pruned by snip" in said
-    assert "weights: step 0123" in said
-    assert "at most 1.58 points" in said  # 50 / sqrt(1000)
-    assert [note[0] for note in found.footnotes] == ["†", "-"]
+    caption = " ".join(made.caption)
+    assert "1 000 validation images" in caption
+    assert "pruned by snip" in caption
+    assert "weights: step 0123" in caption
+    assert "at most 1.58 points" in caption  # 50 / sqrt(1000)
+    assert [note[0] for note in made.footnotes] == ["†", "-"]
 
 
 def test_the_loss_has_a_table_of_its_own():
-    found = table(scan(), ABOUT, loss=True)
-    assert found.rows[1][3:] == ("0.030", "0.130")
+    made = table(scan(), ABOUT, loss=True)
+    assert made.rows[1][3:] == ("0.030", "0.130")
     text = files(scan(), ABOUT)["sensitivity.md"].decode()
     assert text.startswith("# lenet300 on mnist: each layer pruned alone, accuracy\n")
     assert "| a.weight | 100 | 10.0 % | 97.00 | 87.00 |" in text
@@ -58,8 +58,8 @@ def test_the_loss_has_a_table_of_its_own():
 
 
 def test_no_marks_where_nothing_is_marked():
-    found = scan()
-    whole = replace(found, rows=tuple(row for row in found.rows if row.layer == "a.weight"))
+    scanned = scan()
+    whole = replace(scanned, rows=tuple(row for row in scanned.rows if row.layer == "a.weight"))
     assert table(whole, ABOUT).footnotes == ()
 
 
@@ -82,17 +82,17 @@ def test_the_same_scan_gives_the_same_bytes_without_a_date():
     assert b"matplotlib" not in first["sensitivity.png"].lower()
 
 
-def shades(found):
+def shades(scanned):
     """The colours of the picture that hold at least so many pixels as the middle of a cell."""
-    image = np.asarray(Image.open(io.BytesIO(images(found, ABOUT)["png"])).convert("RGB"))
+    image = np.asarray(Image.open(io.BytesIO(images(scanned, ABOUT)["png"])).convert("RGB"))
     colours, counts = np.unique(image.reshape(-1, 3), axis=0, return_counts=True)
     return {tuple(map(int, c)) for c, n in zip(colours, counts, strict=True) if n > 2000}
 
 
 def test_what_is_lost_is_darker():
-    found = scan()
-    assert (0x7A, 0x33, 0x00) in shades(found), "the darkest shade is the largest loss"
-    unharmed = replace(found, rows=tuple(replace(r, correct=990, note="") for r in found.rows))
+    scanned = scan()
+    assert (0x7A, 0x33, 0x00) in shades(scanned), "the darkest shade is the largest loss"
+    unharmed = replace(scanned, rows=tuple(replace(r, correct=990, note="") for r in scanned.rows))
     assert shades(unharmed) & {(0x7A, 0x33, 0x00)} == set(), "a gain is no loss"
     assert (0xF3, 0xF3, 0xF1) in shades(unharmed)
 

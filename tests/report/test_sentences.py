@@ -5,21 +5,21 @@ from dataclasses import replace
 import report_case as case
 
 from prunery.report.results.frame import frame
-from prunery.report.results.groups import groups
+from prunery.report.results.groups import groups_of
 from prunery.report.text.sentences import VERDICTS, answers
 
 WOBBLE = (0, 7, 3, 11, 5)
 
 
-def said(plan, correct, **more):
-    return answers(groups(frame(plan, case.store(plan, correct, **more))))
+def answers_of(plan, correct, **more):
+    return answers(groups_of(frame(plan, case.store(plan, correct, **more))))
 
 
 def test_a_clear_winner_is_called_one():
     # differences of about 10 and 50 points, and hardly any spread
     level = {"magnitude": 9700, "snip": 8700, "random": 4700}
     plan = case.study(sparsities=[0.9], seeds=5)
-    sentences = said(plan, lambda c: level.get(c.method, 9800) + WOBBLE[c.seed] * (c.method == "snip"))
+    sentences = answers_of(plan, lambda c: level.get(c.method, 9800) + WOBBLE[c.seed] * (c.method == "snip"))
     assert sentences[0] == (
         "At 90 %, magnitude is highest: 97.00 ±0.01 %; +9.95 [+9.90, +10.00] points against snip. "
         "Lower: snip and random."
@@ -30,14 +30,14 @@ def test_a_clear_winner_is_called_one():
 def test_a_winner_by_chance_is_not():
     plan = case.study(["magnitude", "snip"], sparsities=[0.9])
     values = {"magnitude": (9700, 9650, 9720), "snip": (9690, 9700, 9640)}
-    sentences = said(plan, lambda c: values[c.method][c.seed] if c.method in values else 9800)
+    sentences = answers_of(plan, lambda c: values[c.method][c.seed] if c.method in values else 9800)
     assert sentences[0].startswith("At 90 %, magnitude is highest: 96.90 ±0.90 %; +0.13 [")
     assert sentences[0].endswith("points against snip. Indistinguishable from it: snip.")
 
 
 def test_one_seed_gives_no_verdict():
     plan = case.study(["magnitude", "snip"], sparsities=[0.9], seeds=1)
-    sentences = said(plan, lambda c: 9700 if c.method == "magnitude" else 9000)
+    sentences = answers_of(plan, lambda c: 9700 if c.method == "magnitude" else 9000)
     assert sentences == [
         "At 90 %, magnitude is highest: 97.00 % (one seed: no verdict).",
         "Methods are compared at UNEQUAL total epochs (20: magnitude; 10: snip).",
@@ -47,17 +47,17 @@ def test_one_seed_gives_no_verdict():
 def test_the_best_of_what_guesses_is_no_winner():
     plan = case.study(["magnitude", "snip"], sparsities=[0.9, 0.98])
     guesses = {"magnitude": (1080, 1010, 990), "snip": (1000, 990, 1020)}
-    sentences = said(plan, lambda c: guesses[c.method][c.seed] if c.sparsity == 0.98 else 9800)
+    sentences = answers_of(plan, lambda c: guesses[c.method][c.seed] if c.sparsity == 0.98 else 9800)
     assert sentences[1] == "At 98 %, nothing is above chance (10.00 %): magnitude 10.27 ±1.17 %."
     guesses["magnitude"] = (1080, 1010, 1100)  # 10 points in a hundred of 10 000 images: 0.30 each
-    sentences = said(plan, lambda c: guesses[c.method][c.seed] if c.sparsity == 0.98 else 9800)
+    sentences = answers_of(plan, lambda c: guesses[c.method][c.seed] if c.sparsity == 0.98 else 9800)
     assert sentences[1].startswith("At 98 %, magnitude is highest: 10.63 ±1.17 %")
 
 
 def test_where_accuracy_leaves_the_dense_interval():
     plan = case.study(["magnitude", "snip", "random"], retrain=5)
     lost = {"magnitude": {0.98: 100}, "snip": {0.9: 100, 0.98: 100}, "random": {}}
-    sentences = said(plan, lambda c: 9800 + 10 * c.seed - lost.get(c.method, {}).get(c.sparsity, 0))
+    sentences = answers_of(plan, lambda c: 9800 + 10 * c.seed - lost.get(c.method, {}).get(c.sparsity, 0))
     # dense: 98.10 ±0.25
     wanted = (
         "First sparsity with a mean below the dense interval [97.85, 98.35] %: "
@@ -73,7 +73,7 @@ def test_seeds_that_leave_it_elsewhere_are_told():
         below = c.method == "magnitude" and (c.sparsity, c.seed) in {(0.9, 0), (0.98, 0), (0.98, 1)}
         return 9800 + 10 * c.seed - (100 if below else 0)
 
-    (sentence,) = [s for s in said(plan, right) if s.startswith("First sparsity")]
+    (sentence,) = [s for s in answers_of(plan, right) if s.startswith("First sparsity")]
     assert "(in brackets: of single seeds, where they differ)" in sentence
     assert "magnitude 90 % (90 %-none), snip none." in sentence
 
@@ -81,7 +81,7 @@ def test_seeds_that_leave_it_elsewhere_are_told():
 def test_a_collapse_is_below_dense_and_a_gap_is_not():
     plan = case.study(["magnitude", "snip"])
     broken, gone = case.cell_of(plan, "magnitude", 0.9, 0), case.cell_of(plan, "snip", 0.9, 0)
-    sentences = said(
+    sentences = answers_of(
         plan,
         lambda c: 9800 + 10 * c.seed,
         notes={broken.key: ["predicts class 1 for all 10000"]},
@@ -95,7 +95,7 @@ def test_a_collapse_is_below_dense_and_a_gap_is_not():
 
 def test_an_empty_store_has_nothing_but_gaps():
     plan = case.study(["magnitude"], sparsities=[0.9], seeds=2)
-    sentences = answers(groups(frame(plan, case.Kept())))
+    sentences = answers(groups_of(frame(plan, case.Kept())))
     assert sentences == [
         "Missing: dense (2 of 2), dense + 10 epochs (2 of 2) and magnitude at 90 % (2 of 2)."
     ]
@@ -106,7 +106,7 @@ def test_what_broke_at_many_sparsities_is_one_phrase_for_a_method():
     plan = case.study(["magnitude", "snip", "grasp"], sparsities=levels)
     gone = {c.key for c in plan.cells if c.method == "snip" or (c.method == "grasp" and c.sparsity > 0.75)}
     one = case.cell_of(plan, "magnitude", 0.6, 1).key
-    sentences = said(plan, lambda c: 9800, without=gone | {one})
+    sentences = answers_of(plan, lambda c: 9800, without=gone | {one})
     assert sentences[-1] == (
         "Missing: magnitude at 60 % (1 of 3), snip at 5 sparsities from 50 % to 90 % (15 of 15) and "
         "grasp at 80 % and 90 % (6 of 6)."
@@ -115,7 +115,7 @@ def test_what_broke_at_many_sparsities_is_one_phrase_for_a_method():
 
 def test_a_study_that_has_hardly_begun_is_said_to_have():
     plan = case.study(["magnitude", "snip", "grasp"], sparsities=(0.5, 0.6, 0.7, 0.8), seeds=2)
-    sentences = answers(groups(frame(plan, case.Kept())))
+    sentences = answers(groups_of(frame(plan, case.Kept())))
     assert sentences == ["Missing: 28 of 28 runs have no record yet."]
 
 
@@ -124,7 +124,7 @@ def test_weights_and_filters_are_ranked_apart():
     two = [{"name": f"filters {s}", "scope": s, **filters} for s in ("global", "layer")]
     plan = case.study(["magnitude", "snip", *two], sparsities=[0.9], seeds=1)
     best = {"magnitude": 9700, "snip": 9600, "filters global": 9300, "filters layer": 9200}
-    sentences = said(plan, lambda c: best.get(c.method, 9800))
+    sentences = answers_of(plan, lambda c: best.get(c.method, 9800))
     assert sentences[:2] == [
         "At 90 % of the weights removed, magnitude is highest: 97.00 % (one seed: no verdict).",
         "At 90 % of the filters removed, filters global is highest: 93.00 % (one seed: no verdict).",
@@ -141,7 +141,7 @@ def test_what_has_no_path_left_is_named():
         numbers = tuple(replace(n, value=0) if n.name == "params_effective" else n for n in record.numbers)
         store.records[key] = replace(record, numbers=numbers)
     cells = frame(plan, store)
-    assert answers(groups(cells))[-1] == (
+    assert answers(groups_of(cells))[-1] == (
         "No path from input to output is left, so nothing can be learnt: snip at 98 % (2 of 2)."
     )
     (noted,) = {row["notes"] for row in cells.to_dict("records") if row["key"] in gone}
@@ -153,5 +153,5 @@ def test_the_family_is_all_pairs_because_the_first_was_chosen_by_its_mean():
     # times 2 (the pairs with the first) would be below 0.05, times 3 (all pairs) is not
     plan = case.study(sparsities=[0.9], seeds=5)
     ahead = (24, 62, 100, 138, 176)
-    sentences = said(plan, lambda c: 9600 + ahead[c.seed] * (c.method == "magnitude"))
+    sentences = answers_of(plan, lambda c: 9600 + ahead[c.seed] * (c.method == "magnitude"))
     assert sentences[0].endswith("Indistinguishable from it: random and snip.")

@@ -12,7 +12,7 @@ from table_kit import built, cell, right
 from prunery.lab.plan import plan as plan_of
 from prunery.report.results.facts import with_facts
 from prunery.report.results.frame import frame
-from prunery.report.results.groups import groups
+from prunery.report.results.groups import groups_of
 from prunery.report.text import csv_rows, tables
 from prunery.report.text.formats import briefly, few, interval, percent, plain, ranged, signed
 from prunery.stats import Summary
@@ -54,7 +54,7 @@ def test_the_title_says_how_much_of_the_data_was_used():
     plan = plan_of(some.model_copy(update={"task": task}))
     store = case.store(plan, right)
     table = with_facts(frame(plan, store), plan, store)
-    title = tables.accuracy(table, groups(table)).title
+    title = tables.accuracy(table, groups_of(table)).title
     assert title == "toy: lenet300 on mnist (5 classes, 2 000 training images)"
 
 
@@ -65,9 +65,9 @@ def test_the_caption_names_metric_split_unit_n_chance_and_unequal_budgets():
         "Top-1 accuracy (k = 1) on the test split (10 000 images, labels read once per network), in %"
         in caption
     )
-    cells, found, _ = built(plan, case.store(plan, right))
-    told = tables.accuracy(cells.assign(test_top1_max=99.0), found).caption
-    assert "10 000 images, read after every epoch too, as a diagnostic" in " ".join(told)
+    cells, groups, _ = built(plan, case.store(plan, right))
+    sentences = tables.accuracy(cells.assign(test_top1_max=99.0), groups).caption
+    assert "10 000 images, read after every epoch too, as a diagnostic" in " ".join(sentences)
     assert "chance level 10.00 %" in caption
     assert "95 % t-interval over n = 3 seeds" in caption
     # noise floor: sqrt(2) · 0.248
@@ -82,10 +82,10 @@ def test_equal_budgets_are_not_called_unequal():
 
 def test_a_single_seed_has_a_value_and_neither_interval_nor_verdict():
     plan = case.study(seeds=1)
-    _, found, table = built(plan, case.store(plan, right))
+    _, groups, table = built(plan, case.store(plan, right))
     assert cell(table, "magnitude", "90 %") == "97.50"
     assert "n = 1 seed: single values, without interval or verdict." in table.caption
-    difference = tables.differences(found, "dense")
+    difference = tables.differences(groups, "dense")
     assert cell(difference, "magnitude", "90 %") == "−0.50"
     assert "no verdict" in " ".join(difference.caption)
 
@@ -107,7 +107,7 @@ def test_each_bad_end_is_named_in_its_cell():
         | {diverged.key: ["test: outputs NaN for all 10000"]},
         losses={diverged.key: math.nan},
     )
-    _, found, table = built(plan, store)
+    _, groups, table = built(plan, store)
     assert cell(table, "magnitude", "98 %") == "collapsed 2/3 (predicts class 1); 96.10 without them (n=1)"
     assert cell(table, "magnitude", "90 %") == "diverged 1/3 (outputs NaN); 97.60 without it (n=2)"
     # two values, 97.0 and 97.2: sd 0.1414, t(1) = 12.706
@@ -117,7 +117,7 @@ def test_each_bad_end_is_named_in_its_cell():
         f"[1] seed 1: its prune step {failure.key} failed: ScoreError: a score is NaN",
         "[2] seed 2: no record yet",
     )
-    difference = tables.differences(found, "dense")
+    difference = tables.differences(groups, "dense")
     assert cell(difference, "magnitude", "98 %") == "-"
     assert cell(difference, "magnitude", "90 %") == "-"
 
@@ -166,12 +166,12 @@ def test_verdicts_are_corrected_over_the_table():
     # magnitude - dense: -0.50, -0.51, -0.49 (p = 0.00013); snip - dense: -0.1, -0.2, -0.6 (p = 0.19)
     lost = {"magnitude": (50, 51, 49), "snip": (10, 20, 60)}
     store = case.store(plan, lambda c: 9800 - (lost[c.method][c.seed] if c.method in lost else 0))
-    table, found, _ = built(plan, store)
-    difference = tables.differences(found, "dense")
+    table, groups, _ = built(plan, store)
+    difference = tables.differences(groups, "dense")
     assert cell(difference, "magnitude", "90 %") == "−0.50 ±0.02 lower"
     assert cell(difference, "snip", "90 %") == "−0.30 ±0.66 indistinguishable"
     assert "Holm's correction over the 2 comparisons" in " ".join(difference.caption)
-    rows = {r["method"]: r for r in csv_rows.summary_rows(table, found)}
+    rows = {r["method"]: r for r in csv_rows.summary_rows(table, groups)}
     raw, corrected = (float(rows["magnitude"][f"to_dense_{p}"]) for p in ("p", "p_holm"))
     assert corrected == pytest.approx(2 * raw, rel=1e-3)
 
@@ -207,13 +207,13 @@ def test_markdown_is_the_same_text():
 
 def test_the_csv_of_cells_and_groups():
     plan = case.study(retrain=5)
-    table, found, _ = built(plan, case.store(plan, right))
+    table, groups, _ = built(plan, case.store(plan, right))
     cells = read(csv_rows.csv_text(csv_rows.cell_rows(table)))
     assert len(cells) == 33
     one = next(r for r in cells if (r["method"], r["seed"], r["sparsity_requested"]) == ("snip", "1", "0.98"))
     assert (one["test_top1"], one["test_top5"], one["kept"], one["epochs"]) == ("96.1", "99.9", "5324", "5")
     assert one["key"] == case.cell_of(plan, "snip", 0.98, 1).key
-    rows = read(csv_rows.csv_text(csv_rows.summary_rows(table, found)))
+    rows = read(csv_rows.csv_text(csv_rows.summary_rows(table, groups)))
     assert len(rows) == 3 * 3 + 2
     row = next(r for r in rows if (r["method"], r["sparsity_requested"]) == ("magnitude", "0.9"))
     assert (row["n"], row["mean"], row["sd"], row["half_width"]) == ("3", "97.6", "0.1", "0.248414")
@@ -234,8 +234,8 @@ def test_the_cost_table_counts_shared_work_in_each_row():
 def test_what_broke_is_said_briefly():
     assert briefly("test: predicts class 1 for all 10000") == "predicts class 1"
     assert briefly("diverged: the training loss was not finite at step 7 of epoch 3") == "at epoch 3"
-    said = "loss 2.303 is ln 10, top-1 9.80 % is chance"
-    assert briefly(f"test: {said}") == said
+    note = "loss 2.303 is ln 10, top-1 9.80 % is chance"
+    assert briefly(f"test: {note}") == note
 
 
 def test_how_numbers_are_written():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunery.lab.record import canonical
 from prunery.report.figures.plots import Look, looks_of
-from prunery.report.figures.style import FAINT, GREY, INK, both
+from prunery.report.figures.style import FAINT, GREY, INK, png_and_svg
 from prunery.report.results.groups import Group
 from prunery.report.results.study import Loaded
 from prunery.report.text import csv_rows, formats
@@ -27,11 +27,13 @@ _LEFT, _WIDE, _HIGH = 0.85, 8.6, 4.6  # inches
 
 def files(studies: Sequence[Loaded]) -> dict[str, bytes]:
     """index.html and studies.csv; classes.md, classes.png and classes.svg where studies differ in classes."""
-    found = {"index.html": _index(studies), "studies.csv": _csv(studies)}
+    contents = {"index.html": _index(studies), "studies.csv": _csv(studies)}
     if series := _by_classes(studies):
-        found["classes.md"] = markdown(_table(series))[1:].encode()
-        found |= {f"classes.{kind}": content for kind, content in both(partial(_figure, series)).items()}
-    return found
+        contents["classes.md"] = markdown(_table(series))[1:].encode()
+        contents |= {
+            f"classes.{kind}": content for kind, content in png_and_svg(partial(_figure, series)).items()
+        }
+    return contents
 
 
 def classes(study: Loaded) -> int:
@@ -58,8 +60,8 @@ def _by_classes(studies: Sequence[Loaded]) -> list[Loaded]:
         each = images / classes(study) if images and classes(study) else None
         return canonical({**study.spec, "name": "", "task": task, "images of a class": each})
 
-    for _, own in groupby(sorted(studies, key=same), key=same):
-        sized = {classes(s): s for s in own if classes(s)}
+    for _, alike in groupby(sorted(studies, key=same), key=same):
+        sized = {classes(s): s for s in alike if classes(s)}
         if len(sized) > 1:
             return [sized[n] for n in sorted(sized)]
     return []
@@ -70,15 +72,15 @@ def _lines(series: Sequence[Loaded]) -> dict[str, list[Group | None]]:
     names = list(
         dict.fromkeys(formats.label(g) for s in series for g in s.groups if g.role in ("dense", "pruned"))
     )
-    own = [{formats.label(g): g for g in s.groups if g.role in ("dense", "pruned")} for s in series]
-    return {name: [groups.get(name) for groups in own] for name in names}
+    by_name = [{formats.label(g): g for g in s.groups if g.role in ("dense", "pruned")} for s in series]
+    return {name: [groups.get(name) for groups in by_name] for name in names}
 
 
 def _table(series: Sequence[Loaded]) -> TextTable:
     header = ("method", *(f"{classes(s)} classes" for s in series))
     rows = [
-        (name, *(formats.interval(g.summary) if g and g.sound and g.summary else "-" for g in of))
-        for name, of in _lines(series).items()
+        (name, *(formats.interval(g.summary) if g and g.sound and g.summary else "-" for g in groups))
+        for name, groups in _lines(series).items()
     ]
     chance = ("guessing", *(f"{100 / classes(s):.2f}" for s in series))
     caption = (
@@ -96,9 +98,9 @@ def _figure(series: Sequence[Loaded]) -> Figure:
     axes = figure.add_axes((_LEFT / _WIDE, 0.14, 5.1 / _WIDE, 0.7))
     counts = [classes(s) for s in series]
     looks = looks_of(series[0].groups)
-    for name, of in _lines(series).items():
-        first = next(g for g in of if g)
-        _line(axes, counts, of, name, looks.get(first.method, Look(INK, "_")))
+    for name, groups in _lines(series).items():
+        first = next(g for g in groups if g)
+        _line(axes, counts, groups, name, looks.get(first.method, Look(INK, "_")))
     axes.plot(counts, [100 / n for n in counts], color=GREY, linestyle=(0, (2, 3)), linewidth=1)
     axes.annotate("guessing", (counts[-1], 100 / counts[-1]), (6, 0), textcoords="offset points", color=GREY)
     axes.set_xscale("log")
@@ -115,9 +117,9 @@ def _figure(series: Sequence[Loaded]) -> Figure:
     return figure
 
 
-def _line(axes: Axes, counts: Sequence[int], of: Sequence[Group | None], name: str, look: Look) -> None:
+def _line(axes: Axes, counts: Sequence[int], groups: Sequence[Group | None], name: str, look: Look) -> None:
     """One line with intervals through the groups that ended well, named at its end."""
-    points = [(n, g.summary) for n, g in zip(counts, of, strict=True) if g and g.sound and g.summary]
+    points = [(n, g.summary) for n, g in zip(counts, groups, strict=True) if g and g.sound and g.summary]
     if not points:
         return
     across, means = [n for n, _ in points], [s.mean for _, s in points]
@@ -132,9 +134,9 @@ def _index(studies: Sequence[Loaded]) -> bytes:
     """A page that links the studies' pages, each with its first answers."""
     parts = []
     for study in studies:
-        said = "".join(f"<li>{escape(s)}</li>" for s in answers(study.groups)[:2])
+        sentences = "".join(f"<li>{escape(s)}</li>" for s in answers(study.groups)[:2])
         link = f'<a href="{escape(study.name)}/report.html">{escape(study.name)}</a>'
-        parts.append(f"<h2>{link}</h2><p>{escape(task(study.frame))}</p><ul>{said}</ul>")
+        parts.append(f"<h2>{link}</h2><p>{escape(task(study.frame))}</p><ul>{sentences}</ul>")
     style = (
         ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;"
         "margin:2rem auto;padding:0 1rem}h2{margin:2rem 0 0;font-size:1.15rem}p{margin:0;opacity:.75}"

@@ -24,8 +24,8 @@ def best(study: Loaded, *, within: float, method: str | None = None) -> Mapping[
     """
     methods = arms(study.groups, "pruned")
     if method is not None and method not in methods:
-        found = f"it is not in study {study.name}{nearest(method, methods)}"
-        raise ChoiceError(f"the method {method!r}", found, f"choose one of: {', '.join(methods)}")
+        problem = f"it is not in study {study.name}{nearest(method, methods)}"
+        raise ChoiceError(f"the method {method!r}", problem, f"choose one of: {', '.join(methods)}")
     rows = [{str(k): v for k, v in row.items()} for row in study.frame.to_dict("records")]
     measured = [row for row in rows if row["status"] == "done" and not absent(row[SPLIT])]
     dense = {row["key"]: row[SPLIT] for row in measured if row["role"] == "dense"}
@@ -35,9 +35,9 @@ def best(study: Loaded, *, within: float, method: str | None = None) -> Mapping[
         if row["role"] == "pruned" and method in (None, row["method"]) and row["dense_key"] in dense
     ]
     if not done:
-        found = "no pruned cell of it is done with an accuracy on validation beside dense"
+        problem = "no pruned cell of it is done with an accuracy on validation beside dense"
         do = "run the study to its end, with a validation part"
-        raise StoreError(f"the best network of study {study.name}", found, do)
+        raise StoreError(f"the best network of study {study.name}", problem, do)
     near = [row for row in done if lost(row, dense) <= within]
     if not near:
         row = min(done, key=lambda row: lost(row, dense))
@@ -54,11 +54,13 @@ def lost(row: Mapping[str, Any], dense: Mapping[str, float]) -> float:
     return float(dense[row["dense_key"]] - row[SPLIT])
 
 
-def said(row: Mapping[str, Any], study: Loaded) -> str:
+def description(row: Mapping[str, Any], study: Loaded) -> str:
     """The cell in words, with its accuracies and those of its dense network."""
     dense = study.frame[study.frame["key"] == row["dense_key"]].iloc[0]
     pairs = ((split, row[f"{split}_top1"], dense[f"{split}_top1"]) for split in ("validation", "test"))
-    accuracies = ", ".join(f"{split} {own:.2f} % (dense {before:.2f} %)" for split, own, before in pairs)
+    accuracies = ", ".join(
+        f"{split} {accuracy:.2f} % (dense {before:.2f} %)" for split, accuracy, before in pairs
+    )
     return f"{_name(row)} ({row['key']}): top-1 {accuracies}"
 
 

@@ -84,5 +84,5 @@ def _showing(console: Console) -> Iterator[Show]:
 def _line(studies: Sequence[Loaded], console: Console) -> None:
     for study in studies:
         counts = {s: study.statuses.count(s) for s in dict.fromkeys(study.statuses)}
-        said = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
-        console.print(f"{study.name}: {len(study.statuses)} cells, {said}", markup=False, highlight=False)
+        text = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
+        console.print(f"{study.name}: {len(study.statuses)} cells, {text}", markup=False, highlight=False)

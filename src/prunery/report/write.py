@@ -12,10 +12,11 @@ from prunery.report import across, page
 from prunery.report.figures import files as drawn
 from prunery.report.figures import plots
 from prunery.report.results.columns import recorded
-from prunery.report.results.groups import REFERENCES, groups
+from prunery.report.results.groups import REFERENCES, groups_of
 from prunery.report.results.study import Loaded, Source, Wanted, load, names
-from prunery.report.text import cautions, csv_rows, latex, layers, published_tables, quote, sentences, tables
+from prunery.report.text import csv_rows, latex, layers, published_tables, quote, sentences, tables
 from prunery.report.text.captions import task
+from prunery.report.text.cautions import cautions_of
 from prunery.report.text.texttable import TextTable
 
 if TYPE_CHECKING:
@@ -51,10 +52,10 @@ def written(
     folder = Path(out)
     contents: dict[Path, bytes] = {}
     for study in studies:
-        own = folder / study.name if len(studies) > 1 else folder
-        contents |= {own / file: content for file, content in files(study).items()}
+        place = folder / study.name if len(studies) > 1 else folder
+        contents |= {place / file: content for file, content in files(study).items()}
         more = drawn(_page_study(study)) if figures else {}
-        contents |= {own / "figures" / file: content for file, content in more.items()}
+        contents |= {place / "figures" / file: content for file, content in more.items()}
     if len(studies) > 1:
         contents |= {folder / file: content for file, content in across.files(studies).items()}
     contents |= quote.copies(texts, folder, studies, taken=contents)
@@ -79,22 +80,22 @@ def shown(study: Loaded, *, width: int) -> list[RenderableType]:
     for table in (*_accuracies(study), *published_tables.tables(pairs)):
         parts += tables.terminal(table, width=width)
         parts += _paragraphs(table.footnotes, table.caption)
-    warned = [f"Caution: {sentence}" for sentence in cautions.of(study.frame, study.groups)]
+    warned = [f"Caution: {sentence}" for sentence in cautions_of(study.frame, study.groups)]
     return parts + _paragraphs([*sentences.answers(study.groups), *published_tables.below(pairs)], warned)
 
 
 def files(study: Loaded) -> dict[str, bytes]:
     """The contents of a study's files by name."""
-    cells, found = study.frame, study.groups
+    cells, groups = study.frame, study.groups
     texts = {
         "table.md": _markdown(study),
         "table.tex": latex.document(_tables(study)),
         "cells.csv": csv_rows.csv_text(csv_rows.cell_rows(cells)),
-        "summary.csv": csv_rows.csv_text(csv_rows.summary_rows(cells, found, study.published)),
-        "layers.csv": csv_rows.csv_text(layers.rows(found, study.store)),
+        "summary.csv": csv_rows.csv_text(csv_rows.summary_rows(cells, groups, study.published)),
+        "layers.csv": csv_rows.csv_text(layers.rows(groups, study.store)),
     }
     title = f"{task(cells)}: accuracy after pruning"
-    images = plots.images(found, title=title, published=study.published)
+    images = plots.images(groups, title=title, published=study.published)
     made = {name: text.encode() for name, text in texts.items()}
     made |= {f"accuracy.{kind}": content for kind, content in images.items()}
     return made | _page(study)
@@ -102,19 +103,23 @@ def files(study: Loaded) -> dict[str, bytes]:
 
 def _accuracies(study: Loaded) -> list[TextTable]:
     """Top-1 on test, and the controls that are too many to stand in that table."""
-    found = study.groups
-    own = (tables.accuracy(study.frame, found), tables.dense_controls(found), tables.arm_controls(found))
-    return [table for table in own if table is not None]
+    groups = study.groups
+    accuracy_tables = (
+        tables.accuracy(study.frame, groups),
+        tables.dense_controls(groups),
+        tables.arm_controls(groups),
+    )
+    return [table for table in accuracy_tables if table is not None]
 
 
 def _tables(study: Loaded) -> list[TextTable]:
     """All tables: accuracy, controls, differences, published values, other metrics, costs."""
-    cells, found = study.frame, study.groups
-    compared = [tables.differences(found, reference) for reference in REFERENCES]
-    others = [tables.accuracy(cells, groups(cells, metric=m.column), metric=m) for m in recorded(cells)]
+    cells, groups = study.frame, study.groups
+    compared = [tables.differences(groups, reference) for reference in REFERENCES]
+    others = [tables.accuracy(cells, groups_of(cells, metric=m.column), metric=m) for m in recorded(cells)]
     published = published_tables.tables(published_tables.pairs(cells, study.published))
     made = [*_accuracies(study), *(t for t in compared if t is not None), *published, *others]
-    return [*made, tables.costs(found)]
+    return [*made, tables.costs(groups)]
 
 
 def _markdown(study: Loaded) -> str:
@@ -123,15 +128,15 @@ def _markdown(study: Loaded) -> str:
     answers = [*sentences.answers(study.groups), *published_tables.below(pairs)]
     lists = {
         "Answers": answers,
-        "Cautions": cautions.of(study.frame, study.groups),
+        "Cautions": cautions_of(study.frame, study.groups),
         "Runs that failed, diverged or collapsed": sentences.bad_runs(study.groups),
     }
-    listed = [f"## {title}\n\n{_bullets(said)}\n" for title, said in lists.items() if said]
+    listed = [f"## {title}\n\n{_bullets(entries)}\n" for title, entries in lists.items() if entries]
     return "\n".join([first[1:], *listed, *others])
 
 
-def _bullets(said: Sequence[str]) -> str:
-    return "\n".join(f"- {sentence}" for sentence in said)
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in lines)
 
 
 def _page(study: Loaded) -> dict[str, bytes]:

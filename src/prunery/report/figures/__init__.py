@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prunery.report.figures import cost, curves, density, macs, weights
 from prunery.report.figures.data import Data
-from prunery.report.figures.style import both
+from prunery.report.figures.style import png_and_svg
 from prunery.report.page.contents import Study
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def files(study: Study) -> dict[str, bytes]:
     for kind, figures in KINDS.items():
         for number, draw in enumerate(figures(data), 1):
             name = kind if number == 1 else f"{kind}-{number}"
-            made |= {f"{name}.{suffix}": content for suffix, content in both(_plainly(draw)).items()}
+            made |= {f"{name}.{suffix}": content for suffix, content in png_and_svg(_plainly(draw)).items()}
     return made
 
 

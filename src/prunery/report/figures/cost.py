@@ -55,15 +55,15 @@ class Point:
 
 def figures(data: Data) -> Iterator[Callable[[], Figure]]:
     """The figures; none where no sound group has both an accuracy and a cost."""
-    found = points(data)
-    methods = pruned(data, lambda place: any(p.group is data.groups[place] for p in found))
+    drawn = points(data)
+    methods = pruned(data, lambda place: any(p.group is data.groups[place] for p in drawn))
     for part in parts(data, methods):
-        yield partial(_figure, part, found)
+        yield partial(_figure, part, drawn)
 
 
 def points(data: Data) -> list[Point]:
     """The groups that have a sound mean and a cost, as on the page."""
-    found = []
+    drawn = []
     for group, point, cost in zip(data.groups, data.top1, data.training_macs, strict=False):
         if (
             group.role != "sanity"
@@ -73,48 +73,48 @@ def points(data: Data) -> list[Point]:
             and cost > 0
         ):
             ends = point.get("low"), point.get("high")
-            found.append(Point(group, cost, point["mean"], *ends, point["n"]))
-    return found
+            drawn.append(Point(group, cost, point["mean"], *ends, point["n"]))
+    return drawn
 
 
-def front(found: Sequence[Point]) -> list[Point]:
+def front(drawn: Sequence[Point]) -> list[Point]:
     """The points that no other is as cheap and as accurate as, from the cheapest."""
     kept: list[Point] = []
-    for point in sorted(found, key=lambda p: (p.cost, -p.mean)):
+    for point in sorted(drawn, key=lambda p: (p.cost, -p.mean)):
         if not kept or point.mean > kept[-1].mean:
             kept.append(point)
     return kept
 
 
-def shifts(found: Sequence[Point], span: float) -> list[float]:
+def shifts(drawn: Sequence[Point], span: float) -> list[float]:
     """How far each point goes aside along an axis `span` long, so that methods of equal cost can be seen.
 
     The dense network and its controls stay where they are; methods go to both sides of them.
     """
-    at = [math.log10(p.cost) for p in found]
-    order = sorted(range(len(found)), key=at.__getitem__)
+    at = [math.log10(p.cost) for p in drawn]
+    order = sorted(range(len(drawn)), key=at.__getitem__)
     alike: list[list[int]] = []
     for i in order:
         if alike and at[i] - at[alike[-1][-1]] <= _EQUAL * span:
             alike[-1].append(i)
         else:
             alike.append([i])
-    placed = [0.0] * len(found)
+    placed = [0.0] * len(drawn)
     for places in alike:
-        for i, step in _aside(found, places).items():
+        for i, step in _aside(drawn, places).items():
             placed[i] = step * _STEP * span
     return placed
 
 
-def _aside(found: Sequence[Point], places: Sequence[int]) -> dict[int, float]:
+def _aside(drawn: Sequence[Point], places: Sequence[int]) -> dict[int, float]:
     """Steps to the side of points of equal cost: one place for each method, none for what stands beside."""
-    methods = arms([found[i].group for i in sorted(places)], "pruned")
+    methods = arms([drawn[i].group for i in sorted(places)], "pruned")
     centre = (len(methods) - 1) / 2
     steps = {method: k - centre for k, method in enumerate(methods)}
-    if any(found[i].group.role != "pruned" for i in places):  # the place in the middle is taken
+    if any(drawn[i].group.role != "pruned" for i in places):  # the place in the middle is taken
         half = len(methods) // 2
         steps = {method: k - half + (k >= half) for k, method in enumerate(methods)}
-    return {i: steps[found[i].group.method] for i in places if found[i].group.role == "pruned"}
+    return {i: steps[drawn[i].group.method] for i in places if drawn[i].group.role == "pruned"}
 
 
 def _figure(part: Part, every: Sequence[Point]) -> Figure:
@@ -133,12 +133,12 @@ def _figure(part: Part, every: Sequence[Point]) -> Figure:
     _front(axes, axis, best, right)
     aside = shifts(shown, right - left)
     for name, look in _looks(part).items():
-        own = [(p, dx) for p, dx in zip(shown, aside, strict=True) if name == _name(p)]
-        own = sorted(own, key=lambda each: each[0].group.sparsity)
-        _marks(axes, axis, own, look, name)
-        costs = [math.log10(p.cost) for p, _ in own]
+        marked = [(p, dx) for p, dx in zip(shown, aside, strict=True) if name == _name(p)]
+        marked = sorted(marked, key=lambda each: each[0].group.sparsity)
+        _marks(axes, axis, marked, look, name)
+        costs = [math.log10(p.cost) for p, _ in marked]
         if name in part.methods and max(costs) - min(costs) > _EQUAL * (right - left):
-            _line(axes, axis, own, look, name)
+            _line(axes, axis, marked, look, name)
     return made.figure
 
 
@@ -163,10 +163,10 @@ def _sheet(part: Part, shown: Sequence[Point], best: Sequence[Point]) -> Sheet:
     looks = part.data.looks
     entries = [entry(method, looks[method]) for method in part.methods]
     roles = {p.group.role for p in shown}
-    entries += [Entry(said, s | {"linestyle": "none"}) for r, (said, s) in _BESIDE.items() if r in roles]
+    entries += [Entry(text, s | {"linestyle": "none"}) for r, (text, s) in _BESIDE.items() if r in roles]
     entries.append(Entry("Pareto front", _FRONT))
-    said = "On the front, from the cheapest: " + ", ".join(_named(best)) + "."
-    lines = wrapped(said.split(), WIDTH - 2 * MARGIN, PLAIN)
+    sentence = "On the front, from the cheapest: " + ", ".join(_named(best)) + "."
+    lines = wrapped(sentence.split(), WIDTH - 2 * MARGIN, PLAIN)
     body = 0.1 + _HEIGHT + _FOOT + 0.19 * len(lines) + MARGIN
     title = part.title("accuracy against the cost of training")
     made = sheet(body, title=title, notes=["; ".join(notes), more], entries=entries)
@@ -193,12 +193,12 @@ def _run(run: Sequence[Point]) -> str:
     return f"{first.method} at {formats.listed([formats.percent(p.group.sparsity) for p in run])}"
 
 
-def _heights(found: Sequence[Point]) -> list[float]:
+def _heights(drawn: Sequence[Point]) -> list[float]:
     """The means, and the ends of their intervals as far as they reach little beyond the means."""
-    means = [p.mean for p in found]
+    means = [p.mean for p in drawn]
     low, high = min(means), max(means)
     reach = 0.5 * max(high - low, 0.5)
-    ends = [e for p in found for e in (p.low, p.high) if e is not None]
+    ends = [e for p in drawn for e in (p.low, p.high) if e is not None]
     return [*means, *(min(max(e, low - reach, 0), high + (100 - high) / 2) for e in ends)]
 
 
@@ -211,22 +211,22 @@ def _front(axes: Axes, axis: Scale, best: Sequence[Point], right: float) -> None
 
 
 def _line(
-    axes: Axes, axis: Scale, own: Sequence[tuple[Point, float]], look: dict[str, Any], label: str
+    axes: Axes, axis: Scale, marked: Sequence[tuple[Point, float]], look: dict[str, Any], label: str
 ) -> None:
     """A thin line through a method's points, in the order of their sparsity."""
-    at = [math.log10(p.cost) + dx for p, dx in own]
+    at = [math.log10(p.cost) + dx for p, dx in marked]
     thin = look | {"marker": "", "linewidth": 0.9, "alpha": 0.45}
-    axes.plot(at, [axis.y(p.mean) for p, _ in own], zorder=3, label=f"{label}: line", **thin)
+    axes.plot(at, [axis.y(p.mean) for p, _ in marked], zorder=3, label=f"{label}: line", **thin)
 
 
 def _marks(
-    axes: Axes, axis: Scale, own: Sequence[tuple[Point, float]], look: dict[str, Any], label: str
+    axes: Axes, axis: Scale, marked: Sequence[tuple[Point, float]], look: dict[str, Any], label: str
 ) -> None:
     """Points with their intervals; the sparser, the smaller."""
-    at = [math.log10(p.cost) + dx for p, dx in own]
-    up = [axis.y(p.mean) for p, _ in own]
-    for i, (x, y, (point, _)) in enumerate(zip(at, up, own, strict=True)):
-        size = 8.5 - 4.0 * i / max(1, len(own) - 1) if point.group.role == "pruned" else 7.0
+    at = [math.log10(p.cost) + dx for p, dx in marked]
+    up = [axis.y(p.mean) for p, _ in marked]
+    for i, (x, y, (point, _)) in enumerate(zip(at, up, marked, strict=True)):
+        size = 8.5 - 4.0 * i / max(1, len(marked) - 1) if point.group.role == "pruned" else 7.0
         thin = {
             "linestyle": "none",
             "markersize": size,

@@ -39,21 +39,21 @@ Curves = dict[int, dict[int, Curve]]
 
 def figures(data: Data) -> Iterator[Callable[[], Figure]]:
     """The figures; none where no method was trained after its last cut."""
-    found = last(data)
-    for part in parts(data, pruned(data, lambda place: place in found)):
-        levels = part.levels(lambda place: place in found, MOST_PANELS)
-        yield partial(_figure, part, found, levels)
+    by_place = last(data)
+    for part in parts(data, pruned(data, lambda place: place in by_place)):
+        levels = part.levels(lambda place: place in by_place, MOST_PANELS)
+        yield partial(_figure, part, by_place, levels)
 
 
 def last(data: Data) -> Curves:
     """The validation accuracies of each group's last training, seed by seed: after the last cut, or dense."""
     steps = data.curves["steps"]
-    found: Curves = {}
+    by_place: Curves = {}
     for place, seed, path in data.curves["paths"]:
         curve = _last(steps, path)
         if any(value is not None for value in curve):
-            found.setdefault(place, {})[seed] = curve
-    return found
+            by_place.setdefault(place, {})[seed] = curve
+    return by_place
 
 
 def _last(steps: Sequence[dict[str, Any]], path: Sequence[Any]) -> Curve:
@@ -68,24 +68,24 @@ def _last(steps: Sequence[dict[str, Any]], path: Sequence[Any]) -> Curve:
 
 def band(curves: Sequence[Curve]) -> list[tuple[float, float, float, float]]:
     """(epoch, lowest, mean, highest) over seeds, at the epochs for which every seed has a value."""
-    found = []
+    bands = []
     for epoch, values in enumerate(zip(*curves, strict=False), 1):
         known = [v for v in values if v is not None]
         if len(known) == len(curves):
-            found.append((float(epoch), min(known), sum(known) / len(known), max(known)))
-    return found
+            bands.append((float(epoch), min(known), sum(known) / len(known), max(known)))
+    return bands
 
 
-def _figure(part: Part, found: Curves, levels: Sequence[float]) -> Figure:
-    shown = {s: _at(part, found, s) for s in levels}
+def _figure(part: Part, by_place: Curves, levels: Sequence[float]) -> Figure:
+    shown = {s: _at(part, by_place, s) for s in levels}
     columns = 1 if len(levels) == 1 else 3 if len(levels) > 4 or len(levels) == 3 else 2
     rows = -(-len(levels) // columns)
     tall = {1: 3.6, 2: 3.0, 3: 2.6}[columns]
-    dense = _dense(part.data, found)
-    values = [v for own in shown.values() for b in own.values() for _, *vs in b for v in vs]
+    dense = _dense(part.data, by_place)
+    values = [v for by_method in shown.values() for b in by_method.values() for _, *vs in b for v in vs]
     axis = accuracies(values + ([] if dense is None else [dense]))
-    epochs = max(b[-1][0] for own in shown.values() for b in own.values() if b)
-    made = _sheet(part, found, shown, rows * (tall + 0.42) + _FOOT, dense)
+    epochs = max(b[-1][0] for by_method in shown.values() for b in by_method.values() if b)
+    made = _sheet(part, by_place, shown, rows * (tall + 0.42) + _FOOT, dense)
     width = (WIDTH - _LEFT - MARGIN - _GAP * (columns - 1)) / columns
     for i, level in enumerate(levels):
         row, column = divmod(i, columns)
@@ -97,8 +97,8 @@ def _figure(part: Part, found: Curves, levels: Sequence[float]) -> Figure:
         _axes(axes, axis, epochs, width, labels=column == 0)
         if dense is not None:
             axes.axhline(axis.y(dense), zorder=2, label="dense", **reference(line="dashed"))
-        for method, own in shown[level].items():
-            _draw(axes, axis, own, part, method)
+        for method, bands in shown[level].items():
+            _draw(axes, axis, bands, part, method)
         if column == 0:
             axes.set_ylabel("validation top-1, %", labelpad=6, fontsize=PLAIN)
         if i + columns >= len(levels):
@@ -106,27 +106,29 @@ def _figure(part: Part, found: Curves, levels: Sequence[float]) -> Figure:
     return made.figure
 
 
-def _at(part: Part, found: Curves, level: float) -> dict[str, list[tuple[float, float, float, float]]]:
-    return {method: band(list(own.values())) for method, own in part.of(found, level).items()}
+def _at(part: Part, by_place: Curves, level: float) -> dict[str, list[tuple[float, float, float, float]]]:
+    return {
+        method: band(list(by_seed.values())) for method, by_seed in part.at_sparsity(by_place, level).items()
+    }
 
 
 def _broken(part: Part, level: float) -> str:
     """How many of a panel's methods have collapsed or diverged seeds: their curves may lie on each other."""
-    own = [g for g in part.groups if g.sparsity == level]
-    bad = sum(any(g.having(status) for status in BROKEN) for g in own)
-    return f"{bad} of {len(own)} collapsed or diverged" if bad else ""
+    groups = [g for g in part.groups if g.sparsity == level]
+    bad = sum(any(g.having(status) for status in BROKEN) for g in groups)
+    return f"{bad} of {len(groups)} collapsed or diverged" if bad else ""
 
 
-def _dense(data: Data, found: Curves) -> float | None:
+def _dense(data: Data, by_place: Curves) -> float | None:
     """Where dense was after its last epoch: the mean over seeds."""
-    bands = band(list(found[data.dense].values())) if data.dense in found else []
+    bands = band(list(by_place[data.dense].values())) if data.dense in by_place else []
     return bands[-1][2] if bands else None
 
 
-def _sheet(part: Part, found: Curves, shown: dict[float, Any], body: float, dense: float | None) -> Sheet:
-    counts = [len(own) for level in shown for own in part.of(found, level).values()]
+def _sheet(part: Part, by_place: Curves, shown: dict[float, Any], body: float, dense: float | None) -> Sheet:
+    counts = [len(by_seed) for level in shown for by_seed in part.at_sparsity(by_place, level).values()]
     over = "line: mean, band: lowest to highest seed" if max(counts) > 1 else "single runs"
-    drawn = part.shown(found, list(shown))
+    drawn = part.shown(by_place, list(shown))
     left = part.data.curves["left_out"]
     fewer = [f"seeds left out: {', '.join(map(str, left))}"] if left else []
     notes = [
@@ -158,11 +160,11 @@ def _axes(axes: Axes, axis: Scale, epochs: float, width: float, *, labels: bool)
 
 
 def _draw(
-    axes: Axes, axis: Scale, own: Sequence[tuple[float, float, float, float]], part: Part, method: str
+    axes: Axes, axis: Scale, bands: Sequence[tuple[float, float, float, float]], part: Part, method: str
 ) -> None:
     look = part.data.looks[method]
-    at = [epoch for epoch, *_ in own]
-    low, mean, high = ([axis.y(b[k]) for b in own] for k in (1, 2, 3))
+    at = [epoch for epoch, *_ in bands]
+    low, mean, high = ([axis.y(b[k]) for b in bands] for k in (1, 2, 3))
     axes.fill_between(at, low, high, color=look.colour, alpha=0.16, linewidth=0, zorder=3)
     marks = {"markeredgewidth": 0.55, "markevery": 1 if len(at) < 13 else len(at) // 6}
     axes.plot(at, mean, zorder=4, label=method, **(style(look, 4.5) | marks))

@@ -52,7 +52,7 @@ class Data:
 
     @cached_property
     def _measures(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        return records.of_measures(self.study)
+        return records.layers_and_histograms(self.study)
 
     @property
     def layers(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Data:
     @property
     def histograms(self) -> dict[int, dict[str, Any]]:
         """The histograms of weights, by the group's place."""
-        return {int(place): found for place, found in self._measures[1].items()}
+        return {int(place): histogram for place, histogram in self._measures[1].items()}
 
     @property
     def dense(self) -> int | None:
@@ -100,19 +100,19 @@ class Part:
     def note(self) -> list[str]:
         """That other methods are in other figures, and those of which nothing could be drawn."""
         known = self.data.looks
-        said = [f"{len(self.methods)} of the study's {len(known)} methods"] if self.many > 1 else []
+        notes = [f"{len(self.methods)} of the study's {len(known)} methods"] if self.many > 1 else []
         none = [method for method in known if method not in self.every]
-        return [*said, *([f"nothing to draw of {formats.few(none, most=4)}"] if none else [])]
+        return [*notes, *([f"nothing to draw of {formats.few(none, most=4)}"] if none else [])]
 
-    def of(self, found: Mapping[int, V], sparsity: float) -> dict[str, V]:
+    def at_sparsity(self, by_place: Mapping[int, V], sparsity: float) -> dict[str, V]:
         """What was found of the methods at a sparsity, where something was."""
         places = {method: self.data.place(method, sparsity) for method in self.methods}
-        return {m: found[p] for m, p in places.items() if p is not None and p in found}
+        return {m: by_place[p] for m, p in places.items() if p is not None and p in by_place}
 
-    def shown(self, found: Mapping[int, Any], levels: Sequence[float]) -> list[str]:
+    def shown(self, by_place: Mapping[int, Any], levels: Sequence[float]) -> list[str]:
         """The methods of which something was found at one of the sparsities."""
-        own = {method for level in levels for method in self.of(found, level)}
-        return [method for method in self.methods if method in own]
+        having = {method for level in levels for method in self.at_sparsity(by_place, level)}
+        return [method for method in self.methods if method in having]
 
     def elsewhere(self, shown: Sequence[str]) -> list[str]:
         """That the other methods have data at other sparsities only."""
@@ -136,9 +136,9 @@ class Part:
 
         A sparsity counts if half as many methods have data there as at the one where most have.
         """
-        found = {s: self._having(s, has) for s in sparsities(self.groups)}
-        enough = max(found.values(), default=0) / 2
-        return picked([s for s, many in found.items() if many and many >= enough], most)
+        counts = {s: self._having(s, has) for s in sparsities(self.groups)}
+        enough = max(counts.values(), default=0) / 2
+        return picked([s for s, many in counts.items() if many and many >= enough], most)
 
     def _having(self, sparsity: float, has: Callable[[int], bool]) -> int:
         places = (self.data.place(method, sparsity) for method in self.methods)
@@ -147,15 +147,15 @@ class Part:
 
 def parts(data: Data, methods: Iterable[str], most: int = MOST_METHODS) -> list[Part]:
     """The methods in parts of at most `most`; those that ran at the same sparsities stay together."""
-    own = list(methods)
-    if len(own) <= most:
-        chunks = [own] if own else []
+    every = list(methods)
+    if len(every) <= most:
+        chunks = [every] if every else []
     else:
-        levels = {m: tuple(sorted(g.sparsity for g in data.groups if g.method == m)) for m in own}
-        alike = [[m for m in own if levels[m] == level] for level in dict.fromkeys(levels.values())]
-        kinds = alike if len(alike) <= _FEW_PARTS else [own]
+        levels = {m: tuple(sorted(g.sparsity for g in data.groups if g.method == m)) for m in every}
+        alike = [[m for m in every if levels[m] == level] for level in dict.fromkeys(levels.values())]
+        kinds = alike if len(alike) <= _FEW_PARTS else [every]
         chunks = [kind[i : i + most] for kind in kinds for i in range(0, len(kind), most)]
-    return [Part(data, tuple(chunk), i, len(chunks), tuple(own)) for i, chunk in enumerate(chunks, 1)]
+    return [Part(data, tuple(chunk), i, len(chunks), tuple(every)) for i, chunk in enumerate(chunks, 1)]
 
 
 def pruned(data: Data, has: Callable[[int], bool]) -> list[str]:
@@ -173,8 +173,8 @@ def picked(levels: Sequence[float], most: int) -> list[float]:
 
 def seeds(counts: Iterable[int]) -> str:
     """`n = 3 seeds`, `n = 1 seed`, `n = 2-3 seeds`."""
-    found = set(counts)
-    return f"n = {formats.ranged(map(float, found))} seed" + ("" if found == {1} else "s")
+    distinct = set(counts)
+    return f"n = {formats.ranged(map(float, distinct))} seed" + ("" if distinct == {1} else "s")
 
 
 def share(part: float) -> str:

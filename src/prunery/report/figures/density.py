@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prunery.report.figures.data import Data, Part, layer_name, parts, pruned, seeds, share
-from prunery.report.figures.sheet import MARGIN, SMALL, WIDTH, Sheet, sheet, wide, widest
+from prunery.report.figures.sheet import MARGIN, SMALL, WIDTH, Sheet, sheet, text_width, widest
 from prunery.report.figures.style import FAINT, GREY, INK
 from prunery.report.text import formats
 
@@ -27,17 +27,17 @@ Row = list[float | None]
 
 def figures(data: Data) -> Iterator[Callable[[], Figure]]:
     """The figures; none where no layer was measured."""
-    found = densities(data)
-    for part in parts(data, pruned(data, lambda place: place in found)):
-        yield partial(_figure, part, found, part.levels(lambda place: place in found, MOST_PANELS))
+    by_place = densities(data)
+    for part in parts(data, pruned(data, lambda place: place in by_place)):
+        yield partial(_figure, part, by_place, part.levels(lambda place: place in by_place, MOST_PANELS))
 
 
 def densities(data: Data) -> dict[int, Row]:
     """The share of each layer's weights that is kept, mean over seeds, by the group's place."""
     whole = data.layers["dense"].get("params_dense", [])
     return {
-        place: [_ratio(kept, all_) for kept, all_ in zip(own["params_kept"], whole, strict=True)]
-        for place, own in data.layers["groups"].items()
+        place: [_ratio(kept, all_) for kept, all_ in zip(counts["params_kept"], whole, strict=True)]
+        for place, counts in data.layers["groups"].items()
     }
 
 
@@ -45,22 +45,22 @@ def _ratio(kept: float | None, whole: float | None) -> float | None:
     return None if kept is None or not whole else kept / whole
 
 
-def _figure(part: Part, found: Mapping[int, Row], levels: Sequence[float]) -> Figure:
+def _figure(part: Part, by_place: Mapping[int, Row], levels: Sequence[float]) -> Figure:
     names = [layer_name(name) for name in part.data.layers["names"]]
     form = _form(names, [formats.shortened(m) for m in part.methods], len(levels))
     rows = -(-len(levels) // form.columns)
-    wide_, tall = form.cell[0] * len(part.methods), form.cell[1] * len(names)
+    panel_width, tall = form.cell[0] * len(part.methods), form.cell[1] * len(names)
     ragged = len(levels) % form.columns > 0  # names under the last panel of a column would meet the next row
     pitch = tall + _HEAD + (form.below if ragged else 0.0)
     down = rows * pitch + (0.0 if ragged else form.below)
-    values = [_values(part, found, level) for level in levels]
-    lacking = any(v is None for own in values for each in own for v in each)
+    values = [_values(part, by_place, level) for level in levels]
+    lacking = any(v is None for panel in values for each in panel for v in each)
     made = _sheet(part, levels, down + _BAR + MARGIN, max(form.width, _LEAST), lacking=lacking)
-    low = min([0.5, *(v for place in found for v in found[place] if v)])
+    low = min([0.5, *(v for place in by_place for v in by_place[place] if v)])
     for i, level in enumerate(levels):
         row, column = divmod(i, form.columns)
-        at = form.left + column * (wide_ + _GAP), 0.3 + row * pitch
-        axes = made.panel(*at, wide_, tall, formats.percent(level))
+        at = form.left + column * (panel_width + _GAP), 0.3 + row * pitch
+        axes = made.panel(*at, panel_width, tall, formats.percent(level))
         axes.set_title(formats.percent(level), fontsize=10, loc="left", pad=4, fontweight="bold")
         mesh = _cells(axes, values[i], low, None if form.deep else form.cell[0])
         _names(axes, names if column == 0 else [], form.size)
@@ -95,30 +95,30 @@ def _form(names: Sequence[str], methods: Sequence[str], levels: int) -> _Form:
     least = 0.26 if deep else 0.38 if len(names) > 10 else 0.5
     columns = _columns(levels, (WIDTH - left - MARGIN) / (least * len(methods) + _GAP))
     room = (_LEAST - left - MARGIN + _GAP) / columns - _GAP
-    wide_ = least if deep else min(max(room / len(methods), least), 0.8)
-    lengths = [0.72 * wide(method, SMALL) for method in methods]
-    left = max([left, *(MARGIN + long - (i + 0.6) * wide_ for i, long in enumerate(lengths))])
-    width = left + columns * (wide_ * len(methods) + _GAP) - _GAP + MARGIN
-    cell = (wide_, 0.145 if deep else 0.28)
+    panel_width = least if deep else min(max(room / len(methods), least), 0.8)
+    lengths = [0.72 * text_width(method, SMALL) for method in methods]
+    left = max([left, *(MARGIN + long - (i + 0.6) * panel_width for i, long in enumerate(lengths))])
+    width = left + columns * (panel_width * len(methods) + _GAP) - _GAP + MARGIN
+    cell = (panel_width, 0.145 if deep else 0.28)
     return _Form(columns, deep, size, cell, left, 0.16 + max(lengths), width)
 
 
 def _sheet(part: Part, levels: Sequence[float], body: float, width: float, *, lacking: bool) -> Sheet:
     measures = part.data.layers["groups"]
-    counts = [own["n"] for level in levels for own in part.of(measures, level).values()]
+    counts = [measured["n"] for level in levels for measured in part.at_sparsity(measures, level).values()]
     mean = f"means over {seeds(counts)}, collapsed ones included" if max(counts) > 1 else seeds(counts)
     notes = ["% of each layer's weights that its masks keep", mean, *part.some(levels), *part.note()]
     dashes = ["–: not measured at this sparsity"] if lacking else []
     title = part.title("density of each layer")
-    said = ["; ".join(notes), "; ".join([*part.budget(), "sparsity above each panel", *dashes])]
-    return sheet(body, title=title, notes=said, width=width)
+    lines = ["; ".join(notes), "; ".join([*part.budget(), "sparsity above each panel", *dashes])]
+    return sheet(body, title=title, notes=lines, width=width)
 
 
-def _values(part: Part, found: Mapping[int, Row], level: float) -> list[Row]:
+def _values(part: Part, by_place: Mapping[int, Row], level: float) -> list[Row]:
     """A row of values for each layer, with a column for each method; None where nothing was measured."""
     none: Row = [None] * len(part.data.layers["names"])
     places = [part.data.place(method, level) for method in part.methods]
-    columns = [none if p is None else found.get(p, none) for p in places]
+    columns = [none if p is None else by_place.get(p, none) for p in places]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -140,14 +140,14 @@ def _cells(axes: Axes, values: Sequence[Row], low: float, room: float | None) ->
     axes.grid(False)
     for y, row in enumerate(values):
         for x, value in enumerate(row):
-            said = "–" if value is None else share(value)
+            text = "–" if value is None else share(value)
             if not value:
                 _empty(axes, x, y)
-            if room is None or wide(said, SMALL) > room - 0.04:
-                said = ""
+            if room is None or text_width(text, SMALL) > room - 0.04:
+                text = ""
             dark = value is not None and value > 0 and _dark(mesh.cmap(float(norm(value))))
             ink = "white" if dark else GREY if value is None else INK
-            axes.text(x + 0.5, y + 0.52, said, fontsize=SMALL, color=ink, ha="center", va="center")
+            axes.text(x + 0.5, y + 0.52, text, fontsize=SMALL, color=ink, ha="center", va="center")
     return mesh
 
 
@@ -188,8 +188,8 @@ def _methods(axes: Axes, methods: Sequence[str]) -> None:
 
 def _ramp(made: Sheet, mesh: Any, low: float, down: float, left: float) -> None:
     """What the shades mean: a bar from the lowest density of the figure's study to all of a layer."""
-    wide_ = min(3.2, made.width - left - 1.6)
-    axes = made.panel(left, down, wide_, 0.13, "shades")
+    panel_width = min(3.2, made.width - left - 1.6)
+    axes = made.panel(left, down, panel_width, 0.13, "shades")
     round_ones = (0.001, 0.01, 0.1, 1.0) if low < 0.02 else (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
     ticks = [low, *(t for t in round_ones if t > low * (2 if low < 0.02 else 1.4))]
     bar = made.figure.colorbar(mesh, cax=axes, orientation="horizontal", ticks=ticks)
@@ -198,4 +198,6 @@ def _ramp(made: Sheet, mesh: Any, low: float, down: float, left: float) -> None:
     axes.grid(False)
     axes.set_xticks(ticks, [share(low), *(formats.plain(100 * t) for t in ticks[1:])])
     axes.tick_params(length=0, pad=2, labelsize=SMALL)
-    made.words("% kept (log)", left + wide_ + 0.14, down + 0.065, fontsize=SMALL, color=GREY, va="center")
+    made.words(
+        "% kept (log)", left + panel_width + 0.14, down + 0.065, fontsize=SMALL, color=GREY, va="center"
+    )

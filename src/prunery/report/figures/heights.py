@@ -18,10 +18,10 @@ _SIZES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 def accuracies(values: Iterable[float]) -> Scale:
     """The heights of accuracies in %: log axis of the error, which shows all of these values."""
-    found = list(values)
-    errors = [100 - v for v in found if v < 100]
+    known = list(values)
+    errors = [100 - v for v in known if v < 100]
     rough = Scale(0, 1, 0, 1, 100 - min([50, *errors]) / 2)
-    low, high = min(map(rough.y, found)), max(map(rough.y, found))
+    low, high = min(map(rough.y, known)), max(map(rough.y, known))
     pad = 0.06 * max(high - low, 0.02)
     return Scale(max(low - pad, -0.005), high + pad, 0, 1, rough.ceiling)
 

@@ -37,15 +37,15 @@ Row = list[float | None]
 
 def figures(data: Data) -> Iterator[Callable[[], Figure]]:
     """The figures; none where no layer has a count of MACs."""
-    found = kept(data)
-    for part in parts(data, pruned(data, lambda place: place in found)):
-        yield partial(_figure, part, found, part.levels(lambda place: place in found, MOST_PANELS))
+    by_place = kept(data)
+    for part in parts(data, pruned(data, lambda place: place in by_place)):
+        yield partial(_figure, part, by_place, part.levels(lambda place: place in by_place, MOST_PANELS))
 
 
 def kept(data: Data) -> dict[int, Row]:
     """The kept MACs of all layers and of each, means over seeds, by the group's place."""
     groups = data.layers["groups"].items()
-    rows = {place: _with_sum(own["macs_kept"]) for place, own in groups}
+    rows = {place: _with_sum(measured["macs_kept"]) for place, measured in groups}
     known = any(v for v in dense(data))
     return {p: row for p, row in rows.items() if known and any(v is not None for v in row)}
 
@@ -60,7 +60,7 @@ def _with_sum(values: Sequence[float | None]) -> Row:
     return [sum(known) if known else None, *values]
 
 
-def _figure(part: Part, found: Mapping[int, Row], levels: Sequence[float]) -> Figure:
+def _figure(part: Part, by_place: Mapping[int, Row], levels: Sequence[float]) -> Figure:
     names = ["all layers", *map(layer_name, part.data.layers["names"])]
     width = WIDTH - _LEFT - MARGIN
     slanted = widest(names, SMALL) > width / len(names) - 0.06
@@ -68,7 +68,7 @@ def _figure(part: Part, found: Mapping[int, Row], levels: Sequence[float]) -> Fi
     tall = 1.9 if len(levels) > 1 else 3.0
     body = len(levels) * (tall + _GAP) + below + MARGIN
     made = _sheet(part, levels, body, lines=not _beside(part, width / len(names)))
-    rows = [row for level in levels for row in part.of(found, level).values()]
+    rows = [row for level in levels for row in part.at_sparsity(by_place, level).values()]
     values = [v for row in (dense(part.data), *rows) for v in row]
     low, high = log_limits([v for v in values if v])
     floor = low - 0.09 * (high - low)
@@ -77,7 +77,7 @@ def _figure(part: Part, found: Mapping[int, Row], levels: Sequence[float]) -> Fi
         axes.set_title(formats.percent(level), fontsize=10, loc="left", pad=4, fontweight="bold")
         _axes(axes, (low, high), floor if 0 in values else None, len(names))
         _outline(axes, dense(part.data))
-        _draw(axes, part, found, level, floor, width / len(names))
+        _draw(axes, part, by_place, level, floor, width / len(names))
         if i == len(levels) - 1:
             _names(axes, names, slanted=slanted)
     middle = 0.34 + (len(levels) * (tall + _GAP) - _GAP) / 2
@@ -87,7 +87,7 @@ def _figure(part: Part, found: Mapping[int, Row], levels: Sequence[float]) -> Fi
 
 def _sheet(part: Part, levels: Sequence[float], body: float, *, lines: bool) -> Sheet:
     measures = part.data.layers["groups"]
-    counts = [own["n"] for level in levels for own in part.of(measures, level).values()]
+    counts = [measured["n"] for level in levels for measured in part.at_sparsity(measures, level).values()]
     drawn = part.shown(measures, levels)
     mean = f"means over {seeds(counts)}, collapsed ones included" if max(counts) > 1 else seeds(counts)
     notes = [mean, *part.budget(), *part.some(levels), *part.note(), *part.elsewhere(drawn)]
@@ -103,7 +103,7 @@ def _axes(axes: Axes, limits: tuple[float, float], floor: float | None, count: i
     low, high = limits
     ticks = {math.log10(t): compact(t) for t in log_ticks(low, high, most=6)}
     if floor is not None:
-        ticks = {floor: "0"} | {at: said for at, said in ticks.items() if at > low}
+        ticks = {floor: "0"} | {at: text for at, text in ticks.items() if at > low}
     axes.set_ylim(low if floor is None else floor - 0.07 * (high - low), high)
     axes.set_yticks(list(ticks), list(ticks.values()))
     axes.set_xlim(-0.5, count - 0.5)
@@ -122,11 +122,13 @@ def _outline(axes: Axes, values: Row) -> None:
             axes.fill_between(box[0][1:3], bottom, top, color="#F4F4F4", linewidth=0, zorder=0)
 
 
-def _draw(axes: Axes, part: Part, found: Mapping[int, Row], level: float, floor: float, slot: float) -> None:
+def _draw(
+    axes: Axes, part: Part, by_place: Mapping[int, Row], level: float, floor: float, slot: float
+) -> None:
     """A mark per method and layer, side by side, hung from the dense network's MACs by what was removed."""
     beside = _beside(part, slot)
     step = 0.84 / len(part.methods) if beside else 0.0
-    for method, row in part.of(found, level).items():
+    for method, row in part.at_sparsity(by_place, level).items():
         shift = step * (part.methods.index(method) - (len(part.methods) - 1) / 2)
         at = [x + shift for x in range(len(row))]
         up = [float("nan") if v is None else math.log10(v) if v else floor for v in row]

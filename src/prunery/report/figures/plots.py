@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunery.report.figures.scale import Scale, accuracy_ticks, scale, sparsity_ticks, spread
-from prunery.report.figures.style import FAINT, GREY, INK, both
+from prunery.report.figures.style import FAINT, GREY, INK, png_and_svg
 from prunery.report.results.columns import TOP1
 from prunery.report.results.groups import ABSENT, BROKEN, Group, arms, sparsities
 from prunery.report.results.published import Published
@@ -49,14 +49,14 @@ class Look:
 RANDOM = Look(GREY, "o", (0, (5, 2)), hollow=True)
 
 
-def images(found: Sequence[Group], *, title: str, published: Sequence[Published] = ()) -> dict[str, bytes]:
+def images(groups: Sequence[Group], *, title: str, published: Sequence[Published] = ()) -> dict[str, bytes]:
     """The plot as `{"png": bytes, "svg": bytes}`; empty where no pruned cell is done."""
-    if not any(g.values for g in found if g.role == "pruned"):
+    if not any(g.values for g in groups if g.role == "pruned"):
         return {}
-    return both(lambda: accuracy(found, title=title, published=published))
+    return png_and_svg(lambda: accuracy(groups, title=title, published=published))
 
 
-def accuracy(found: Sequence[Group], *, title: str, published: Sequence[Published] = ()) -> Figure:
+def accuracy(groups: Sequence[Group], *, title: str, published: Sequence[Published] = ()) -> Figure:
     """The figure: a line per method through its means, with 95 % t-intervals; dense as a band.
 
     Published top-1 accuracies are hollow markers in the colour of the method that they stand beside.
@@ -64,27 +64,27 @@ def accuracy(found: Sequence[Group], *, title: str, published: Sequence[Publishe
     from matplotlib.figure import Figure
 
     beside = [p for p in published if p.metric == TOP1.column and p.sparsity > 0]
-    axis, looks = scale(found, beside=[p.value for p in beside]), looks_of(found)
-    entries = _entries(axis, found, looks)
+    axis, looks = scale(groups, beside=[p.value for p in beside]), looks_of(groups)
+    entries = _entries(axis, groups, looks)
     width = _LEFT + _PLOT + 0.55 + 0.105 * max(12, *(len(label) for _, label, _ in entries))
     figure = Figure(figsize=(width, _HEIGHT))
     axes = figure.add_axes((_LEFT / width, 0.125, _PLOT / width, 0.725))
-    _prepare(axes, axis, sparsities(found), _removed(found))
-    _references(axes, axis, found)
+    _prepare(axes, axis, sparsities(groups), _removed(groups))
+    _references(axes, axis, groups)
     for place, method in enumerate(looks):
-        _method(axes, axis, _of(found, method), looks[method], shift=_shift(axis, place, len(looks)))
+        _method(axes, axis, _groups_of(groups, method), looks[method], shift=_shift(axis, place, len(looks)))
     _published(axes, axis, beside, looks)
     _end_labels(axes, axis, entries)
-    axes.text(1.022, 1.012, _last(found), transform=axes.transAxes, fontsize=9.5, color=GREY)
+    axes.text(1.022, 1.012, _last(groups), transform=axes.transAxes, fontsize=9.5, color=GREY)
     figure.text(_LEFT / width, 0.945, title, fontsize=14, fontweight="bold")
-    said = _subtitle(found, published=bool(beside))
-    figure.text(_LEFT / width, 0.868 if "\n" in said else 0.89, said, fontsize=9.5, color=GREY)
+    subtitle = _subtitle(groups, published=bool(beside))
+    figure.text(_LEFT / width, 0.868 if "\n" in subtitle else 0.89, subtitle, fontsize=9.5, color=GREY)
     return figure
 
 
-def _removed(found: Sequence[Group]) -> str:
+def _removed(groups: Sequence[Group]) -> str:
     """`weights`, `weights or filters`: what the sparsities are shares of."""
-    pruned = [g for g in found if g.role == "pruned"]
+    pruned = [g for g in groups if g.role == "pruned"]
     return " or ".join(dict.fromkeys(f"{g.first('granularity') or 'weight'}s" for g in pruned))
 
 
@@ -103,15 +103,15 @@ def _prepare(axes: Axes, axis: Scale, all_sparsities: Sequence[float], what: str
         axes.spines[side].set_visible(False)
 
 
-def _references(axes: Axes, axis: Scale, found: Sequence[Group]) -> None:
+def _references(axes: Axes, axis: Scale, groups: Sequence[Group]) -> None:
     """Dense as a line with its interval, and the chance level where it lies within the limits."""
-    dense = _dense(found)
+    dense = _dense(groups)
     if dense is not None and dense.summary is not None:
         axes.axhline(axis.y(dense.summary.mean), color=INK, linewidth=1.3, zorder=2)
         if dense.summary.low is not None and dense.summary.high is not None:
             low, high = axis.y(dense.summary.low), axis.y(dense.summary.high)
             axes.axhspan(low, high, color="#9A9A9A", alpha=0.28, linewidth=0, zorder=1)
-    chance = next((g.first("chance_top1") for g in found if g.first("chance_top1")), None)
+    chance = next((g.first("chance_top1") for g in groups if g.first("chance_top1")), None)
     if chance is not None and axis.inside(chance):
         axes.axhline(axis.y(chance), color=GREY, linewidth=1, linestyle=(0, (2, 3)), zorder=2)
         axes.annotate(
@@ -124,22 +124,22 @@ def _references(axes: Axes, axis: Scale, found: Sequence[Group]) -> None:
         )
 
 
-def _method(axes: Axes, axis: Scale, own: Sequence[Group], look: Look, *, shift: float) -> None:
+def _method(axes: Axes, axis: Scale, groups: Sequence[Group], look: Look, *, shift: float) -> None:
     """One method: a line through its sound cells with their intervals; a broken cell's seeds one by one."""
-    at = [axis.x(g.sparsity) + shift for g in own]
-    means = [axis.y(g.summary.mean) if g.summary and g.sound else float("nan") for g in own]
+    at = [axis.x(g.sparsity) + shift for g in groups]
+    means = [axis.y(g.summary.mean) if g.summary and g.sound else float("nan") for g in groups]
     axes.plot(at, means, color=look.colour, linewidth=1.8, linestyle=look.line, zorder=4)
     axes.plot(at, means, look.marker, markersize=7.5, zorder=6, **look.marks())
-    for x, group in zip(at, own, strict=True):
-        found = group.summary
+    for x, group in zip(at, groups, strict=True):
+        summary = group.summary
         if not group.sound:
             heights = [axis.y(v) for v in group.values.values()]
             axes.plot(
                 [x] * len(heights), heights, look.marker, markersize=5, alpha=0.6, zorder=5, **look.marks()
             )
             _broken(axes, axis, x, group, look.colour)
-        elif found and found.low is not None and found.high is not None:
-            ends = axis.y(found.low), axis.y(found.high)
+        elif summary and summary.low is not None and summary.high is not None:
+            ends = axis.y(summary.low), axis.y(summary.high)
             axes.vlines(x, *ends, color=look.colour, linewidth=2.4, alpha=0.5, zorder=3)
 
 
@@ -157,10 +157,12 @@ def _broken(axes: Axes, axis: Scale, x: float, group: Group, colour: str) -> Non
     axes.plot([x] * len(heights), heights, "x", color=colour, markersize=7, markeredgewidth=1.8, zorder=6)
 
 
-def _entries(axis: Scale, found: Sequence[Group], looks: Mapping[str, Look]) -> list[tuple[float, str, Look]]:
+def _entries(
+    axis: Scale, groups: Sequence[Group], looks: Mapping[str, Look]
+) -> list[tuple[float, str, Look]]:
     """The legend's entries: where each line ends, the method's name with its last value, and its look."""
-    entries = [_end(axis, _of(found, method), look) for method, look in looks.items()]
-    dense = _dense(found)
+    entries = [_end(axis, _groups_of(groups, method), look) for method, look in looks.items()]
+    dense = _dense(groups)
     if dense is not None and dense.summary is not None:
         value = f"dense {dense.summary.mean:.{formats.DECIMALS}f}"
         entries.append((axis.y(dense.summary.mean), value, Look(INK, "_")))
@@ -175,8 +177,8 @@ def _end_labels(axes: Axes, axis: Scale, entries: Sequence[tuple[float, str, Loo
         _label(axes, axis, wanted, y, label, look)
 
 
-def _last(found: Sequence[Group]) -> str:
-    return f"at {formats.percent(max(sparsities(found)))}"
+def _last(groups: Sequence[Group]) -> str:
+    return f"at {formats.percent(max(sparsities(groups)))}"
 
 
 def _label(axes: Axes, axis: Scale, wanted: float, y: float, label: str, look: Look) -> None:
@@ -188,22 +190,22 @@ def _label(axes: Axes, axis: Scale, wanted: float, y: float, label: str, look: L
     axes.text(axis.right + 0.066 * span, y, label, color=look.colour, va="center", fontweight="bold")
 
 
-def _end(axis: Scale, own: Sequence[Group], look: Look) -> tuple[float, str, Look]:
-    last = own[-1]
+def _end(axis: Scale, groups: Sequence[Group], look: Look) -> tuple[float, str, Look]:
+    last = groups[-1]
     if last.sound and last.summary:
         value = f"{formats.shortened(last.method)} {last.summary.mean:.{formats.DECIMALS}f}"
         return axis.y(last.summary.mean), value, look
-    said = next(formats.count(last, s) for s in (*BROKEN, *ABSENT) if last.having(s))
+    ending = next(formats.count(last, s) for s in (*BROKEN, *ABSENT) if last.having(s))
     heights = [axis.y(r.value) for r in last.runs if r.value is not None]
-    return min(heights, default=axis.bottom), f"{formats.shortened(last.method)} {said}", look
+    return min(heights, default=axis.bottom), f"{formats.shortened(last.method)} {ending}", look
 
 
-def looks_of(found: Sequence[Group]) -> dict[str, Look]:
+def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
     """Colour, marker and line of each method; the random control is grey and dashed wherever it stands."""
     looks: dict[str, Look] = {}
     taken = 0
-    for method in arms(found, "pruned"):
-        if _of(found, method)[0].first("criterion") == "random" and RANDOM not in looks.values():
+    for method in arms(groups, "pruned"):
+        if _groups_of(groups, method)[0].first("criterion") == "random" and RANDOM not in looks.values():
             looks[method] = RANDOM
             continue
         looks[method] = Look(
@@ -218,21 +220,21 @@ def _shift(axis: Scale, index: int, count: int) -> float:
     return min(0.009, 0.06 / count) * (axis.right - axis.left) * (index - (count - 1) / 2)
 
 
-def _subtitle(found: Sequence[Group], *, published: bool = False) -> str:
-    n = sorted({len(g.values) for g in found if g.role == "pruned" and g.values})
+def _subtitle(groups: Sequence[Group], *, published: bool = False) -> str:
+    n = sorted({len(g.values) for g in groups if g.role == "pruned" and g.values})
     many = f"n = {formats.ranged(map(float, n))} seed" + ("" if n == [1] else "s")
     bars = "single runs" if n == [1] else "bars: 95 % t-intervals of the mean"
-    crosses = any(g.having(s) for g in found for s in BROKEN)
-    budget = formats.ranged(float(sum(g.epochs)) for g in found if g.role == "pruned" and g.epochs)
+    crosses = any(g.having(s) for g in groups for s in BROKEN)
+    budget = formats.ranged(float(sum(g.epochs)) for g in groups if g.role == "pruned" and g.epochs)
     trained = f"; {'UNEQUAL ' if '-' in budget else ''}total epochs {budget}"
     marks = ["crosses: collapsed or diverged seeds"] if crosses else []
     marks += ["hollow diamonds: published values, n = 1"] if published else []
     return "\n".join([f"{many}; {bars}{trained}", *(["; ".join(marks)] if marks else [])])
 
 
-def _dense(found: Sequence[Group]) -> Group | None:
-    return next((g for g in found if g.role == "dense" and g.values), None)
+def _dense(groups: Sequence[Group]) -> Group | None:
+    return next((g for g in groups if g.role == "dense" and g.values), None)
 
 
-def _of(found: Sequence[Group], method: str) -> list[Group]:
-    return sorted((g for g in found if (g.method, g.role) == (method, "pruned")), key=lambda g: g.sparsity)
+def _groups_of(groups: Sequence[Group], method: str) -> list[Group]:
+    return sorted((g for g in groups if (g.method, g.role) == (method, "pruned")), key=lambda g: g.sparsity)

@@ -64,12 +64,12 @@ class Scale:
         return self.bottom <= self.y(accuracy) <= self.top
 
 
-def scale(found: Sequence[Group], *, beside: Sequence[float] = ()) -> Scale:
+def scale(groups: Sequence[Group], *, beside: Sequence[float] = ()) -> Scale:
     """The scale that shows every seed of these groups; intervals may reach a little beyond, not far.
 
     `beside`: other accuracies in % that it is to show.
     """
-    shown = [g for g in found if g.role in ("dense", "pruned")]
+    shown = [g for g in groups if g.role in ("dense", "pruned")]
     values = [r.value for g in shown for r in g.runs if r.value is not None and r.status in ("done", *BROKEN)]
     values += beside
     ends = [
@@ -83,7 +83,7 @@ def scale(found: Sequence[Group], *, beside: Sequence[float] = ()) -> Scale:
     reach = [min(max(rough.y(e), low - margin), high + margin) for e in ends]
     low, high = min([low, *reach]), max([high, *reach])
     pad = 0.06 * max(high - low, 0.05)
-    across = [rough.x(g.sparsity) for g in found if g.role == "pruned"]
+    across = [rough.x(g.sparsity) for g in groups if g.role == "pruned"]
     side = 0.07 * max(max(across) - min(across), 0.3)
     return Scale(
         max(low - pad, -0.002 if low < 0.01 else 0.0),
@@ -152,7 +152,7 @@ def _steps(low: float, high: float) -> list[float]:
     """Multiples of 1, 2 or 5 tenths, hundredths, ... between the ends, at least four of them."""
     for step in (5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02):
         first = math.ceil(low / step)
-        found = [round(i * step, 4) for i in range(first, math.floor(high / step) + 1)]
-        if len(found) >= 4:
-            return found
-    return found
+        ticks = [round(i * step, 4) for i in range(first, math.floor(high / step) + 1)]
+        if len(ticks) >= 4:
+            return ticks
+    return ticks

@@ -52,9 +52,9 @@ class Sheet:
             axes.spines[side].set_visible(False)
         return axes
 
-    def words(self, said: str, left: float, down: float, **style: Any) -> None:
+    def words(self, text: str, left: float, down: float, **style: Any) -> None:
         """A text at a place given as for panels."""
-        self.figure.text(left / self.width, (self.body - down) / self.height, said, **style)
+        self.figure.text(left / self.width, (self.body - down) / self.height, text, **style)
 
 
 def sheet(
@@ -65,13 +65,15 @@ def sheet(
 
     room = width - 2 * MARGIN
     heads = wrapped(title.split(), room, LARGE, bold=True)
-    said = [line for note in notes for line in wrapped(note.split(), room, PLAIN)]
+    note_lines = [line for note in notes for line in wrapped(note.split(), room, PLAIN)]
     rows = _rows(entries, room)
-    head = MARGIN + _PER_POINT * (LARGE * len(heads) + PLAIN * len(said)) + 0.26 * len(rows) + 0.1
+    head = MARGIN + _PER_POINT * (LARGE * len(heads) + PLAIN * len(note_lines)) + 0.26 * len(rows) + 0.1
     height = head + body
     figure = Figure(figsize=(width, height))
     top = height - MARGIN
-    lines = [(line, LARGE, "bold", INK) for line in heads] + [(line, PLAIN, "normal", GREY) for line in said]
+    lines = [(line, LARGE, "bold", INK) for line in heads] + [
+        (line, PLAIN, "normal", GREY) for line in note_lines
+    ]
     for line, size, weight, ink in lines:
         at = MARGIN / width, top / height
         figure.text(*at, line, fontsize=size, fontweight=weight, color=ink, va="top")
@@ -86,7 +88,7 @@ def wrapped(words: Iterable[str], room: float, size: float, *, bold: bool = Fals
     lines: list[str] = []
     for word in (piece for whole in words for piece in _pieces(whole, room, size, bold)):
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and wide(longer, size, bold=bold) <= room:
+        if lines and text_width(longer, size, bold=bold) <= room:
             lines[-1] = longer
         else:
             lines.append(word)
@@ -95,29 +97,29 @@ def wrapped(words: Iterable[str], room: float, size: float, *, bold: bool = Fals
 
 def _pieces(word: str, room: float, size: float, bold: bool) -> list[str]:
     """The word, or its pieces where it is wider than `room` inches."""
-    if wide(word, size, bold=bold) <= room:
+    if text_width(word, size, bold=bold) <= room:
         return [word]
     pieces = [""]
     for letter in word:
-        if pieces[-1] and wide(pieces[-1] + letter, size, bold=bold) > room:
+        if pieces[-1] and text_width(pieces[-1] + letter, size, bold=bold) > room:
             pieces.append("")
         pieces[-1] += letter
     return pieces
 
 
 @cache
-def wide(said: str, size: float, *, bold: bool = False) -> float:
+def text_width(text: str, size: float, *, bold: bool = False) -> float:
     """How many inches a text is wide."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
     font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
-    return float(text_to_path.get_text_width_height_descent(said, font, ismath=False)[0]) / 72
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
 
 
 def widest(texts: Iterable[str], size: float) -> float:
     """How many inches the widest of some texts is."""
-    return max((wide(said, size) for said in texts), default=0.0)
+    return max((text_width(text, size) for text in texts), default=0.0)
 
 
 def entry(method: str, look: Look, *, line: bool = True) -> Entry:
@@ -133,9 +135,9 @@ def style(look: Look, size: float = 6.5) -> dict[str, Any]:
 
 def reference(marker: str = "", *, hollow: bool = False, line: str = "solid") -> dict[str, Any]:
     """Matplotlib's settings for what stands beside the methods, in ink."""
-    found = {"color": INK, "linewidth": 1.2, "linestyle": line, "marker": marker, "markersize": 6.5}
+    line_style = {"color": INK, "linewidth": 1.2, "linestyle": line, "marker": marker, "markersize": 6.5}
     return {
-        **found,
+        **line_style,
         "markerfacecolor": "white" if hollow else INK,
         "markeredgecolor": INK,
         "markeredgewidth": 1.2,

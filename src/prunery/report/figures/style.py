@@ -20,7 +20,7 @@ _STYLE = {
 }
 
 
-def both(make: Callable[[], Figure]) -> dict[str, bytes]:
+def png_and_svg(make: Callable[[], Figure]) -> dict[str, bytes]:
     """What `make` draws as `{"png": bytes, "svg": bytes}`. No pyplot and no global state is touched."""
     import matplotlib as mpl
     import matplotlib.style

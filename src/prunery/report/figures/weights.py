@@ -70,49 +70,49 @@ class Ridge:
 
 def figures(data: Data) -> Iterator[Callable[[], Figure]]:
     """The figures; none where no histogram was recorded."""
-    found = {place: ridges(own) for place, own in data.histograms.items()}
-    deep = any(len(own) > _DEEP for own in found.values())
-    methods = pruned(data, lambda place: place in found)
+    by_place = {place: ridges(layers) for place, layers in data.histograms.items()}
+    deep = any(len(layers) > _DEEP for layers in by_place.values())
+    methods = pruned(data, lambda place: place in by_place)
     for part in parts(data, methods, MOST_METHODS // 2 if deep else MOST_METHODS):
-        yield partial(_figure, part, found)
+        yield partial(_figure, part, by_place)
 
 
-def ridges(own: Mapping[str, Any]) -> list[Ridge]:
+def ridges(histogram: Mapping[str, Any]) -> list[Ridge]:
     """The layers' ridges as the page draws them; what a layer without any weight lacks is 0."""
     most = len(ALPHABET) - 1
     return [
         Ridge(name, low or 0.0, high or 0.0, tuple(ALPHABET.index(c) / most for c in code), kept, total)
-        for name, low, high, code, kept, total, _ in own["layers"]
+        for name, low, high, code, kept, total, _ in histogram["layers"]
     ]
 
 
-def _places(part: Part, found: Mapping[int, Any]) -> dict[str, int]:
+def _places(part: Part, by_place: Mapping[int, Any]) -> dict[str, int]:
     """Each method's place at the middle sparsity, or at the nearest one that it has a histogram for."""
     levels = sorted({g.sparsity for g in part.groups})
     middle = levels[len(levels) // 2]
     near = {}
     for method in part.methods:
-        own = [
+        places = [
             i
             for i, g in enumerate(part.data.groups)
-            if i in found and (g.method, g.role) == (method, "pruned")
+            if i in by_place and (g.method, g.role) == (method, "pruned")
         ]
-        near[method] = min(own, key=lambda i: abs(part.data.groups[i].sparsity - middle))
+        near[method] = min(places, key=lambda i: abs(part.data.groups[i].sparsity - middle))
     return near
 
 
-def _figure(part: Part, found: Mapping[int, list[Ridge]]) -> Figure:
-    places = _places(part, found)
-    names = [layer_name(r.name) for r in max((found[p] for p in places.values()), key=len)]
+def _figure(part: Part, by_place: Mapping[int, list[Ridge]]) -> Figure:
+    places = _places(part, by_place)
+    names = [layer_name(r.name) for r in max((by_place[p] for p in places.values()), key=len)]
     columns = _COLUMNS.get(len(places), 4)
     rows = -(-len(places) // columns)
     gap = min(0.7, 2.6 / len(names)) if len(names) <= 8 else 0.3 if len(names) <= _DEEP else 0.16
     left = MARGIN + 0.1 + widest(names, SMALL)
     width = min(4.6, (WIDTH - left - MARGIN) / columns - _BETWEEN)
-    titles = {m: _title(m, found[p], width) for m, p in places.items()}
+    titles = {m: _title(m, by_place[p], width) for m, p in places.items()}
     head, tall = 0.19 * max(map(len, titles.values())) + 0.08, gap * (len(names) + 0.25)
-    reaches = [max([1e-9, *(r.reach for r in found[p])]) for p in places.values()]
-    axis = _axis([[r.reach for r in found[p] if r.reach] for p in places.values()])
+    reaches = [max([1e-9, *(r.reach for r in by_place[p])]) for p in places.values()]
+    axis = _axis([[r.reach for r in by_place[p] if r.reach] for p in places.values()])
     body = rows * (head + tall + _FOOT) + 0.2 + MARGIN
     made = _sheet(part, places, body, max(6.4, left + columns * (width + _BETWEEN) + MARGIN), axis=axis)
     for i, (method, place) in enumerate(places.items()):
@@ -125,15 +125,15 @@ def _figure(part: Part, found: Mapping[int, list[Ridge]]) -> Figure:
             axes.set_xlabel(
                 "weight / largest" if axis == "layer" else "weight", labelpad=3, fontsize=PLAIN - 0.5
             )
-        behind = {} if part.data.dense is None else {r.name: r for r in found.get(part.data.dense, [])}
-        _draw(axes, found[place], behind, part.data.looks[method].colour, relative=axis == "layer")
+        behind = {} if part.data.dense is None else {r.name: r for r in by_place.get(part.data.dense, [])}
+        _draw(axes, by_place[place], behind, part.data.looks[method].colour, relative=axis == "layer")
         _head(made, titles[method], at[0], at[1] - 0.05)
     return made.figure
 
 
-def _title(method: str, own: Sequence[Ridge], width: float) -> list[str]:
+def _title(method: str, layers: Sequence[Ridge], width: float) -> list[str]:
     """The method's name, in as many lines as it needs, and how much was removed."""
-    kept, total = sum(r.kept for r in own), sum(r.total for r in own)
+    kept, total = sum(r.kept for r in layers), sum(r.total for r in layers)
     removed = f"{formats.percent(1 - kept / total)} of weights removed" if total else "nothing was counted"
     name = wrapped(formats.shortened(method).split(), width, PLAIN, bold=True)
     return [*name, removed]
@@ -141,11 +141,11 @@ def _title(method: str, own: Sequence[Ridge], width: float) -> list[str]:
 
 def _axis(reaches: Sequence[Sequence[float]]) -> str:
     """Which weights share an axis: those of all panels, of a panel, or of a layer alone, by their reaches."""
-    known = [own for own in reaches if own]
-    unlike = [max(own) > _UNLIKE * statistics.median(own) for own in known]
+    known = [panel for panel in reaches if panel]
+    unlike = [max(panel) > _UNLIKE * statistics.median(panel) for panel in known]
     if 2 * sum(unlike) > len(known):
         return "layer"
-    largest = [max(own) for own in known]
+    largest = [max(panel) for panel in known]
     return "all" if not largest or max(largest) <= _UNLIKE * min(largest) else "panel"
 
 
@@ -153,7 +153,7 @@ def _sheet(part: Part, places: Mapping[str, int], body: float, width: float, *, 
     shown = sorted({part.data.histograms[p]["seed"] for p in places.values()})
     levels = sorted({part.data.groups[p].sparsity for p in places.values()})
     which = formats.listed([formats.percent(s) for s in levels])
-    whose = _of(part, places)
+    whose = _unit_names(part, places)
     notes = [
         f"n = 1: seed {formats.listed(list(map(str, shown)))}",
         f"{which} of {whose} asked for",
@@ -171,7 +171,7 @@ def _sheet(part: Part, places: Mapping[str, int], body: float, width: float, *, 
     )
 
 
-def _of(part: Part, places: Mapping[str, int]) -> str:
+def _unit_names(part: Part, places: Mapping[str, int]) -> str:
     """`weights`, `filters or weights`: what the sparsities are shares of."""
     kinds = [part.data.groups[p].first("granularity") or "weight" for p in places.values()]
     return " or ".join(f"{kind}s" for kind in dict.fromkeys(kinds))
@@ -190,11 +190,11 @@ def _axes(axes: Axes, names: Sequence[str], reach: float, *, labels: bool) -> No
 
 
 def _draw(
-    axes: Axes, own: Sequence[Ridge], behind: Mapping[str, Ridge], colour: str, *, relative: bool
+    axes: Axes, layers: Sequence[Ridge], behind: Mapping[str, Ridge], colour: str, *, relative: bool
 ) -> None:
     """The ridges from the first layer to the last, each before the one above it; dense as an outline."""
-    for i, ridge in enumerate(own):
-        base, order = float(len(own) - 1 - i), 3 + 4 * i
+    for i, ridge in enumerate(layers):
+        base, order = float(len(layers) - 1 - i), 3 + 4 * i
         unit = ridge.reach if relative and ridge.reach else 1.0
         axes.axhline(base, color=FAINT, linewidth=0.7, zorder=order)
         if ridge.kept and ridge.heights:

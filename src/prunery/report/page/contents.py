@@ -39,8 +39,8 @@ class Study:
     @property
     def task(self) -> Mapping[str, Any]:
         """The spec's task: model, data, training."""
-        found: Mapping[str, Any] = self.spec.get("task", {})
-        return found
+        task: Mapping[str, Any] = self.spec.get("task", {})
+        return task
 
     def has(self, column: str) -> bool:
         """Whether the frame has a value in this column."""

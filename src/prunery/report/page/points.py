@@ -8,7 +8,7 @@ from typing import Any
 
 from prunery.report.page.contents import Study
 from prunery.report.page.strict import significant
-from prunery.report.results.groups import AT_SPARSITY, Against, Group, Run, groups
+from prunery.report.results.groups import AT_SPARSITY, Against, Group, Run, groups_of
 from prunery.report.text import formats
 from prunery.report.text.captions import named
 
@@ -26,26 +26,28 @@ _COSTS = {
 
 def metrics(study: Study) -> list[dict[str, Any]]:
     """Each accuracy that was measured: its name and chance level in %, and one point per group."""
-    found = []
+    measured = []
     for column, name in METRICS.items():
         if study.has(column):
             chance = study.frame[column.replace("test_", "chance_")].dropna()
-            own = study.groups if column == "test_top1" else groups(study.frame, metric=column)
+            metric_groups = study.groups if column == "test_top1" else groups_of(study.frame, metric=column)
             level = float(chance.iloc[0]) if len(chance) else None
-            found.append({"id": column, "name": name, "chance": level, "points": list(map(_point, own))})
-    return found
+            measured.append(
+                {"id": column, "name": name, "chance": level, "points": list(map(_point, metric_groups))}
+            )
+    return measured
 
 
 def costs(study: Study) -> list[dict[str, Any]]:
     """Each cost that was recorded: name, unit, and per group the mean over the cells that are done."""
-    found = []
+    recorded = []
     for column, (name, unit) in _COSTS.items():
         if column in TIMES and study.places() > 1:
             continue  # seconds of different devices are not comparable
         values = [_mean(group, column) for group in study.groups]
         if any(value is not None and value > 0 for value in values):
-            found.append({"id": column, "name": name, "unit": unit, "values": values})
-    return found
+            recorded.append({"id": column, "name": name, "unit": unit, "values": values})
+    return recorded
 
 
 def entries(study: Study) -> list[dict[str, Any]]:
@@ -54,14 +56,20 @@ def entries(study: Study) -> list[dict[str, Any]]:
 
 
 def _point(group: Group) -> dict[str, Any]:
-    found = group.summary
+    summary = group.summary
     runs = [[r.seed, r.value, r.status] for r in group.runs if r.value is not None]
     point: dict[str, Any] = {"runs": runs, "sound": group.sound}
-    if found is not None and group.sound:
-        point |= {"n": found.n, "mean": found.mean, "low": found.low, "high": found.high, "sd": found.sd}
-        point["text"] = formats.interval(found)
-    elif found is not None:  # what a broken group has left is a selection: no interval
-        point |= {"n": found.n, "mean": found.mean, "text": f"{found.mean:.{formats.DECIMALS}f}"}
+    if summary is not None and group.sound:
+        point |= {
+            "n": summary.n,
+            "mean": summary.mean,
+            "low": summary.low,
+            "high": summary.high,
+            "sd": summary.sd,
+        }
+        point["text"] = formats.interval(summary)
+    elif summary is not None:  # what a broken group has left is a selection: no interval
+        point |= {"n": summary.n, "mean": summary.mean, "text": f"{summary.mean:.{formats.DECIMALS}f}"}
     return point
 
 
@@ -85,9 +93,9 @@ def _entry(group: Group) -> dict[str, Any]:
 
 
 def _against(against: Against) -> list[Any]:
-    found = against.difference.summary
+    summary = against.difference.summary
     p = None if against.p_holm is None else significant(against.p_holm, 3)
-    return [named(against.reference), formats.signed(found.mean), formats.ends(found), p, against.verdict]
+    return [named(against.reference), formats.signed(summary.mean), formats.ends(summary), p, against.verdict]
 
 
 def _run(run: Run) -> dict[str, Any]:

@@ -40,8 +40,8 @@ def curves(study: Study) -> dict[str, Any]:
             if cell.seed == seed and place is not None:
                 paths.append([place, seed, list(_path(study, cell, steps))])
     order = {key: i for i, key in enumerate(steps)}
-    told = [[p, s, [order.get(x, x) if isinstance(x, str) else x for x in path]] for p, s, path in paths]
-    return {"steps": list(steps.values()), "paths": [p for p in told if p[2]], "left_out": left_out}
+    numbered = [[p, s, [order.get(x, x) if isinstance(x, str) else x for x in path]] for p, s, path in paths]
+    return {"steps": list(steps.values()), "paths": [p for p in numbered if p[2]], "left_out": left_out}
 
 
 def _path(study: Study, cell: Cell, steps: dict[str, dict[str, Any]]) -> Iterator[Any]:
@@ -72,14 +72,14 @@ def _percent(correct: Any, total: Any) -> float | None:
     return round(100 * correct / total, 2) if total and correct is not None else None
 
 
-def of_measures(study: Study) -> tuple[dict[str, Any], dict[str, Any]]:
+def layers_and_histograms(study: Study) -> tuple[dict[str, Any], dict[str, Any]]:
     """The layers and the histograms of all measured cells."""
     layers: dict[str, Any] = {"names": [], "dense": {}, "groups": {}}
     chosen: dict[int, tuple[int, Rows]] = {}
     for place, group in enumerate(study.groups):
-        own = [(run.seed, record) for run in measured(group) if (record := study.record(run.key))]
-        _add_layers(layers, place, [record for _, record in own])
-        shown = next(((s, rows) for s, r in own if (rows := r.tables.get("histograms"))), None)
+        measures = [(run.seed, record) for run in measured(group) if (record := study.record(run.key))]
+        _add_layers(layers, place, [record for _, record in measures])
+        shown = next(((s, rows) for s, r in measures if (rows := r.tables.get("histograms"))), None)
         if shown is not None:
             chosen[place] = shown
     return layers, _histograms(chosen)
@@ -93,8 +93,8 @@ def _add_layers(layers: dict[str, Any], place: int, records: Sequence[Record]) -
     if not layers["names"]:
         layers["names"] = [str(row["name"]) for row in tables[0]]
         layers["dense"] = {c: [row.get(c) for row in tables[0]] for c in DENSE}
-    found = means(tables)
-    values = {c: [_rounded(found.get(name, {}).get(c)) for name in layers["names"]] for c in SIZES}
+    by_layer = means(tables)
+    values = {c: [_rounded(by_layer.get(name, {}).get(c)) for name in layers["names"]] for c in SIZES}
     layers["groups"][place] = {"n": len(tables), **values}
 
 

@@ -10,8 +10,9 @@ from prunery.report.page import points, records, shown, words
 from prunery.report.page.contents import Study, series
 from prunery.report.page.strict import embedded
 from prunery.report.results.groups import arms
-from prunery.report.text import cautions, formats, sentences
+from prunery.report.text import formats, sentences
 from prunery.report.text.captions import task, unequal
+from prunery.report.text.cautions import cautions_of
 from prunery.report.text.published_tables import ACCURACIES, below
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def html(study: Study) -> bytes:
     """
     from markupsafe import Markup
 
-    layers, histograms = records.of_measures(study)
+    layers, histograms = records.layers_and_histograms(study)
     data = {
         "study": study.name,
         "task": task(study.frame),
@@ -94,13 +95,13 @@ def _parts(study: Study, data: dict[str, Any]) -> dict[str, Any]:
 
 def _caveats(study: Study) -> list[tuple[str, str]]:
     """What a reader must know, each said once: cautions, what the tables' numbers are, how verdicts were."""
-    found = [("", sentence) for sentence in cautions.of(study.frame, study.groups)]
-    found += [("", sentence) for sentence in shown.accuracy(study).table.caption]
+    caveats = [("", sentence) for sentence in cautions_of(study.frame, study.groups)]
+    caveats += [("", sentence) for sentence in shown.accuracy(study).table.caption]
     for table in (each.table for each in shown.differences(study)):
-        said = {sentence for _, told in found for sentence in told.split("\n")}
-        new = [sentence for sentence in table.caption[1:] or table.caption if sentence not in said]
-        found += [(table.title, "\n".join(new))] if new else []
-    return found + [("", sentence) for sentence in shown.costs(study).table.caption]
+        known = {sentence for _, text in caveats for sentence in text.split("\n")}
+        new = [sentence for sentence in table.caption[1:] or table.caption if sentence not in known]
+        caveats += [(table.title, "\n".join(new))] if new else []
+    return caveats + [("", sentence) for sentence in shown.costs(study).table.caption]
 
 
 def _has(data: dict[str, Any]) -> dict[str, bool]:
@@ -123,9 +124,9 @@ def _one_seed(study: Study) -> bool:
 def _split(sentence: str) -> tuple[str, str]:
     """A sentence as its subject, which is set in bold, and the rest: `At 90 %` and `, snip is ...`."""
     for mark in (", ", ": "):
-        head, found, rest = sentence.partition(mark)
-        if found and len(head) <= 12:
-            return head, found + rest
+        head, separator, rest = sentence.partition(mark)
+        if separator and len(head) <= 12:
+            return head, separator + rest
     return "", sentence
 
 
@@ -133,12 +134,12 @@ def _published(study: Study) -> list[dict[str, Any]]:
     """The published accuracies that the accuracy figure shows, each with our column beside it."""
     rows = []
     for pair in study.pairs():
-        found = pair.published
-        if found.metric in ACCURACIES and found.sparsity > 0:
-            known = {"method": found.method, "sparsity": found.sparsity, "metric": found.metric, "n": found.n}
-            told = {"value": found.value, "note": found.note, "report": found.report}
+        value = pair.published
+        if value.metric in ACCURACIES and value.sparsity > 0:
+            known = {"method": value.method, "sparsity": value.sparsity, "metric": value.metric, "n": value.n}
+            more = {"value": value.value, "note": value.note, "report": value.report}
             column = pair.kind.column if pair.kind.same else ""  # another metric is not drawn beside ours
-            rows.append(known | told | {"column": column, "at": formats.percent(found.sparsity)})
+            rows.append(known | more | {"column": column, "at": formats.percent(value.sparsity)})
     return rows
 
 

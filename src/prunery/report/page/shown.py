@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 from prunery.report.page.contents import Study
 from prunery.report.results.columns import recorded
-from prunery.report.results.groups import ABSENT, AT_SPARSITY, BROKEN, REFERENCES, Group, groups, sparsities
+from prunery.report.results.groups import (
+    ABSENT,
+    AT_SPARSITY,
+    BROKEN,
+    REFERENCES,
+    Group,
+    groups_of,
+    sparsities,
+)
 from prunery.report.text import formats, published_tables, tables
 from prunery.report.text.texttable import TextTable
 
@@ -49,9 +57,9 @@ def others(study: Study) -> list[Shown]:
     """A table for each other metric that was measured, none of them in one with top-1."""
     made = []
     for metric in recorded(study.frame) if study.groups else ():
-        table = tables.accuracy(study.frame, groups(study.frame, metric=metric.column), metric=metric)
-        own = tables.lines(study.groups, folded=False)
-        made.append(_linked(study, metric.column.replace("_", "-"), table, own))
+        table = tables.accuracy(study.frame, groups_of(study.frame, metric=metric.column), metric=metric)
+        lines = tables.lines(study.groups, folded=False)
+        made.append(_linked(study, metric.column.replace("_", "-"), table, lines))
     return made
 
 
@@ -61,8 +69,8 @@ def differences(study: Study) -> list[Shown]:
     for reference in REFERENCES:
         table = tables.differences(study.groups, reference)
         if table is not None:
-            own = [(row[0], "pruned") for row in table.rows]
-            made.append(_linked(study, f"to-{reference.replace('_', '-')}", table, own))
+            lines = [(row[0], "pruned") for row in table.rows]
+            made.append(_linked(study, f"to-{reference.replace('_', '-')}", table, lines))
     return made
 
 
@@ -75,9 +83,9 @@ def sizes(study: Study) -> Shown | None:
     """Weights and MACs that are left, per method and sparsity; None where nothing was measured."""
     rows, links = [], []
     for place, group in enumerate(study.groups):
-        found = {c: _mean(group, c) for c in _SIZES}
-        if found["macs_dense"] is not None and group.role != "dense_extra":
-            rows.append((group.method, formats.percent(group.sparsity), *_counts(found)))
+        counts = {c: _mean(group, c) for c in _SIZES}
+        if counts["macs_dense"] is not None and group.role != "dense_extra":
+            rows.append((group.method, formats.percent(group.sparsity), *_counts(counts)))
             links.append((None, None, *[place] * 6))
     if not rows:
         return None
@@ -106,13 +114,13 @@ def retraining(study: Study) -> Shown | None:
     if not splits:
         return None
     columns = [c for s in splits for c in (f"before_{s}_top1", f"{s}_top1")]
-    by_column = {c: groups(study.frame, metric=c) for c in columns}
+    by_column = {c: groups_of(study.frame, metric=c) for c in columns}
     rows, links, notes = [], [], formats.Footnotes()
     n = tables.usual_n(study.groups)
     for place, group in enumerate(study.groups):
-        own = [by_column[c][place] for c in columns]
-        if group.role == "pruned" and any(g.values for g in own):
-            values = [formats.cell(g, usual_n=n, footnotes=notes) for g in own]
+        cells = [by_column[c][place] for c in columns]
+        if group.role == "pruned" and any(g.values for g in cells):
+            values = [formats.cell(g, usual_n=n, footnotes=notes) for g in cells]
             rows.append((group.method, formats.percent(group.sparsity), *values))
             links.append((None, None, *[place] * len(columns)))
     header = ("method", "sparsity", *(f"{w}, {s}" for s in splits for w in ("before", "after")))
@@ -133,8 +141,8 @@ def problems(study: Study) -> Shown | None:
             for run in group.having(status):
                 if status != "done" or run.notes:
                     at = formats.percent(group.sparsity) if group.role in AT_SPARSITY else formats.NOTHING
-                    said = "; ".join(run.notes) or "no reason was recorded"
-                    rows.append((group.method, at, str(run.seed), status, said, run.key))
+                    reason = "; ".join(run.notes) or "no reason was recorded"
+                    rows.append((group.method, at, str(run.seed), status, reason, run.key))
                     links.append((None, None, None, place, None, None))
     if not rows:
         return None
@@ -149,8 +157,8 @@ def published(study: Study) -> list[Shown]:
     metrics = [m for m in published_tables.KINDS if any(p.published.metric == m for p in pairs)]
     made = []
     for metric, table in zip(metrics, published_tables.tables(pairs), strict=True):
-        own = [p.group for p in pairs if p.published.metric == metric]
-        places = [study.index(g.method, g.role, g.sparsity) for g in own]
+        beside = [p.group for p in pairs if p.published.metric == metric]
+        places = [study.index(g.method, g.role, g.sparsity) for g in beside]
         links = tuple((None, None, place, *[None] * (len(table.header) - 3)) for place in places)
         made.append(Shown(f"published-{metric.replace('_', '-')}", table, links))
     return made
@@ -159,10 +167,10 @@ def published(study: Study) -> list[Shown]:
 _SIZES = ("macs_dense", "macs_kept", "macs_effective", "params_dense", "params_kept", "params_effective")
 
 
-def _counts(found: Mapping[str, float | None]) -> list[str]:
+def _counts(counts: Mapping[str, float | None]) -> list[str]:
     texts = []
     for what in ("macs", "params"):
-        dense, kept, used = (found[f"{what}_{kind}"] for kind in ("dense", "kept", "effective"))
+        dense, kept, used = (counts[f"{what}_{kind}"] for kind in ("dense", "kept", "effective"))
         texts += [formats.NOTHING if v is None else formats.thousands(v) for v in (kept, used)]
         texts.append(formats.plain(100 * used / dense, 3) if dense and used is not None else formats.NOTHING)
     return texts
@@ -178,11 +186,11 @@ def _plain(name: str, table: TextTable) -> Shown:
     return Shown(name, table, tuple((None,) * len(row) for row in table.rows))
 
 
-def _linked(study: Study, name: str, table: TextTable, own: Sequence[tuple[str, str]]) -> Shown:
+def _linked(study: Study, name: str, table: TextTable, lines: Sequence[tuple[str, str]]) -> Shown:
     """The table with the group behind each cell of its columns of sparsities."""
     columns = sparsities(study.groups)
     links = []
-    for method, role in own:
+    for method, role in lines:
         behind = [study.index(method, role, s if role in AT_SPARSITY else None) for s in columns]
         links.append((*[None] * table.fixed, *behind))
     return Shown(name, table, tuple(links))

@@ -19,8 +19,8 @@ _ESCAPES: dict[str, int | str | None] = {
 
 def embedded(data: Any) -> str:
     """The data as JSON text without `<`, `>`, `&` and line separators; what is not finite is null."""
-    said = json.dumps(clean(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return said.translate(str.maketrans(_ESCAPES))
+    text = json.dumps(clean(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(str.maketrans(_ESCAPES))
 
 
 def clean(data: Any) -> Any:

@@ -33,20 +33,20 @@ def lead(study: Study) -> str:
     counts = study.frame["status"].value_counts()
     ran = sum(int(counts.get(status, 0)) for status in ("done", *BROKEN))
     ends = [f"{counts[status]} {status}" for status in (*BROKEN, *ABSENT) if counts.get(status)]
-    said = f"{task(study.frame)}. {ran} of {len(study.frame)} cells are measured"
-    return f"{said} ({', '.join(ends)})." if ends else f"{said}."
+    text = f"{task(study.frame)}. {ran} of {len(study.frame)} cells are measured"
+    return f"{text} ({', '.join(ends)})." if ends else f"{text}."
 
 
-def unbroken(said: str) -> str:
+def unbroken(text: str) -> str:
     """The text with spaces that do not break a line before `%` and `±` and within a number."""
-    return re.sub(r"(?<=\d) (?=[%±]|\d{3}\b)", "\u00a0", said)
+    return re.sub(r"(?<=\d) (?=[%±]|\d{3}\b)", "\u00a0", text)
 
 
 def facts(study: Study) -> list[tuple[str, str]]:
     """How the study was set up, as pairs of a name and a text."""
     first = study.frame.iloc[0]
     seeds = ", ".join(str(s) for s in sorted({int(s) for s in study.frame["seed"]}))
-    found = [
+    pairs = [
         ("model", str(first["model"])),
         ("data", ", ".join(filter(None, (str(first["data"]), part(study.frame), _validation(study.task))))),
         ("training", settings(study.task.get("training"))),
@@ -54,7 +54,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
         ("sparsities", ", ".join(map(formats.percent, sparsities(study.groups)))),
         ("seeds", seeds),
     ]
-    return [(name, said) for name, said in found if said]
+    return [(name, text) for name, text in pairs if text]
 
 
 def methods(study: Study) -> TextTable:
@@ -62,10 +62,10 @@ def methods(study: Study) -> TextTable:
     rows = []
     for method in _compared(study):
         name = str(method.get("name", method.get("criterion")))
-        own = [_choice(method.get(axis)) or _of_frame(study, name, axis) for axis in AXES]
+        choices = [_choice(method.get(axis)) or _of_frame(study, name, axis) for axis in AXES]
         floor = method.get("floor")
         exclude = ", ".join(method.get("exclude") or []) or formats.NOTHING
-        rows.append((name, *own, f"{floor:g}" if floor else formats.NOTHING, exclude))
+        rows.append((name, *choices, f"{floor:g}" if floor else formats.NOTHING, exclude))
     header = ("method", *AXES, "floor", "exclude")
     caption = ("A method is a choice on each axis; at: which network is pruned.",)
     return TextTable("The methods", header, tuple(rows), caption, (), fixed=len(header))
@@ -86,8 +86,8 @@ def settings(training: Any) -> str:
     """
     if not isinstance(training, Mapping):
         return ""
-    said = {k: v for k, v in in_use(training).items() if v not in _UNSAID}
-    return ", ".join(f"{k.replace('_', ' ')} {_word(v)}" for k, v in said.items())
+    shown = {k: v for k, v in in_use(training).items() if v not in _UNSAID}
+    return ", ".join(f"{k.replace('_', ' ')} {_word(v)}" for k, v in shown.items())
 
 
 def spec_text(study: Study) -> str:
@@ -114,14 +114,16 @@ def _choice(value: Any) -> str:
         return str(value or "")
     options = {k: v for k, v in value.items() if k != "name"}
     inner = options.pop("training", None)
-    said = ", ".join(filter(None, [settings(inner), *(f"{k} {_word(v)}" for k, v in options.items())]))
-    return f"{value['name']} ({said})" if said else str(value["name"])
+    options_text = ", ".join(
+        filter(None, [settings(inner), *(f"{k} {_word(v)}" for k, v in options.items())])
+    )
+    return f"{value['name']} ({options_text})" if options_text else str(value["name"])
 
 
 def _of_frame(study: Study, method: str, axis: str) -> str:
     place = study.index(method, "pruned")
-    found = None if place is None else study.groups[place].first(axis)
-    return str(found) if found else formats.NOTHING
+    value = None if place is None else study.groups[place].first(axis)
+    return str(value) if value else formats.NOTHING
 
 
 def _word(value: Any) -> str:

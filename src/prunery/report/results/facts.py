@@ -39,8 +39,8 @@ def with_facts(frame: pd.DataFrame, plan: Plan, store: Records) -> pd.DataFrame:
     for key in {key for cell in plan.cells for key in cell.path}:
         if store.has(key):
             known[key] = store.record(key)
-    found = pd.DataFrame([_facts(plan, cell, known) for cell in plan.cells], index=frame.index)
-    typed = found.astype({name: kind for name, kind in _KINDS.items() if name in found})
+    rows = pd.DataFrame([_facts(plan, cell, known) for cell in plan.cells], index=frame.index)
+    typed = rows.astype({name: kind for name, kind in _KINDS.items() if name in rows})
     return frame.join(typed[[c for c in typed.columns if c not in frame.columns]])
 
 

@@ -59,29 +59,29 @@ def frame(plan: Plan, store: Records) -> pd.DataFrame:
         for key in cell.path:
             if key not in records:
                 records[key] = store.record(key) if store.has(key) else None
-        own = [records[key] for key in cell.path]
+        path = [records[key] for key in cell.path]
         before = store.record(cell.before) if cell.before and store.has(cell.before) else None
         shared = set() if cell.role == "dense" else dense_paths.get(cell.dense, set())
-        row = _row(plan, cell, own, _unfinished(plan, cell, store, own, shared))
+        row = _row(plan, cell, path, _unfinished(plan, cell, store, path, shared))
         rows.append(row | {f"before_{s}_top1": _value(before, "top1", s) for s in SPLITS})
     return _typed(pd.DataFrame(rows))
 
 
 def _row(
-    plan: Plan, cell: Cell, own: Sequence[Record | None], unfinished: tuple[str, str] | None
+    plan: Plan, cell: Cell, path: Sequence[Record | None], unfinished: tuple[str, str] | None
 ) -> dict[str, Any]:
     steps = [plan.steps[key] for key in cell.path]
-    measured = own[-1]
-    status, notes = unfinished or _ending(measured, own)
+    measured = path[-1]
+    status, notes = unfinished or _ending(measured, path)
     row: dict[str, Any] = {
         "study": plan.study,
         "model": steps[0].args["model"],
         "data": steps[0].args["data"],
     }
     row |= {"method": cell.method, "role": cell.role, "of": cell.of, "arm": cell.arm, **_choices(steps)}
-    row |= {"sparsity_requested": cell.sparsity, **_achieved(own), "seed": cell.seed}
-    row |= _accuracies(measured) | _sizes(measured) | _costs(own)
-    row |= {"test_top1_max": _value(_last_training(own), "top1_max", "test")}
+    row |= {"sparsity_requested": cell.sparsity, **_achieved(path), "seed": cell.seed}
+    row |= _accuracies(measured) | _sizes(measured) | _costs(path)
+    row |= {"test_top1_max": _value(_last_training(path), "top1_max", "test")}
     row |= {"seconds_test": measured.cost.get("seconds_test") if measured else None}
     row |= {"status": status, "notes": notes}
     return row | dict(zip(_KEYS, (cell.key, cell.dense, cell.extra, cell.before), strict=True))
@@ -101,10 +101,10 @@ def _name(choice: Any) -> str:
     return str(choice["name"]) if isinstance(choice, Mapping) else str(choice or "")
 
 
-def _achieved(own: Sequence[Record | None]) -> dict[str, float | None]:
+def _achieved(path: Sequence[Record | None]) -> dict[str, float | None]:
     """Counts of the last cut; None where the cell is dense or that cut is not done."""
-    cuts = [r for r in own if r is not None and r.kind == "prune"]
-    last = cuts[-1] if cuts and own[-1] is not None else None
+    cuts = [r for r in path if r is not None and r.kind == "prune"]
+    last = cuts[-1] if cuts and path[-1] is not None else None
     return {name: _value(last, name) for name in ("sparsity_achieved", "kept", "total")}
 
 
@@ -119,10 +119,10 @@ def _accuracies(measured: Record | None) -> dict[str, float | None]:
     return row | {"test_images": top1.total if top1 else None}
 
 
-def _last_training(own: Sequence[Record | None]) -> Record | None:
+def _last_training(path: Sequence[Record | None]) -> Record | None:
     """The training at the cell's own sparsity: what comes after its last cut; None where nothing does."""
-    done = [r for r in own if r is not None and r.kind in ("train", "prune", "recover")]
-    return done[-1] if done and own[-1] is not None and done[-1].kind != "prune" else None
+    done = [r for r in path if r is not None and r.kind in ("train", "prune", "recover")]
+    return done[-1] if done and path[-1] is not None and done[-1].kind != "prune" else None
 
 
 def _sizes(measured: Record | None) -> dict[str, float | None]:
@@ -132,10 +132,10 @@ def _sizes(measured: Record | None) -> dict[str, float | None]:
     return {name: _value(measured, name) for name in names}
 
 
-def _costs(own: Sequence[Record | None]) -> dict[str, float | None]:
+def _costs(path: Sequence[Record | None]) -> dict[str, float | None]:
     """Sums along the path; None for a cell that is not done, whose sums would be of a part."""
-    done = [r for r in own if r is not None]
-    if len(done) < len(own):
+    done = [r for r in path if r is not None]
+    if len(done) < len(path):
         return dict.fromkeys(("epochs_before", "epochs_after", *COSTS))
     spent = [r for r in done if r.kind not in ("init", "measure")]  # to look at a network is none of its cost
     sums = {name: sum(r.cost.get(name, 0) for r in spent) for name in COSTS}
@@ -144,12 +144,12 @@ def _costs(own: Sequence[Record | None]) -> dict[str, float | None]:
 
 
 def _unfinished(
-    plan: Plan, cell: Cell, store: Records, own: Sequence[Record | None], shared: set[str]
+    plan: Plan, cell: Cell, store: Records, path: Sequence[Record | None], shared: set[str]
 ) -> tuple[str, str] | None:
     """Why a cell has no record, as status and reason; None if it has one."""
-    if own[-1] is not None:
+    if path[-1] is not None:
         return None
-    for key, record in zip(cell.path, own, strict=True):
+    for key, record in zip(cell.path, path, strict=True):
         failure = None if record is not None else store.failed(key)
         if failure is not None:
             reason = f"its {plan.steps[key].kind} step {key} failed: {failure.reason}"
@@ -157,13 +157,13 @@ def _unfinished(
     return "missing", "no record yet"
 
 
-def _ending(measured: Record | None, own: Sequence[Record | None]) -> tuple[str, str]:
+def _ending(measured: Record | None, path: Sequence[Record | None]) -> tuple[str, str]:
     """The status of a measured cell, with what its trainings, its last cut and its measure step noted.
 
     A training that diverged counts if it is the last one: a later one may have started afresh.
     """
     assert measured is not None
-    done = [r for r in own if r is not None]
+    done = [r for r in path if r is not None]
     trainings = [r for r in done if r.kind in ("train", "recover")]
     cuts = [r for r in done if r.kind == "prune"]
     notes = [note for r in (*trainings, *cuts[-1:], measured) for note in r.notes]
@@ -181,8 +181,8 @@ def _number(record: Record | None, name: str, split: str | None = None) -> Numbe
 
 
 def _value(record: Record | None, name: str, split: str | None = None) -> float | None:
-    found = _number(record, name, split)
-    return None if found is None else found.value
+    number = _number(record, name, split)
+    return None if number is None else number.value
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:

@@ -115,28 +115,28 @@ def absent(value: Any) -> bool:
     return bool(isna(value))
 
 
-def groups(frame: pd.DataFrame, *, metric: str = "test_top1") -> list[Group]:
+def groups_of(frame: pd.DataFrame, *, metric: str = "test_top1") -> list[Group]:
     """The groups of a frame in its order, compared by seed with each of REFERENCES.
 
     `metric` is a column of the frame. Each reference is one family for Holm's correction.
     """
-    found: dict[tuple[str, str, float], list[Run]] = {}
+    runs_by_group: dict[tuple[str, str, float], list[Run]] = {}
     for row in frame.to_dict("records"):
         key = (str(row["method"]), str(row["role"]), float(row["sparsity_requested"]))
         clean = {str(k): None if absent(v) else v for k, v in row.items()}
-        found.setdefault(key, []).append(_run(clean, metric))
-    plain = [Group(*key, tuple(runs), metric=metric) for key, runs in found.items()]
+        runs_by_group.setdefault(key, []).append(_run(clean, metric))
+    plain = [Group(*key, tuple(runs), metric=metric) for key, runs in runs_by_group.items()]
     return _compared(plain)
 
 
-def arms(found: Iterable[Group], role: str) -> list[str]:
+def arms(groups: Iterable[Group], role: str) -> list[str]:
     """The names of the methods with this role, in order."""
-    return list(dict.fromkeys(g.method for g in found if g.role == role))
+    return list(dict.fromkeys(g.method for g in groups if g.role == role))
 
 
-def sparsities(found: Iterable[Group]) -> list[float]:
+def sparsities(groups: Iterable[Group]) -> list[float]:
     """The requested sparsities of the pruned groups, ascending."""
-    return sorted({g.sparsity for g in found if g.role == "pruned"})
+    return sorted({g.sparsity for g in groups if g.role == "pruned"})
 
 
 def _run(row: Mapping[str, Any], metric: str) -> Run:
@@ -157,8 +157,8 @@ def _compared(plain: list[Group]) -> list[Group]:
     }
     against: dict[int, dict[str, Against]] = {}
     for name in REFERENCES:
-        for index, found in _family(plain, name, runs_for[name]).items():
-            against.setdefault(index, {})[name] = found
+        for index, comparison in _family(plain, name, runs_for[name]).items():
+            against.setdefault(index, {})[name] = comparison
     return [replace(group, against=against.get(i, {})) for i, group in enumerate(plain)]
 
 
@@ -168,9 +168,9 @@ def _family(plain: list[Group], reference: str, runs_for: Callable[[Group], Runs
     for index, group in enumerate(plain):
         if group.role == "pruned" and group.sound:
             runs = runs_for(group)
-            found = group.minus({seed: run.value for seed, run in runs.items() if run.value is not None})
-            if found is not None:
-                differences[index], epochs[index] = found, _total(next(iter(runs.values())))
+            difference = group.minus({seed: run.value for seed, run in runs.items() if run.value is not None})
+            if difference is not None:
+                differences[index], epochs[index] = difference, _total(next(iter(runs.values())))
     tested = {i: d.p for i, d in differences.items() if d.p is not None}
     corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
     return {
@@ -191,10 +191,10 @@ def _total(run: Run) -> int | None:
 
 def _extra_by_epochs(plain: list[Group]) -> dict[tuple[int, int | None], str]:
     """The first dense control of each seed and total number of epochs, by its key."""
-    found: dict[tuple[int, int | None], str] = {}
+    keys: dict[tuple[int, int | None], str] = {}
     for run in (r for g in plain if g.role == "dense_extra" for r in g.runs):
-        found.setdefault((run.seed, _total(run)), run.key)
-    return found
+        keys.setdefault((run.seed, _total(run)), run.key)
+    return keys
 
 
 def _extra_keys(
@@ -203,13 +203,13 @@ def _extra_keys(
     """The dense control with the same training: the planner's, or dense itself, or another as long."""
     keys = {}
     for run in group.runs:
-        own = _total(run)
+        epochs = _total(run)
         if run.extra_key:
             keys[run.seed] = run.extra_key
-        elif own is not None and run.dense_key in done and own == _total(done[run.dense_key]):
+        elif epochs is not None and run.dense_key in done and epochs == _total(done[run.dense_key]):
             keys[run.seed] = run.dense_key
-        elif own is not None and (run.seed, own) in extra:
-            keys[run.seed] = extra[run.seed, own]
+        elif epochs is not None and (run.seed, epochs) in extra:
+            keys[run.seed] = extra[run.seed, epochs]
     return keys
 
 

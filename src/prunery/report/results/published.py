@@ -47,14 +47,14 @@ class Protocol:
 def rows(study_name: str, frame: pd.DataFrame) -> list[Published]:
     """The published values that belong beside the groups of a study's frame, in the frame's order."""
     known = [r for r in _table("published") if r["value"] and _named_after(study_name, r["report"])]
-    found = []
+    matches = []
     for group in _groups(frame) if known else ():
         for row in known:
             if _same(row, group):
                 value, n = float(row["value"]), int(row["n"])
                 place = (str(group["method"]), float(group["sparsity_requested"]))
-                found.append(Published(*place, row["metric"], value, n, row["report"], row["note"]))
-    return found
+                matches.append(Published(*place, row["metric"], value, n, row["report"], row["note"]))
+    return matches
 
 
 def protocol(published: Published, group: Mapping[str, Any]) -> Protocol | None:

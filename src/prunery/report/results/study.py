@@ -15,7 +15,7 @@ from prunery.lab.store import Store
 from prunery.report.results import published, validity
 from prunery.report.results.facts import with_facts
 from prunery.report.results.frame import frame
-from prunery.report.results.groups import ABSENT, Group, groups
+from prunery.report.results.groups import ABSENT, Group, groups_of
 from prunery.report.results.published import Published
 
 if TYPE_CHECKING:
@@ -35,19 +35,19 @@ class Kept:
 
     def __init__(self, store: Source) -> None:
         self._store = store
-        self._found: dict[str, Record | None] = {}
+        self._records: dict[str, Record | None] = {}
         self._failures: dict[str, Failure | None] = {}
 
     def has(self, key: str) -> bool:
         """Whether the step is there, whole."""
-        if key not in self._found:
-            self._found[key] = self._store.record(key) if self._store.has(key) else None
-        return self._found[key] is not None
+        if key not in self._records:
+            self._records[key] = self._store.record(key) if self._store.has(key) else None
+        return self._records[key] is not None
 
     def record(self, key: str) -> Record:
         """The step's record."""
-        found = self._found[key] if self.has(key) else None
-        return self._store.record(key) if found is None else found
+        record = self._records[key] if self.has(key) else None
+        return self._store.record(key) if record is None else record
 
     def failed(self, key: str) -> Failure | None:
         """Why the step failed, or None."""
@@ -69,7 +69,7 @@ class Loaded:
     @cached_property
     def groups(self) -> list[Group]:
         """The cells' groups under top-1 accuracy on test."""
-        return groups(self.frame)
+        return groups_of(self.frame)
 
     @cached_property
     def published(self) -> list[Published]:
@@ -90,7 +90,7 @@ class Loaded:
 def load(store: Source, name: str) -> Loaded:
     """The study of that name; StoreError if there is none, or if a cell's MACs cannot be."""
     spec = store.study(name)
-    made, kept = plan(specs.of(spec, source=f"study {name} in {store.root}")), Kept(store)
+    made, kept = plan(specs.from_plain(spec, source=f"study {name} in {store.root}")), Kept(store)
     validity.check(made, kept)
     return Loaded(name, spec, made, kept, with_facts(frame(made, kept), made, kept))
 
@@ -98,7 +98,7 @@ def load(store: Source, name: str) -> Loaded:
 def names(store: Source, study: Wanted = None) -> list[str]:
     """The studies to report: those asked for, or all; StoreError if there is none."""
     asked = store.studies() if study is None else [study] if isinstance(study, str) else study
-    found = list(asked)
-    if not found:
+    wanted = list(asked)
+    if not wanted:
         raise StoreError(f"a report of {store.root}", "no study ran there yet", "run one: prunery run SPEC")
-    return found
+    return wanted

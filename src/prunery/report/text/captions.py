@@ -33,29 +33,29 @@ def part(frame: pd.DataFrame) -> str:
     """`10 classes, 1 000 training images`: how much of the data set was used; empty where all."""
     first = frame.iloc[0]
     words = {"classes": "classes", "images": "training images"}
-    said = {w: first[c] for c, w in words.items() if c in frame and not absent(first[c])}
-    return ", ".join(f"{formats.thousands(int(n))} {words}" for words, n in said.items())
+    used = {w: first[c] for c, w in words.items() if c in frame and not absent(first[c])}
+    return ", ".join(f"{formats.thousands(int(n))} {words}" for words, n in used.items())
 
 
 def accuracy_caption(
-    frame: pd.DataFrame, found: Sequence[Group], n: int | None, metric: Metric = TOP1
+    frame: pd.DataFrame, groups: Sequence[Group], n: int | None, metric: Metric = TOP1
 ) -> tuple[str, ...]:
     """Sentences that say what a table's numbers are: metric, split, unit, n, chance, budgets."""
-    said = (
+    sentences = (
         _metric(frame, metric),
         _spread(n),
-        _floor(found, metric),
-        _columns(found),
-        unequal(found, most=_FEW),
+        _floor(groups, metric),
+        _columns(groups),
+        unequal(groups, most=_FEW),
     )
-    return tuple(sentence for sentence in said if sentence)
+    return tuple(sentence for sentence in sentences if sentence)
 
 
-def difference_caption(found: Sequence[Group], reference: str) -> tuple[str, ...]:
+def difference_caption(groups: Sequence[Group], reference: str) -> tuple[str, ...]:
     """Sentences that say what a table of differences shows and how its verdicts were reached."""
-    family = sum(1 for g in found if reference in g.against and g.against[reference].p_holm is not None)
+    family = sum(1 for g in groups if reference in g.against and g.against[reference].p_holm is not None)
     shown = f"Top-1 accuracy on the test split minus that of {named(reference)}, in points, paired by seed"
-    budgets = [sentence for sentence in (_against_unequal(found, reference),) if sentence]
+    budgets = [sentence for sentence in (_against_unequal(groups, reference),) if sentence]
     if not family:
         return (f"{shown}. One seed gives no interval and no verdict.", *budgets)
     verdicts = (
@@ -69,31 +69,31 @@ def difference_caption(found: Sequence[Group], reference: str) -> tuple[str, ...
         f"{shown}: mean ± half-width of the 95 % t-interval.",
         verdicts,
         caution,
-        _power(found, reference),
+        _power(groups, reference),
         *budgets,
     )
 
 
-def _against_unequal(found: Sequence[Group], reference: str) -> str | None:
+def _against_unequal(groups: Sequence[Group], reference: str) -> str | None:
     """The sentence that names the methods which trained for other epochs in total than the reference."""
-    said: dict[str, list[str]] = {}
-    for method in arms(found, "pruned"):
+    unlike: dict[str, list[str]] = {}
+    for method in arms(groups, "pruned"):
         pairs = [
             (float(sum(g.epochs)), float(g.against[reference].epochs or 0))
-            for g in found
+            for g in groups
             if g.method == method and g.epochs and reference in g.against
         ]
-        if any(own != other for own, other in pairs):
-            own, other = (formats.ranged(pair[i] for pair in pairs) for i in (0, 1))
-            said.setdefault(f"{own} against {other}", []).append(method)
-    if not said:
+        if any(ours != theirs for ours, theirs in pairs):
+            ours, theirs = (formats.ranged(pair[i] for pair in pairs) for i in (0, 1))
+            unlike.setdefault(f"{ours} against {theirs}", []).append(method)
+    if not unlike:
         return None
-    which = "; ".join(f"{budgets}: {formats.few(methods, most=_FEW)}" for budgets, methods in said.items())
+    which = "; ".join(f"{budgets}: {formats.few(methods, most=_FEW)}" for budgets, methods in unlike.items())
     return f"UNEQUAL total epochs, ours against those of {named(reference)} ({which})."
 
 
-def _power(found: Sequence[Group], reference: str) -> str:
-    differences = [g.against[reference].difference for g in found if reference in g.against]
+def _power(groups: Sequence[Group], reference: str) -> str:
+    differences = [g.against[reference].difference for g in groups if reference in g.against]
     sizes = [d.detectable for d in differences if d.detectable is not None]
     size = f"{statistics.median(sizes):.{formats.DECIMALS}f}"
     return (
@@ -113,21 +113,21 @@ def named(reference: str) -> str:
     return names[reference]
 
 
-def unequal(found: Sequence[Group], *, most: int | None = None) -> str | None:
+def unequal(groups: Sequence[Group], *, most: int | None = None) -> str | None:
     """The sentence that says that methods were compared at unequal total epochs; None where they were not.
 
     Of each budget, up to `most` methods are named, all where it is None; more are counted.
     """
-    own = [g for g in found if g.role == "pruned" and g.epochs]
-    at = {s: {sum(g.epochs) for g in own if g.epochs and g.sparsity == s} for s in sparsities(own)}
+    pruned = [g for g in groups if g.role == "pruned" and g.epochs]
+    at = {s: {sum(g.epochs) for g in pruned if g.epochs and g.sparsity == s} for s in sparsities(pruned)}
     if all(len(epochs) < 2 for epochs in at.values()):
         return None
     totals: dict[str, list[str]] = {}
-    for method in arms(own, "pruned"):
-        epochs = [sum(g.epochs) for g in own if g.epochs and g.method == method]
+    for method in arms(pruned, "pruned"):
+        epochs = [sum(g.epochs) for g in pruned if g.epochs and g.method == method]
         totals.setdefault(formats.ranged(map(float, epochs)), []).append(method)
-    said = "; ".join(f"{total}: {formats.few(methods, most=most)}" for total, methods in totals.items())
-    return f"Methods are compared at UNEQUAL total epochs ({said})."
+    budgets = "; ".join(f"{total}: {formats.few(methods, most=most)}" for total, methods in totals.items())
+    return f"Methods are compared at UNEQUAL total epochs ({budgets})."
 
 
 def _metric(frame: pd.DataFrame, metric: Metric) -> str:
@@ -149,8 +149,8 @@ def _spread(n: int | None) -> str:
     return f"Mean ± half-width of the 95 % t-interval over n = {n} seeds."
 
 
-def _floor(found: Sequence[Group], metric: Metric) -> str | None:
-    dense = next((g for g in found if g.role == "dense" and g.values), None)
+def _floor(groups: Sequence[Group], metric: Metric) -> str | None:
+    dense = next((g for g in groups if g.role == "dense" and g.values), None)
     floor = noise_floor(list(dense.values.values())) if dense else None
     if dense is None or floor is None:
         return None
@@ -161,9 +161,9 @@ def _floor(found: Sequence[Group], metric: Metric) -> str | None:
     )
 
 
-def _columns(found: Sequence[Group]) -> str:
+def _columns(groups: Sequence[Group]) -> str:
     epochs = "Epochs: of training before + after the first cut."
-    other = [g for g in found if g.role == "pruned" and g.first("granularity") not in (None, "weight")]
+    other = [g for g in groups if g.role == "pruned" and g.first("granularity") not in (None, "weight")]
     if not other:
         return f"Columns: sparsity over all prunable weights. {epochs}"
     kinds = formats.listed(list(dict.fromkeys(f"{g.first('granularity')}s" for g in other)))

@@ -27,28 +27,28 @@ SEEN = 0.001  # nats per epoch: what a smaller fall could change does not show
 caution = Registry("caution")
 
 
-def of(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+def cautions_of(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     """All sentences of warning, in the order of the table."""
-    return [sentence for name in caution for sentence in caution[name].function(frame, found)]
+    return [sentence for name in caution for sentence in caution[name].function(frame, groups)]
 
 
 @caution.add(rule="C1")
-def seeds(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+def seeds(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     """Fewer repetitions than an interval needs to mean much."""
     count = frame["seed"].nunique()
     if count >= FEW_SEEDS:
         return []
-    said = "One seed shows" if count == 1 else f"{count} seeds show"
-    return [f"{said} hardly how runs differ: {FEW_SEEDS} or more, better five, would."]
+    subject = "One seed shows" if count == 1 else f"{count} seeds show"
+    return [f"{subject} hardly how runs differ: {FEW_SEEDS} or more, better five, would."]
 
 
 @caution.add(rule="C9")
-def baselines(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+def baselines(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     """Which of the usual baselines were not run beside the methods."""
-    pruned = [g for g in found if g.role == "pruned"]
+    pruned = [g for g in groups if g.role == "pruned"]
     criteria = {g.first("criterion") for g in pruned}
     missing = []
-    if criteria - {"random"} and not any(g.first("arm") == "shuffle" for g in found):
+    if criteria - {"random"} and not any(g.first("arm") == "shuffle" for g in groups):
         missing.append("random pruning with each method's own layer ratios")
     if pruned and "random" not in criteria:
         missing.append("random pruning over all layers alike")
@@ -60,35 +60,35 @@ def baselines(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
 
 
 @caution.add(rule="C14")
-def points(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+def points(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     """Fewer operating points than a trade-off needs, by method."""
-    methods = arms(found, "pruned")
-    counts = {m: len(sparsities(g for g in found if g.method == m)) for m in methods}
+    methods = arms(groups, "pruned")
+    counts = {m: len(sparsities(g for g in groups if g.method == m)) for m in methods}
     few = {m: n for m, n in counts.items() if n < FEW_POINTS}
     if not few:
         return []
     n = next(iter(few.values()))
     if few == dict.fromkeys(methods, n):
-        said = "Only one sparsity shows" if n == 1 else f"Only {n} sparsities show"
+        subject = "Only one sparsity shows" if n == 1 else f"Only {n} sparsities show"
     elif len(few) == len(methods):
-        said = f"Only {formats.ranged(map(float, few.values()))} sparsities a method show"
+        subject = f"Only {formats.ranged(map(float, few.values()))} sparsities a method show"
     else:
         whose = formats.listed([f"{m} has {n}" for m, n in few.items()])
-        said = f"Few sparsities ({whose}) show"
-    return [f"{said} no trade-off: {FEW_POINTS} or more, from harmless to extreme, would."]
+        subject = f"Few sparsities ({whose}) show"
+    return [f"{subject} no trade-off: {FEW_POINTS} or more, from harmless to extreme, would."]
 
 
 @caution.add(rule="C15")
-def general(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+def general(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     """A study has one network and one data set, and says nothing beyond them."""
     first = frame.iloc[0]
     return [f"One network ({first['model']}) on one data set ({first['data']}): nothing in general follows."]
 
 
 @caution.add(rule="C16")
-def baseline(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+def baseline(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     """Dense below a known reference: gains over a weak baseline may be those of more training."""
-    dense = next((g for g in found if g.role == "dense" and g.summary), None)
+    dense = next((g for g in groups if g.role == "dense" and g.summary), None)
     first = frame.iloc[0]
     known = published.reference(str(first["model"]), str(first["data"]))
     if "classes" in frame and not absent(first["classes"]):
@@ -108,13 +108,14 @@ def baseline(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
 
 
 @caution.add(rule="C19")
-def still_moving(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+def still_moving(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     """Training that had not come to rest when it ended."""
-    own = [g for g in found if g.role in ("dense", "pruned") and _moves(g)]
-    if not own:
+    restless = [g for g in groups if g.role in ("dense", "pruned") and _moves(g)]
+    if not restless:
         return []
     moving = [
-        formats.place(method, [g for g in own if g.method == method]) for method in formats.methods(own)
+        formats.place(method, [g for g in restless if g.method == method])
+        for method in formats.methods(restless)
     ]
     return [
         f"Not trained to rest (over the last tenth of its epochs train accuracy still rose by more than "
@@ -124,7 +125,7 @@ def still_moving(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
 
 
 @caution.add(rule="C21")
-def devices(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+def devices(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     """Several devices: their seconds stand in columns of their own, and their arithmetic differs."""
     if "device" not in frame.columns:
         return []
@@ -138,23 +139,23 @@ def devices(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
 
 
 @caution.add(rule="C27")
-def floors(frame: pd.DataFrame, found: Sequence[Group]) -> list[str]:
+def floors(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     """Whether a floor kept every layer from being emptied, by method."""
     by_floor: dict[float, list[str]] = {}
-    for method in arms(found, "pruned"):
-        floor = next(g for g in found if (g.method, g.role) == (method, "pruned")).first("floor")
+    for method in arms(groups, "pruned"):
+        floor = next(g for g in groups if (g.method, g.role) == (method, "pruned")).first("floor")
         if floor is not None:
             by_floor.setdefault(float(floor), []).append(method)
     if not by_floor:
         return []
     if set(by_floor) == {0.0}:
         return ["No floor on the density of a layer: pruning may empty one."]
-    said = [
+    parts = [
         (f"at least {formats.percent(floor)} of each layer kept" if floor else "none")
         + f": {formats.listed(methods)}"
         for floor, methods in sorted(by_floor.items())
     ]
-    return [f"Floor on the density of a layer: {'; '.join(said)}."]
+    return [f"Floor on the density of a layer: {'; '.join(parts)}."]
 
 
 def _moves(group: Group) -> bool:

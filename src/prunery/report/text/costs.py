@@ -21,12 +21,12 @@ _COLUMNS: dict[str, tuple[str, Callable[[float], float]]] = {
 }
 
 
-def costs(found: Sequence[Group]) -> TextTable:
+def costs(groups: Sequence[Group]) -> TextTable:
     """What it takes to reach one cell from the initial weights, as a range over sparsities and seeds.
 
     Seconds of different devices, or of different numbers of threads, stand in columns of their own.
     """
-    all_rows = [r.row for g in found for r in g.runs]
+    all_rows = [r.row for g in groups for r in g.runs]
     places = list(dict.fromkeys(map(_place, all_rows)))
     timed = [
         p for p in places if any(_place(row) == p and row.get("seconds") is not None for row in all_rows)
@@ -34,8 +34,8 @@ def costs(found: Sequence[Group]) -> TextTable:
     header = ("method", *(name for name, _ in _COLUMNS.values()), *_names(timed))
     rows = []
     for role in ROLES:
-        for method in arms(found, role):
-            runs = [r.row for g in found if (g.method, g.role) == (method, role) for r in g.runs]
+        for method in arms(groups, role):
+            runs = [r.row for g in groups if (g.method, g.role) == (method, role) for r in g.runs]
             counted = [_range(runs, column, scale) for column, (_, scale) in _COLUMNS.items()]
             seconds = [_range((r for r in runs if _place(r) == p), "seconds", _three) for p in timed]
             rows.append((method, *counted, *seconds))
@@ -59,8 +59,8 @@ def _caption(places: Sequence[str]) -> tuple[str, ...]:
         return (shared,)
     if len(places) == 1:
         return (shared, f"Seconds: {places[0]}.")
-    said = "; ".join(f"({i}) {place}" for i, place in enumerate(places, 1))
-    return (shared, f"Seconds of different devices are not comparable and stand apart: {said}.")
+    listed = "; ".join(f"({i}) {place}" for i, place in enumerate(places, 1))
+    return (shared, f"Seconds of different devices are not comparable and stand apart: {listed}.")
 
 
 def _range(rows: Iterable[Row], column: str, scale: Callable[[float], float]) -> str:

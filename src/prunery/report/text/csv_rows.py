@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def summary_rows(
-    frame: pd.DataFrame, found: Sequence[Group], published: Sequence[Published] = ()
+    frame: pd.DataFrame, groups: Sequence[Group], published: Sequence[Published] = ()
 ) -> list[dict[str, str]]:
     """One row of text per method and sparsity: for CSV, with the same columns in each row."""
     task = frame.iloc[0]
     rows = []
-    for group in found:
-        own = [p for p in published if (p.method, p.sparsity) == (group.method, group.sparsity)]
-        rows.append(_summary_row(task, group) | _published_columns(group, own))
+    for group in groups:
+        beside = [p for p in published if (p.method, p.sparsity) == (group.method, group.sparsity)]
+        rows.append(_summary_row(task, group) | _published_columns(group, beside))
     return rows
 
 
@@ -46,30 +46,30 @@ def csv_text(rows: Sequence[dict[str, str]]) -> str:
 
 def _published_columns(group: Group, published: Sequence[Published]) -> dict[str, str]:
     """The published accuracies beside a group; several are separated as notes are."""
-    own = [p for p in published if p.metric in ACCURACIES and group.role in ("dense", "pruned")]
-    same = [p for p in own if p.metric == group.metric and group.sound]
+    accuracies = [p for p in published if p.metric in ACCURACIES and group.role in ("dense", "pruned")]
+    same = [p for p in accuracies if p.metric == group.metric and group.sound]
     mean = group.summary.mean if group.summary else 0.0
     columns = {
-        "published": [formats.plain(p.value) for p in own],
-        "published_metric": [p.metric.removeprefix("test_") for p in own],
-        "published_n": [str(p.n) for p in own],
-        "published_report": [p.report for p in own],
-        "published_note": [p.note for p in own],
+        "published": [formats.plain(p.value) for p in accuracies],
+        "published_metric": [p.metric.removeprefix("test_") for p in accuracies],
+        "published_n": [str(p.n) for p in accuracies],
+        "published_report": [p.report for p in accuracies],
+        "published_note": [p.note for p in accuracies],
         "minus_published": [formats.plain(mean - p.value) for p in same],
     }
     return {name: NOTE_BREAK.join(values) for name, values in columns.items()}
 
 
 def _summary_row(task: Any, group: Group) -> dict[str, str]:
-    found = group.summary
+    summary = group.summary
     achieved = group.first("sparsity_achieved")
     row = {name: str(task[name]) for name in ("study", "model", "data")}
     row |= {"method": group.method, "role": group.role, "sparsity_requested": formats.plain(group.sparsity)}
     row |= {"sparsity_achieved": formats.plain(achieved, 8)}
     row |= {"metric": TOP1.column.removeprefix("test_"), "k": "1", "split": "test", "unit": TOP1.unit}
     row |= {"chance": formats.plain(group.first("chance_top1"))}
-    row |= {"n": str(found.n if found else 0)}
-    row |= {name: formats.plain(getattr(found, of, None)) for name, of in _STATISTICS.items()}
+    row |= {"n": str(summary.n if summary else 0)}
+    row |= {name: formats.plain(getattr(summary, field, None)) for name, field in _STATISTICS.items()}
     row |= {status: str(len(group.having(status))) for status in (*BROKEN, *ABSENT)}
     for reference in REFERENCES:
         row |= _against_columns(reference, group.against.get(reference))
@@ -84,12 +84,12 @@ _STATISTICS = {"mean": "mean", "sd": "sd", "half_width": "half", "low": "low", "
 
 def _against_columns(reference: str, against: Against | None) -> dict[str, str]:
     difference = against.difference if against else None
-    found = difference.summary if difference else None
+    summary = difference.summary if difference else None
     columns = {
-        "": formats.plain(found.mean if found else None),
-        "_n": str(found.n) if found else "",
-        "_low": formats.plain(found.low if found else None),
-        "_high": formats.plain(found.high if found else None),
+        "": formats.plain(summary.mean if summary else None),
+        "_n": str(summary.n) if summary else "",
+        "_low": formats.plain(summary.low if summary else None),
+        "_high": formats.plain(summary.high if summary else None),
         "_p": _p_text(difference.p if difference else None),
         "_p_holm": _p_text(against.p_holm if against else None),
         "_verdict": (against.verdict if against else None) or "",

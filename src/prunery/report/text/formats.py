@@ -44,17 +44,17 @@ def label(group: Group) -> str:
     return f"{group.method} at {percent(group.sparsity)}" if at_sparsity else group.method
 
 
-def methods(own: Iterable[Group]) -> list[str]:
+def methods(groups: Iterable[Group]) -> list[str]:
     """The names of the groups' methods, in order."""
-    return list(dict.fromkeys(group.method for group in own))
+    return list(dict.fromkeys(group.method for group in groups))
 
 
-def place(method: str, own: Sequence[Group]) -> str:
+def place(method: str, groups: Sequence[Group]) -> str:
     """`dense`, `snip at 90 %`, `snip at 90 % and 98 %`, `snip at 7 sparsities from 10 % to 80 %`."""
-    at = [percent(s) for s in sorted(g.sparsity for g in own)]
-    if len(own) == 1:
-        return label(own[0])
-    if len(own) <= FEW_PLACES:
+    at = [percent(s) for s in sorted(g.sparsity for g in groups)]
+    if len(groups) == 1:
+        return label(groups[0])
+    if len(groups) <= FEW_PLACES:
         return f"{method} at {listed(at)}"
     return f"{method} at {len(at)} sparsities from {at[0]} to {at[-1]}"
 
@@ -76,17 +76,17 @@ def signed(value: float) -> str:
     return f"{value:+.{DECIMALS}f}".replace("-", "−")
 
 
-def interval(found: Summary, decimals: int = DECIMALS) -> str:
+def interval(summary: Summary, decimals: int = DECIMALS) -> str:
     """`97.62 ±0.11`: the mean and the half-width of its 95 % t-interval; the value alone for n = 1."""
-    mean = f"{found.mean:.{decimals}f}"
-    return mean if found.half is None else f"{mean} ±{found.half:.{decimals}f}"
+    mean = f"{summary.mean:.{decimals}f}"
+    return mean if summary.half is None else f"{mean} ±{summary.half:.{decimals}f}"
 
 
-def ends(found: Summary) -> str:
+def ends(summary: Summary) -> str:
     """The interval of a difference as `[−0.10, +0.42]`; empty for n = 1."""
-    if found.low is None or found.high is None:
+    if summary.low is None or summary.high is None:
         return ""
-    return f"[{signed(found.low)}, {signed(found.high)}]"
+    return f"[{signed(summary.low)}, {signed(summary.high)}]"
 
 
 def thousands(number: float) -> str:
@@ -96,10 +96,10 @@ def thousands(number: float) -> str:
 
 def ranged(values: Iterable[float]) -> str:
     """`10`, or `10-25` where values differ; `-` where there are none."""
-    found = sorted(set(values))
-    if not found:
+    ordered = sorted(set(values))
+    if not ordered:
         return "-"
-    low, high = plain(found[0], 2), plain(found[-1], 2)
+    low, high = plain(ordered[0], 2), plain(ordered[-1], 2)
     return low if low == high else f"{low}-{high}"
 
 
@@ -146,8 +146,8 @@ def briefly(note: str) -> str:
     """What broke, in few words: `predicts class 1`, `outputs NaN`, `at epoch 3`; or the note as it is."""
     note = note.removeprefix("test: ")
     for pattern, words in _BRIEFLY.items():
-        if found := re.search(pattern, note):
-            return words.format(*found.groups())
+        if match := re.search(pattern, note):
+            return words.format(*match.groups())
     return note
 
 
@@ -157,13 +157,12 @@ def emptied(note: str) -> bool:
 
 
 def _value(group: Group, usual_n: int | None, decimals: int) -> str:
-    found = group.summary
-    assert found is not None
+    summary = group.summary
+    assert summary is not None
     if not group.sound:
-        return (
-            f"{found.mean:.{decimals}f} without {'them' if len(_broken(group)) > 1 else 'it'} (n={found.n})"
-        )
-    return interval(found, decimals) + ("" if found.n == usual_n else f" (n={found.n})")
+        rest = "them" if len(_broken(group)) > 1 else "it"
+        return f"{summary.mean:.{decimals}f} without {rest} (n={summary.n})"
+    return interval(summary, decimals) + ("" if summary.n == usual_n else f" (n={summary.n})")
 
 
 def _broken(group: Group) -> list[Run]:
@@ -173,26 +172,26 @@ def _broken(group: Group) -> list[Run]:
 def _why_broken(group: Group, status: str) -> str:
     """What each seed's notes say, in brackets; `(predicts class 5 or 3)` where only the class differs."""
     texts = [briefly(n) for r in group.having(status) for n in r.notes if not emptied(n)]
-    said = list(dict.fromkeys(texts))
+    reasons = list(dict.fromkeys(texts))
     constant = "predicts class "
-    if len(said) > 1 and all(text.startswith(constant) for text in said):
-        said = [constant + " or ".join(text.removeprefix(constant) for text in said)]
-    return f" ({', '.join(said)})" if said else ""
+    if len(reasons) > 1 and all(text.startswith(constant) for text in reasons):
+        reasons = [constant + " or ".join(text.removeprefix(constant) for text in reasons)]
+    return f" ({', '.join(reasons)})" if reasons else ""
 
 
 def _reasons(runs: Sequence[Run], footnotes: Footnotes) -> list[str]:
     reasons: dict[str, list[Run]] = {}
     for run in runs:
         reasons.setdefault(" ".join(run.notes) or "no record", []).append(run)
-    return [footnotes.mark(f"{seeds(of)}: {why}") for why, of in reasons.items()]
+    return [footnotes.mark(f"{seeds(failed)}: {why}") for why, failed in reasons.items()]
 
 
 def _remarks(group: Group, footnotes: Footnotes) -> str:
-    found: dict[str, list[Run]] = {}
+    by_note: dict[str, list[Run]] = {}
     for run in group.runs:
         for note in run.notes if run.status == "done" else filter(emptied, run.notes):
-            found.setdefault(note, []).append(run)
-    marks = [footnotes.mark(f"{seeds(runs)}: {note}") for note, runs in found.items()]
+            by_note.setdefault(note, []).append(run)
+    marks = [footnotes.mark(f"{seeds(runs)}: {note}") for note, runs in by_note.items()]
     achieved = group.first("sparsity_achieved")
     if achieved is not None and abs(achieved - group.sparsity) > 5e-4:
         marks.append(footnotes.mark(f"achieved {percent(round(achieved, 4))} of the weights"))

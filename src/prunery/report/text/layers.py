@@ -17,12 +17,12 @@ TOTAL = "all layers"
 Layers = Sequence[Mapping[str, Any]]
 
 
-def rows(found: Sequence[Group], records: Records) -> list[dict[str, str]]:
+def rows(groups: Sequence[Group], records: Records) -> list[dict[str, str]]:
     """A row per group and layer, and one for all layers: means over the n seeds that were measured.
 
     Collapsed networks are among them: what is left of a network does not depend on what it learnt.
     """
-    return [row for group in found for row in _of_group(group, _measured(group, records))]
+    return [row for group in groups for row in _of_group(group, _measured(group, records))]
 
 
 def _measured(group: Group, records: Records) -> list[Layers]:
@@ -44,9 +44,9 @@ def _of_group(group: Group, networks: Sequence[Layers]) -> Iterator[dict[str, st
     if not networks:
         return
     about = {"method": group.method, "role": group.role, "sparsity_requested": formats.plain(group.sparsity)}
-    found = means(networks)
-    whole = {c: sum(counts[c] for counts in found.values()) for c in COUNTS}
-    for layer, counts in [*found.items(), (TOTAL, whole)]:
+    by_layer = means(networks)
+    whole = {c: sum(counts[c] for counts in by_layer.values()) for c in COUNTS}
+    for layer, counts in [*by_layer.items(), (TOTAL, whole)]:
         yield _row(about, layer, len(networks), counts)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from prunery.report.results.groups import BROKEN, Group, groups
+from prunery.report.results.groups import BROKEN, Group, groups_of
 from prunery.report.results.published import Published, protocol
 from prunery.report.text import formats
 from prunery.report.text.texttable import TextTable
@@ -57,42 +57,46 @@ class Pair:
     @property
     def difference(self) -> float | None:
         """Ours minus the published value; None where the metrics differ or ours is not whole."""
-        found = self.group.summary
-        if not self.kind.same or not self.group.sound or found is None:
+        summary = self.group.summary
+        if not self.kind.same or not self.group.sound or summary is None:
             return None
-        return found.mean - self.published.value
+        return summary.mean - self.published.value
 
     @property
     def below(self) -> bool:
         """Whether ours is below by more than our interval; with one seed or broken ones, below at all."""
-        found = self.group.summary
+        summary = self.group.summary
         if not self.kind.same:
             return False
-        if found is not None and self.group.sound:
-            return (found.mean if found.high is None else found.high) < self.published.value
+        if summary is not None and self.group.sound:
+            return (summary.mean if summary.high is None else summary.high) < self.published.value
         values = [r.value for status in BROKEN for r in self.group.having(status) if r.value is not None]
         return bool(values) and statistics.fmean(values) < self.published.value - 0.5 * self.group.step
 
 
 def pairs(frame: pd.DataFrame, published: Sequence[Published]) -> list[Pair]:
     """Each published value with our group of the same method and sparsity, under the nearest metric."""
-    found: list[Pair] = []
+    matched: list[Pair] = []
     for metric in KINDS:
-        of = [p for p in published if p.metric == metric]
+        values = [p for p in published if p.metric == metric]
         kind = _kind(frame, metric)
-        own = _own(frame, kind.column) if of else {}
-        found += [Pair(p, own[p.method, p.sparsity], kind) for p in of if (p.method, p.sparsity) in own]
-    return found
+        groups = _groups_by_place(frame, kind.column) if values else {}
+        matched += [
+            Pair(p, groups[p.method, p.sparsity], kind) for p in values if (p.method, p.sparsity) in groups
+        ]
+    return matched
 
 
-def tables(found: Sequence[Pair]) -> list[TextTable]:
+def tables(pairs: Sequence[Pair]) -> list[TextTable]:
     """One table for each published metric: ours, theirs, n and the difference where it means something."""
-    return [_table(name, own) for name in KINDS if (own := [p for p in found if p.published.metric == name])]
+    return [
+        _table(name, same) for name in KINDS if (same := [p for p in pairs if p.published.metric == name])
+    ]
 
 
-def below(found: Sequence[Pair]) -> list[str]:
+def below(pairs: Sequence[Pair]) -> list[str]:
     """One sentence for each cell of ours that is below the published value, with what differs in protocol."""
-    return [_below(pair) for pair in found if pair.below]
+    return [_below(pair) for pair in pairs if pair.below]
 
 
 def _kind(frame: pd.DataFrame, metric: str) -> _Kind:
@@ -102,7 +106,7 @@ def _kind(frame: pd.DataFrame, metric: str) -> _Kind:
     return KINDS[metric]
 
 
-def _own(frame: pd.DataFrame, column: str) -> dict[tuple[str, float], Group]:
+def _groups_by_place(frame: pd.DataFrame, column: str) -> dict[tuple[str, float], Group]:
     made = frame
     if column == "macs_fraction":
         made = frame.assign(
@@ -110,17 +114,19 @@ def _own(frame: pd.DataFrame, column: str) -> dict[tuple[str, float], Group]:
         )
     elif column == "macs_millions":
         made = frame.assign(macs_millions=frame["macs_kept"].astype(float) / 1e6)
-    return {(g.method, g.sparsity): g for g in groups(made, metric=column) if g.role in ("dense", "pruned")}
+    return {
+        (g.method, g.sparsity): g for g in groups_of(made, metric=column) if g.role in ("dense", "pruned")
+    }
 
 
-def _table(name: str, found: Sequence[Pair]) -> TextTable:
-    kind, notes = found[0].kind, formats.Footnotes()
-    rows = tuple(_row(pair, notes) for pair in found)
+def _table(name: str, pairs: Sequence[Pair]) -> TextTable:
+    kind, notes = pairs[0].kind, formats.Footnotes()
+    rows = tuple(_row(pair, notes) for pair in pairs)
     unit = f", {kind.unit}" if kind.unit else ""
     header = ("method", "sparsity", "ours", "published", "n", "ours − published", "report")
     lines = tuple(notes.lines())
     return TextTable(
-        f"Beside published values: {kind.words}{unit}", header, rows, _caption(kind, found), lines
+        f"Beside published values: {kind.words}{unit}", header, rows, _caption(kind, pairs), lines
     )
 
 
@@ -137,31 +143,31 @@ def _row(pair: Pair, notes: formats.Footnotes) -> tuple[str, ...]:
     return (published.method, place, ours, value, str(published.n), difference, published.report)
 
 
-def _caption(kind: _Kind, found: Sequence[Pair]) -> tuple[str, ...]:
-    reports = sorted({p.published.report for p in found})
-    counts = sorted({p.published.n for p in found})
+def _caption(kind: _Kind, pairs: Sequence[Pair]) -> tuple[str, ...]:
+    reports = sorted({p.published.report for p in pairs})
+    counts = sorted({p.published.n for p in pairs})
     each = (
         f"n = {formats.ranged(map(float, counts))} run{'s' if counts != [1] else ''} each, without interval"
     )
-    said = [f"Published values: as printed in the report{'s' if len(reports) > 1 else ''} "]
-    said[0] += f"{formats.listed(reports)}, {each}."
+    sentences = [f"Published values: as printed in the report{'s' if len(reports) > 1 else ''} "]
+    sentences[0] += f"{formats.listed(reports)}, {each}."
     if not kind.same:
-        said.append(f"Not subtracted: it is another metric than ours ({kind.why}).")
-    if any(p.published.note for p in found):
-        said.append("What is known of them, and what is wrong with them, stands in the notes below.")
-    return tuple(said)
+        sentences.append(f"Not subtracted: it is another metric than ours ({kind.why}).")
+    if any(p.published.note for p in pairs):
+        sentences.append("What is known of them, and what is wrong with them, stands in the notes below.")
+    return tuple(sentences)
 
 
 def _below(pair: Pair) -> str:
-    published, found = pair.published, pair.group.summary
+    published, summary = pair.published, pair.group.summary
     name = pair.group.method
     if pair.group.role == "pruned":
         name += f" at {formats.percent(published.sparsity)}"
-    if not pair.group.sound or found is None:
+    if not pair.group.sound or summary is None:
         ours, how = "ours " + formats.count(pair.group, next(s for s in BROKEN if pair.group.having(s))), ""
     else:
-        ours = f"{formats.interval(found)} {pair.kind.unit}"
-        how = " (one seed: no interval)" if found.half is None else " by more than our interval"
+        ours = f"{formats.interval(summary)} {pair.kind.unit}"
+        how = " (one seed: no interval)" if summary.half is None else " by more than our interval"
     differs = "; ".join(_differs(pair))
     why = f" (what differs: {differs})" if differs else ""
     theirs = f"the {published.value:.{pair.kind.decimals}f} {pair.kind.unit} of {published.report}"
@@ -178,9 +184,9 @@ def _differs(pair: Pair) -> Iterator[str]:
         before, after = map(str, pair.group.epochs)
         if (before, after) != (theirs.epochs_before, theirs.epochs_after):
             yield f"{theirs.epochs_before}+{theirs.epochs_after} epochs there, {before}+{after} here"
-    own = row.get("optimizer")
-    if own and theirs.optimizer and own != theirs.optimizer:
-        yield f"{theirs.optimizer} there, {own} here"
+    optimizer = row.get("optimizer")
+    if optimizer and theirs.optimizer and optimizer != theirs.optimizer:
+        yield f"{theirs.optimizer} there, {optimizer} here"
     for column in ("learning_rate", "batch"):
         known, ours = getattr(theirs, column), row.get(column)
         if known and ours is not None and float(known) != ours:

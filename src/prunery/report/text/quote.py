@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from prunery.errors import SpecError
 from prunery.lab.spec_parts import Sparsities
 from prunery.registry import Registry, nearest
-from prunery.report.results.groups import Against, Group, groups
+from prunery.report.results.groups import Against, Group, groups_of
 from prunery.report.results.study import Loaded
 from prunery.report.text import formats
 
@@ -50,11 +50,11 @@ def copies(
 def filled(content: str, studies: Sequence[Loaded], *, source: str = "text") -> str:
     """The text with each quote replaced by its number; SpecError names the line of one that cannot be."""
 
-    def replaced(found: re.Match[str]) -> str:
-        line = content.count("\n", 0, found.start()) + 1
-        where = f"{source}:{line}: {found[0]}"
-        options = _options(found["body"], where)
-        return found[0] if options is None else _value(options, studies, where)
+    def replaced(match: re.Match[str]) -> str:
+        line = content.count("\n", 0, match.start()) + 1
+        where = f"{source}:{line}: {match[0]}"
+        options = _options(match["body"], where)
+        return match[0] if options is None else _value(options, studies, where)
 
     return _QUOTE.sub(replaced, content)
 
@@ -88,19 +88,19 @@ def _options(body: str, where: str) -> dict[str, str] | None:
 def _value(options: dict[str, str], studies: Sequence[Loaded], where: str) -> str:
     study = _study(options.get("study"), studies, where)
     metric = _metric(options.get("metric", METRIC), study, where)
-    group = _group(options, groups(study.frame, metric=metric), where)
+    group = _group(options, groups_of(study.frame, metric=metric), where)
     left = [f"{run.status}: seed {run.seed}" for run in group.runs if run.status != "done"]
     if left or group.summary is None:
         raise SpecError(
             where, f"not all of its cells are done ({', '.join(left)})", "quote one that is, or run it"
         )
     show = _known("show", options.get("show", SHOW), list(shows), where)
-    said = shows[show].function(group)
-    if said is None:
+    text = shows[show].function(group)
+    if text is None:
         raise SpecError(
             where, f"it has no {show} (n = {group.summary.n})", "show its mean, or run more seeds"
         )
-    return str(said)
+    return str(text)
 
 
 def _study(name: str | None, studies: Sequence[Loaded], where: str) -> Loaded:
@@ -120,21 +120,21 @@ def _metric(name: str, study: Loaded, where: str) -> str:
     return _known("metric", name, known, where)
 
 
-def _group(options: dict[str, str], found: Sequence[Group], where: str) -> Group:
-    method = _known("method", options.get("method", ""), list(dict.fromkeys(g.method for g in found)), where)
-    own = sorted((g for g in found if g.method == method), key=lambda g: g.sparsity)
-    known = ", ".join(formats.percent(g.sparsity) for g in own)
+def _group(options: dict[str, str], groups: Sequence[Group], where: str) -> Group:
+    method = _known("method", options.get("method", ""), list(dict.fromkeys(g.method for g in groups)), where)
+    levels = sorted((g for g in groups if g.method == method), key=lambda g: g.sparsity)
+    known = ", ".join(formats.percent(g.sparsity) for g in levels)
     if "sparsity" not in options:
-        if len(own) > 1:
+        if len(levels) > 1:
             raise SpecError(
-                where, f"{method!r} has {len(own)} sparsities", f"add sparsity= and one of: {known}"
+                where, f"{method!r} has {len(levels)} sparsities", f"add sparsity= and one of: {known}"
             )
-        return own[0]
+        return levels[0]
     asked = _sparsity(options["sparsity"], where)
-    same = [g for g in own if abs(g.sparsity - asked) <= _NEAR]
-    alike = [g for g in own if formats.percent(g.sparsity) == formats.percent(asked)]  # as tables write it
+    same = [g for g in levels if abs(g.sparsity - asked) <= _NEAR]
+    alike = [g for g in levels if formats.percent(g.sparsity) == formats.percent(asked)]  # as tables write it
     if not same and len(alike) != 1:
-        near = min(own, key=lambda g: abs(g.sparsity - asked))
+        near = min(levels, key=lambda g: abs(g.sparsity - asked))
         nearest_one = formats.percent(near.sparsity)
         what = f"{method!r} was not measured at {formats.percent(asked)}; the nearest is {nearest_one}"
         raise SpecError(where, what, f"choose one of: {known}")
@@ -146,8 +146,8 @@ def _sparsity(value: str, where: str) -> float:
     try:
         return float(TypeAdapter(Sparsities).validate_python([value])[0])
     except ValidationError:
-        found = f"{value!r} is no sparsity"
-        raise SpecError(where, found, "write 90%, 0.9, 10x or compression=1") from None
+        problem = f"{value!r} is no sparsity"
+        raise SpecError(where, problem, "write 90%, 0.9, 10x or compression=1") from None
 
 
 def _known(what: str, name: str, known: Sequence[str], where: str) -> str:
@@ -230,8 +230,8 @@ def to_shuffled(group: Group) -> str | None:
 @shows.add(name="verdict-to-dense")
 def verdict(group: Group) -> str | None:
     """`higher`, `lower` or `indistinguishable`, corrected over the table."""
-    found = group.against.get("dense")
-    return found.verdict if found else None
+    against = group.against.get("dense")
+    return against.verdict if against else None
 
 
 @shows.add()
@@ -255,9 +255,9 @@ def _number(group: Group, name: str) -> str | None:
 def _difference(group: Group, against: Against | None) -> str | None:
     if against is None:
         return None
-    found, decimals = against.difference.summary, _decimals(group)
-    signed = f"{found.mean:+.{decimals}f}".replace("-", "−")
-    return signed if found.half is None else f"{signed} ±{found.half:.{decimals}f}"
+    summary, decimals = against.difference.summary, _decimals(group)
+    signed = f"{summary.mean:+.{decimals}f}".replace("-", "−")
+    return signed if summary.half is None else f"{signed} ±{summary.half:.{decimals}f}"
 
 
 def _decimals(group: Group) -> int:

@@ -21,19 +21,19 @@ _ERRORS = 3  # standard errors of a share of the test images
 _OTHERS = {SAME: "Indistinguishable from it", HIGHER: "Lower"}
 
 
-def answers(found: Sequence[Group]) -> list[str]:
+def answers(groups: Sequence[Group]) -> list[str]:
     """The best method at each sparsity, where each leaves the dense interval, and what did not end well."""
-    kinds = list(dict.fromkeys(g.first("granularity") for g in found if g.role == "pruned"))
-    places = [(s, kind) for s in sparsities(found) for kind in kinds]
-    best = [sentence for s, kind in places if (sentence := _best(found, s, kind, len(kinds)))]
+    kinds = list(dict.fromkeys(g.first("granularity") for g in groups if g.role == "pruned"))
+    places = [(s, kind) for s in sparsities(groups) for kind in kinds]
+    best = [sentence for s, kind in places if (sentence := _best(groups, s, kind, len(kinds)))]
     verdicts = [VERDICTS] if any("points against" in sentence for sentence in best) else []
-    budgets = [sentence for sentence in (unequal(found),) if sentence and best]
-    return [*best, *verdicts, *budgets, *_leaving(found), *_problems(found), *_cut_off(found)]
+    budgets = [sentence for sentence in (unequal(groups),) if sentence and best]
+    return [*best, *verdicts, *budgets, *_leaving(groups), *_problems(groups), *_cut_off(groups)]
 
 
-def _best(found: Sequence[Group], sparsity: float, kind: str | None, kinds: int) -> str | None:
+def _best(groups: Sequence[Group], sparsity: float, kind: str | None, kinds: int) -> str | None:
     """Which method of a granularity has the highest mean, and which others can and cannot be told from it."""
-    pruned = (g for g in found if g.role == "pruned" and g.first("granularity") == kind)
+    pruned = (g for g in groups if g.role == "pruned" and g.first("granularity") == kind)
     entered = [g for g in pruned if g.sparsity == sparsity]
     ranked = sorted((g for g in entered if g.sound), key=lambda g: -_mean(g))
     if len(entered) < 2 or not ranked:
@@ -48,15 +48,15 @@ def _best(found: Sequence[Group], sparsity: float, kind: str | None, kinds: int)
     at = f"{there}, {first.method}"
     if second is None:
         return f"{at} alone neither collapsed nor diverged: {value}."
-    said = f"{at} is highest: {value}"
+    text = f"{at} is highest: {value}"
     difference = first.minus(second.values)
     if difference is None or difference.p is None:
-        return f"{said} (one seed: no verdict)."
+        return f"{text} (one seed: no verdict)."
     gap = difference.summary
-    said += f"; {formats.signed(gap.mean)} {formats.ends(gap)} points against {second.method}"
+    text += f"; {formats.signed(gap.mean)} {formats.ends(gap)} points against {second.method}"
     verdicts = _against_first(ranked)
     others = [f"{label}: {formats.listed(verdicts[v])}" for v, label in _OTHERS.items() if v in verdicts]
-    return ". ".join([said, *others]) + "."
+    return ". ".join([text, *others]) + "."
 
 
 def _chance(group: Group) -> float | None:
@@ -85,41 +85,41 @@ def _against_first(ranked: Sequence[Group]) -> dict[str | None, list[str]]:
     return verdicts
 
 
-def bad_runs(found: Sequence[Group]) -> list[str]:
+def bad_runs(groups: Sequence[Group]) -> list[str]:
     """One line for each run that failed, diverged or collapsed: which one, its key, and why."""
     return [
         f"{run.status}: {formats.label(group)}, seed {run.seed} ({run.key}): "
         f"{'; '.join(run.notes) or 'no reason noted'}"
-        for group in found
+        for group in groups
         for run in group.runs
         if run.status in NAMED
     ]
 
 
-def _problems(found: Sequence[Group]) -> list[str]:
+def _problems(groups: Sequence[Group]) -> list[str]:
     """One sentence per kind of bad end, naming each method that has one and where."""
     sentences = []
     for status in (*BROKEN, *ABSENT):
-        bad = [g for g in found if g.having(status)]
+        bad = [g for g in groups if g.having(status)]
         if status == "missing" and len(bad) > MANY:
-            sentences.append(f"Missing: {_counted(found, status)} runs have no record yet.")
+            sentences.append(f"Missing: {_counted(groups, status)} runs have no record yet.")
         elif bad:
             named = [_where(m, [g for g in bad if g.method == m], status) for m in formats.methods(bad)]
             sentences.append(f"{status.capitalize()}: {formats.listed(named)}.")
     return sentences
 
 
-def _cut_off(found: Sequence[Group]) -> list[str]:
+def _cut_off(groups: Sequence[Group]) -> list[str]:
     """Where a network cannot learn, whatever it is trained for."""
-    cut = {id(g): sum(run.row.get("params_effective") == 0 for run in g.runs) for g in found}
-    own = [g for g in found if cut[id(g)]]
-    if not own:
+    cut = {id(g): sum(run.row.get("params_effective") == 0 for run in g.runs) for g in groups}
+    cut_groups = [g for g in groups if cut[id(g)]]
+    if not cut_groups:
         return []
     named = []
-    for method in formats.methods(own):
-        groups = [g for g in own if g.method == method]
-        runs = f"{sum(cut[id(g)] for g in groups)} of {sum(len(g.runs) for g in groups)}"
-        named.append(f"{formats.place(method, groups)} ({runs})")
+    for method in formats.methods(cut_groups):
+        method_groups = [g for g in cut_groups if g.method == method]
+        runs = f"{sum(cut[id(g)] for g in method_groups)} of {sum(len(g.runs) for g in method_groups)}"
+        named.append(f"{formats.place(method, method_groups)} ({runs})")
     return [f"No path from input to output is left, so nothing can be learnt: {formats.listed(named)}."]
 
 
@@ -133,29 +133,31 @@ def _counted(groups: Sequence[Group], status: str) -> str:
     return f"{runs} of {sum(len(g.runs) for g in groups)}"
 
 
-def _leaving(found: Sequence[Group]) -> list[str]:
-    dense = next((g for g in found if g.role == "dense" and g.summary), None)
+def _leaving(groups: Sequence[Group]) -> list[str]:
+    dense = next((g for g in groups if g.role == "dense" and g.summary), None)
     if dense is None or dense.summary is None or dense.summary.low is None:
         return []
     low, high = dense.summary.low, dense.summary.high
     texts = []
-    for method in arms(found, "pruned"):
-        own = sorted((g for g in found if (g.method, g.role) == (method, "pruned")), key=lambda g: g.sparsity)
-        below = next((formats.percent(g.sparsity) for g in own if _below(g, low)), "none")
-        texts.append((method, f"{below}{_by_seed(own, low)}"))
-    said = f"First sparsity with a mean below the dense interval [{low:.2f}, {high:.2f}] %"
+    for method in arms(groups, "pruned"):
+        levels = sorted(
+            (g for g in groups if (g.method, g.role) == (method, "pruned")), key=lambda g: g.sparsity
+        )
+        below = next((formats.percent(g.sparsity) for g in levels if _below(g, low)), "none")
+        texts.append((method, f"{below}{_by_seed(levels, low)}"))
+    text = f"First sparsity with a mean below the dense interval [{low:.2f}, {high:.2f}] %"
     brackets = (
         " (in brackets: of single seeds, where they differ)"
         if any("(" in where for _, where in texts)
         else ""
     )
-    return [f"{said}{brackets}: {', '.join(map(' '.join, texts))}."]
+    return [f"{text}{brackets}: {', '.join(map(' '.join, texts))}."]
 
 
-def _by_seed(own: Sequence[Group], low: float) -> str:
+def _by_seed(levels: Sequence[Group], low: float) -> str:
     """Where single seeds fall below, as ` (90 %-95 %)`; empty where all do so at one sparsity."""
-    seeds = {run.seed for group in own for run in group.runs}
-    firsts = [next((g.sparsity for g in own if _falls(g, seed, low)), None) for seed in sorted(seeds)]
+    seeds = {run.seed for group in levels for run in group.runs}
+    firsts = [next((g.sparsity for g in levels if _falls(g, seed, low)), None) for seed in sorted(seeds)]
     known = sorted(f for f in firsts if f is not None)
     if len(set(firsts)) < 2:
         return ""
