@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prunery.core.masks import Masks
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,13 @@ class EpochRow:
     test_correct: int | None = None
     """Right answers on the test split, a diagnostic that nothing is chosen by; None if it was not read."""
     test_total: int | None = None
+    removed: int | None = None
+    """Weights that the masks remove after the epoch; None where nothing changes the masks meanwhile."""
 
     def plain(self) -> dict[str, Any]:
-        """The row as a record keeps it: without the diagnostic where there is none."""
-        return {k: v for k, v in asdict(self).items() if v is not None or not k.startswith("test_")}
+        """The row as a record keeps it: without what only some trainings have where there is none."""
+        some = ("test_correct", "test_total", "removed")
+        return {k: v for k, v in asdict(self).items() if v is not None or k not in some}
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,20 @@ class History:
     seconds: float = field(default=0.0, compare=False)
     """Spent in training steps and on the validation split, by every process that worked on the phase; what
     reads test, builds the model or saves its state is not in it."""
+    masks: Masks | None = field(default=None, compare=False)
+    """Of the chosen epoch; None for a training without masks."""
+    unfinished: str | None = None
+    """Why mask updates that were due after a divergence could not be carried out, or None."""
 
     @property
     def test_max(self) -> tuple[int, int] | None:
-        """The most right answers on test after any epoch, and of how many; None if test was not read."""
-        read = [(r.test_correct, r.test_total) for r in self.rows if r.test_correct is not None]
+        """The most right answers on test, and of how many; None if test was not read.
+
+        Of the epochs after which the masks removed as many weights as at the end: of all, unless updates
+        changed them.
+        """
+        rows = [r for r in self.rows if r.removed == self.rows[-1].removed]
+        read = [(r.test_correct, r.test_total) for r in rows if r.test_correct is not None]
         return max(((c, t or 0) for c, t in read), default=None)
 
     @property
@@ -59,8 +74,9 @@ class History:
 
     @property
     def note(self) -> str | None:
-        """A sentence about the divergence, or None."""
+        """A sentence about the divergence, and about masks that were left as they were by it; or None."""
         if self.diverged_at is None:
             return None
         where = f"in epoch {len(self.rows)}, at step {self.diverged_at} of all"
-        return f"diverged: the training loss was not finite {where}"
+        masks = f"; {self.unfinished}" if self.unfinished else ""
+        return f"diverged: the training loss was not finite {where}{masks}"

@@ -5,33 +5,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
-from prunery.core.forward import modes_kept, no_trace, placed
-from prunery.data.batches import Batches
-from prunery.errors import DataError, ModelError, SpecError
+from prunery.core.forward import modes_kept
 from prunery.measure.accuracy import evaluate
-from prunery.seeds import number
 from prunery.train.epoch_totals import Tally
 from prunery.train.history import EpochRow, History
-from prunery.train.lr_schedule import learning_rate
-from prunery.train.onednn import OneDNNLinear
+from prunery.train.job import Job, job_of
+from prunery.train.masking import Masking
 from prunery.train.settings import Training
 from prunery.train.state import Checkpoint, TrainState, identity
+from prunery.train.updates import MaskUpdate, description
 
 if TYPE_CHECKING:
     from prunery.core.masks import Masks
-    from prunery.data.splits import Split, Splits
+    from prunery.data.splits import Splits
 
 BETWEEN_EPOCHS = 1.0
 """Seconds after the last save before an epoch's end is worth another (short epochs would mostly save)."""
@@ -48,32 +42,36 @@ def fit(
     *,
     seed: int,
     masks: Masks | None = None,
+    updates: Sequence[MaskUpdate] = (),
     checkpoint: Path | None = None,
     test_curves: bool = False,
     on_epoch: Callable[[EpochRow], None] | None = None,
     on_step: Callable[[float], None] | None = None,
 ) -> History:
-    """Train the model in place; what comes back are the epochs' losses (nats) and counts.
+    """Train the model in place; return the epochs' losses (nats) and counts, and the masks at the end.
 
     Data go to the model's device. The model is laid out channels-last if it can run so (the faster way for
     convolutions, on CPUs too); on a GPU it runs in bf16 autocast.
-    `masks`: removed weights are exactly 0 after every step. `checkpoint`: a file to resume from; if it
-    holds a state of the same training, that state replaces the model's weights. `on_epoch` is called after
-    each epoch that this call trains, `on_step` after each step with the epochs behind it (2.25). The test
-    split is read only for `test_curves`, after every epoch, and nothing is chosen by it. A loss that is not
-    finite ends the training early (`History.diverged_at`).
-    DataError, ModelError, SpecError: nothing to train or select on.
+    `masks`: removed weights are exactly 0 after every step. `updates` change the masks (see `train.updates`):
+    each is asked before every step whether it is due, and once more after the last one. With
+    select="validation" only epochs since the number of removed weights last changed are chosen from.
+    `checkpoint`: a file to resume from; if it holds a state of the same training, that state replaces the
+    model's weights. `on_epoch` is called after each epoch that this call trains, `on_step` after each step
+    with the epochs behind it (2.25). The test split is read only for `test_curves`, after every epoch, and
+    nothing is chosen by it. A loss that is not finite ends the training early (`History.diverged_at`);
+    updates that are still due then are carried out at once, or `History.unfinished` says why not.
+    DataError, ModelError, SpecError: nothing to train or select on, or something that is no update.
     """
     with modes_kept(model):
-        job = _job(model, splits, training, seed, test_curves=test_curves)
+        job = job_of(model, splits, training, seed, test_curves=test_curves)
         saver = Checkpoint(checkpoint)
-        sizes = [len(job.train), len(job.validation)]
-        same = identity(model, training, seed=seed, sizes=sizes, masks=masks)
-        state = saver.resume(same, model, job.optimizer) or TrainState(same)
-        with masks.enforce(job.optimizer, model) if masks is not None else contextlib.nullcontext():
+        state = saver.resume(_identity(job, masks, updates, saver), model, job.optimizer)
+        with Masking(job, state, masks, updates) as masking:
+            if not job.total:
+                masking.finish(0, diverged=False)
             while state.epoch < training.epochs and state.diverged_at is None:
-                _train_epoch(job, state, saver, on_step)
-                _finish_epoch(job, state)
+                _train_epoch(job, state, masking, saver, on_step)
+                _finish_epoch(job, state, masking)
                 if saver.due(BETWEEN_EPOCHS) or state.epoch == training.epochs:
                     saver.save(state, model, job.optimizer)
                 if on_epoch is not None:
@@ -81,113 +79,38 @@ def fit(
         job.optimizer.zero_grad(set_to_none=True)
     if state.best:
         model.load_state_dict(state.best)
-    return state.history()
+    end = state.best_masks if state.best else state.masks
+    return replace(state.history(), masks=masking.given if end is None else end)
 
 
-@dataclass(frozen=True)
-class _Job:
-    model: nn.Module
-    train: Split
-    validation: Split
-    test: Split | None
-    training: Training
-    seed: int
-    device: torch.device
-    dtype: torch.dtype
-    channels_last: bool
-    optimizer: torch.optim.Optimizer
-
-    @property
-    def gpu(self) -> bool:
-        return self.device.type == "cuda"
-
-    @property
-    def steps(self) -> int:
-        """Per epoch."""
-        return math.ceil(len(self.train) / self.training.batch)
-
-    def batches(self, epoch: int, start: int) -> Batches:
-        t = self.training
-        return Batches(
-            self.train,
-            batch=t.batch,
-            augmentation=t.augmentation,
-            seed=self.seed,
-            epoch=epoch,
-            shuffle=True,
-            start=start,
-        )
-
-    def rate(self, epoch: int, step: int) -> float:
-        total = self.steps * self.training.epochs
-        return learning_rate(epoch * self.steps + step, total=total, training=self.training)
-
-
-def _job(
-    model: nn.Module, splits: Splits, training: Training, seed: int, *, test_curves: bool = False
-) -> _Job:
-    if not len(splits.train):
-        raise DataError("training", "the training split is empty", "give it examples")
-    if training.select == "validation" and not len(splits.validation):
-        raise SpecError(
-            "select='validation'",
-            "the validation split is empty",
-            "keep a validation split, or select='last'",
-        )
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if not parameters:
-        raise ModelError("training", "no parameter of the model requires a gradient", "unfreeze some")
-    device = parameters[0].device
-    train, validation = splits.train.to(device), splits.validation.to(device)
-    last = _laid_out(model, train)
-    optimizer = _optimizer(parameters, training, device)
-    test = splits.test.to(device) if test_curves else None
-    return _Job(model, train, validation, test, training, seed, device, parameters[0].dtype, last, optimizer)
-
-
-def _laid_out(model: nn.Module, train: Split) -> bool:
-    """Whether the model is laid out channels-last now; not if it has a `view` that this would break.
-
-    A copy is tried: once laid out, a model with single channels would not come back to where it was.
-    """
-    x = placed(next(iter(Batches(train, batch=2, seed=0)))[0], model)
-    if x.dim() != 4 or not any(p.dim() == 4 for p in model.parameters()):
-        return False
-    try:
-        trial = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        with no_trace(trial), torch.no_grad():
-            trial(x.contiguous(memory_format=torch.channels_last))
-    except (RuntimeError, TypeError):  # if it takes no such images at all, training says so
-        return False
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return True
-
-
-def _optimizer(parameters: list[nn.Parameter], training: Training, device: torch.device) -> Any:
-    # fused is the fastest on CPU too, and gives the same bits each time
-    # (lenet300, batch 128, one thread, microseconds a step: sgd 141 fused, 219 plain; adam 229 and 622)
-    common: dict[str, Any] = {
-        "lr": training.learning_rate,
-        "weight_decay": training.weight_decay,
-        "fused": device.type in ("cpu", "cuda"),
-    }
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=training.momentum, nesterov=training.nesterov, **common)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer]
-    return kind(parameters, **common)
+def _identity(job: Job, masks: Masks | None, updates: Sequence[MaskUpdate], saver: Checkpoint) -> str:
+    if saver.path is None:  # nothing is resumed, so it need not be told from others
+        return ""
+    sizes = [len(job.train), len(job.validation)]
+    texts = [description(update) for update in updates]
+    return identity(job.model, job.training, seed=job.seed, sizes=sizes, masks=masks, updates=texts)
 
 
 def _train_epoch(
-    job: _Job, state: TrainState, saver: Checkpoint, on_step: Callable[[float], None] | None
+    job: Job,
+    state: TrainState,
+    masking: Masking,
+    saver: Checkpoint,
+    on_step: Callable[[float], None] | None,
 ) -> None:
     done = state.tally.totals.steps
     if done == job.steps:  # it was saved between the last step and the validation
         return
     job.model.train()
     watch = _Watch(state)
-    with _own_noise(job, state.epoch) as draw_for:
+    first = state.epoch * job.steps
+    with job.noise() as draw_for:
         for step, (x, y) in enumerate(job.batches(state.epoch, done), start=done):
-            draw_for(step)
+            if masking.updates and masking.due(first + step):
+                if state.tally.settle().bad is not None:  # nothing is decided by weights that diverged
+                    return
+                masking.update(first + step)
+            draw_for("noise", state.epoch, step)
             _step(job, state, x, y, job.rate(state.epoch, step))
             if on_step is not None:
                 on_step(state.epoch + (step + 1) / job.steps)
@@ -211,31 +134,10 @@ class _Watch:
         self._last = now
 
 
-@contextlib.contextmanager
-def _own_noise(job: _Job, epoch: int) -> Iterator[Callable[[int], None]]:
-    """Dropout and the like draw from torch's global generators: these are seeded per step, then put back."""
-    with torch.random.fork_rng(devices=[job.device] if job.gpu else []):
-        generators = [torch.default_generator]
-        if job.gpu:
-            generators.append(torch.cuda.default_generators[job.device.index])
-
-        def draw_for(step: int) -> None:
-            for generator in generators:  # torch.manual_seed would reach every device, and is slow
-                generator.manual_seed(number(job.seed, "noise", epoch, step))
-
-        yield draw_for
-
-
-def _step(job: _Job, state: TrainState, x: Tensor, y: Tensor, rate: float) -> None:
+def _step(job: Job, state: TrainState, x: Tensor, y: Tensor, rate: float) -> None:
     for group in job.optimizer.param_groups:
         group["lr"] = rate
-    if job.channels_last:
-        x = x.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cuda", torch.bfloat16) if job.gpu else contextlib.nullcontext():
-        with OneDNNLinear():  # around the model alone: the mode sees every call of torch
-            output = job.model(x.to(job.dtype))
-        logits = getattr(output, "logits", output)
-        loss = nn.functional.cross_entropy(logits, y, label_smoothing=job.training.label_smoothing)
+    loss, logits = job.loss(x, y)
     job.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if job.training.clip_norm is not None:
@@ -244,9 +146,12 @@ def _step(job: _Job, state: TrainState, x: Tensor, y: Tensor, rate: float) -> No
     state.tally.add(loss, logits, y)
 
 
-def _finish_epoch(job: _Job, state: TrainState) -> None:
+def _finish_epoch(job: Job, state: TrainState, masking: Masking) -> None:
     watch = _Watch(state)
     totals = state.tally.settle()
+    done, diverged = state.epoch * job.steps + totals.steps, totals.bad is not None
+    if diverged or done == job.total:
+        masking.finish(done, diverged=diverged)
     counts = evaluate(job.model, job.validation) if len(job.validation) else None
     watch.lap()
     test = evaluate(job.model, job.test) if job.test is not None else None
@@ -262,11 +167,12 @@ def _finish_epoch(job: _Job, state: TrainState) -> None:
         samples=totals.total + (state.rows[-1].samples if state.rows else 0),
         test_correct=test.correct1 if test else None,
         test_total=test.total if test else None,
+        removed=masking.removed if masking.updates else None,
     )
     if totals.bad is not None:
         state.diverged_at = state.epoch * job.steps + totals.bad
     if job.training.select == "validation" and _better(row, state):
-        state.best_epoch = row.epoch
+        state.best_epoch, state.best_masks = row.epoch, state.masks
         state.best = {name: value.detach().clone() for name, value in job.model.state_dict().items()}
     state.rows.append(row)
     state.epoch += 1
@@ -274,6 +180,7 @@ def _finish_epoch(job: _Job, state: TrainState) -> None:
 
 
 def _better(row: EpochRow, state: TrainState) -> bool:
-    return (
-        not state.best_epoch or row.validation_correct > state.rows[state.best_epoch - 1].validation_correct
-    )
+    if not state.best_epoch:
+        return True
+    best = state.rows[state.best_epoch - 1]
+    return row.removed != best.removed or row.validation_correct > best.validation_correct

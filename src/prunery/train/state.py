@@ -19,13 +19,16 @@ import torch
 from torch import Tensor
 
 from prunery import atomic
+from prunery.core.bits import packed, unpacked
+from prunery.core.masks import Masks
 from prunery.train.epoch_totals import Tally
 from prunery.train.history import EpochRow, History
 from prunery.train.settings import Training
 
 _LOG = logging.getLogger(__name__)
-_FORMAT = 2  # to be raised when the fields of TrainState or their meaning change
+_FORMAT = 3  # to be raised when the fields of TrainState or their meaning change
 _DIGEST = hashlib.sha256().digest_size
+_MASKS = ("masks", "best_masks")
 
 
 @dataclass
@@ -33,14 +36,20 @@ class TrainState:
     """Where a training phase stands, between two steps."""
 
     identity: str
-    """Of the phase it belongs to: settings, seed, sizes, masks. Another phase does not resume from it."""
+    """Of the phase it belongs to: settings, seed, sizes, masks at its start, mask updates. Another phase does
+    not resume from it."""
     epoch: int = 0
     """Epochs done; `tally.totals.steps` are done of the next one."""
     tally: Tally = field(default_factory=Tally)
     rows: list[EpochRow] = field(default_factory=list)
     best_epoch: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
+    masks: Masks | None = None
+    """In force; None while they are those that the phase began with."""
+    best_masks: Masks | None = None
+    """Those of the best epoch; None for those that the phase began with."""
     diverged_at: int | None = None
+    unfinished: str | None = None
     seconds: float = 0.0
     """Spent in training steps and on the validation split, by all processes that worked on the phase."""
     weights: dict[str, Any] = field(default_factory=dict)
@@ -51,13 +60,14 @@ class TrainState:
     def history(self) -> History:
         """The rows so far; the chosen epoch is the best one if any was kept, else the last."""
         chosen = self.best_epoch or len(self.rows)
-        return History(tuple(self.rows), chosen, self.diverged_at, self.seconds)
+        return History(tuple(self.rows), chosen, self.diverged_at, self.seconds, unfinished=self.unfinished)
 
     def save(self, path: Path) -> None:
         """Write to `path` in one piece: whoever reads it finds the old state or the new one, never a part."""
-        plain = {k: v for k, v in vars(self).items() if k not in ("tally", "rows")}
+        plain = dict(vars(self))
         plain["tally"] = self.tally.settle().plain()
         plain["rows"] = [asdict(row) for row in self.rows]
+        plain |= {name: _plain_masks(getattr(self, name)) for name in _MASKS}
         buffer = io.BytesIO()
         torch.save(plain, buffer)
         payload = buffer.getvalue()
@@ -96,15 +106,14 @@ class Checkpoint:
             state.weights, state.optimizer = {}, {}
             self._last = time.monotonic()
 
-    def resume(
-        self, identity: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer
-    ) -> TrainState | None:
-        """The saved state of the same training, now in the model and the optimiser; or None."""
+    def resume(self, identity: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> TrainState:
+        """The saved state of the same training, now in the model and the optimiser; or a fresh one."""
         state = TrainState.load(self.path, identity=identity) if self.path is not None else None
-        if state is not None:
-            model.load_state_dict(state.weights)
-            optimizer.load_state_dict(state.optimizer)
-            state.weights, state.optimizer = {}, {}
+        if state is None:
+            return TrainState(identity)
+        model.load_state_dict(state.weights)
+        optimizer.load_state_dict(state.optimizer)
+        state.weights, state.optimizer = {}, {}
         return state
 
 
@@ -116,7 +125,23 @@ def _read(path: Path, identity: str) -> TrainState:
     if plain["identity"] != identity:
         raise ValueError("it belongs to another training")
     rows = [EpochRow(**row) for row in plain["rows"]]
-    return TrainState(**{**plain, "tally": Tally(**plain["tally"]), "rows": rows})
+    masks = {name: _masks_of(plain[name]) for name in _MASKS}
+    return TrainState(**{**plain, **masks, "tally": Tally(**plain["tally"]), "rows": rows})
+
+
+def _plain_masks(masks: Masks | None) -> dict[str, Any] | None:
+    """The masks as plain data, one bit a weight."""
+    if masks is None:
+        return None
+    bits = {name: (list(mask.shape), packed(mask)) for name, mask in masks.items()}
+    return {"bits": bits, "uncounted": sorted(masks.uncounted), "units": masks.units}
+
+
+def _masks_of(plain: dict[str, Any] | None) -> Masks | None:
+    if plain is None:
+        return None
+    masks = {name: unpacked(bits, shape) for name, (shape, bits) in plain["bits"].items()}
+    return Masks(masks, uncounted=plain["uncounted"], units=plain["units"])
 
 
 def identity(
@@ -126,11 +151,15 @@ def identity(
     seed: int,
     sizes: Sequence[int],
     masks: Mapping[str, Tensor] | None,
+    updates: Sequence[str] = (),
 ) -> str:
-    """What must be equal for a checkpoint to be resumed; the weights it started from are not known to it."""
+    """What must be equal for a checkpoint to be resumed; the weights it started from are not known to it.
+
+    masks: those at the start. updates: the description of each mask update.
+    """
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
     settings = training.stored()
-    return json.dumps([_FORMAT, settings, seed, list(sizes), _digest(masks), shapes])
+    return json.dumps([_FORMAT, settings, seed, list(sizes), _digest(masks), shapes, list(updates)])
 
 
 def _digest(masks: Mapping[str, Tensor] | None) -> str | None:
