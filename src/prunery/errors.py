@@ -13,6 +13,7 @@
     └── StoreError (RuntimeError)   a store that is not one, or a record that was altered
 
     PruneryWarning (UserWarning)
+    ├── CoverageWarning             parameters that may be weights are out of reach
     └── EmptyLayerWarning           a cut left a layer without a single weight
 
 Each message says what was asked, what was found and what to do.
@@ -74,6 +75,10 @@ class StoreError(PruneryError, RuntimeError):
 
 class PruneryWarning(UserWarning):
     """A warning of the library: the result stands, and says something unusual."""
+
+
+class CoverageWarning(PruneryWarning):
+    """Parameters that may be weights are out of reach."""
 
 
 class EmptyLayerWarning(PruneryWarning):

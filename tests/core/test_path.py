@@ -1,4 +1,4 @@
-"""A reader follows one magnitude prune from `prunery.prune` to zeros in under 350 lines and 8 files.
+"""A reader follows one magnitude prune from `prunery.prune` to zeros in under 350 lines and at most 9 files.
 
 Counted: every function of the package that such a call runs, without blank lines, comments and docstrings.
 Not counted is how the call is spelt (names, options and sparsity forms: `registry`, `validate`, `binding`,
@@ -67,7 +67,7 @@ def test_the_path_is_short():
     files = {Path(c.co_filename).name: 0 for c in path}
     for code in path:
         files[Path(code.co_filename).name] += lines_of_code(code)
-    assert 5 <= len(files) <= 8, files
+    assert 5 <= len(files) <= 9, files
     assert 100 < sum(files.values()) < 350, files
     assert (
         int((torch.cat([p.flatten() for n, p in model.named_parameters() if "weight" in n]) == 0).sum())

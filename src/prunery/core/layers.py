@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from prunery.core.validate import check_memory
+from prunery.core.weights import hidden_weights_of, weights_of
+from prunery.core.wrappers import named_modules, named_parameters, route
 from prunery.errors import MasksError, ModelError, PatternError
 
 if TYPE_CHECKING:
@@ -40,50 +43,127 @@ def matched(parameter_name: str, pattern: str) -> bool:
     return any(fnmatchcase(name, pattern) for name in _names_of(parameter_name))
 
 
-def prunable(model: nn.Module, exclude: Sequence[str] = ()) -> list[Layer]:
-    """The prunable weights of `model` in the order of its modules, less those that `exclude` matches.
+@dataclass(frozen=True)
+class HiddenLayer:
+    """A weight that cannot be pruned as it is: its parameter's name, and why."""
 
-    Prunable: floating-point weights with two or more axes of Linear, Conv1-3d, ConvTranspose1-3d,
-    MultiheadAttention and recurrent modules (subclasses too). Tied parameters appear once, under the first
-    name. `exclude` holds fnmatch patterns on parameter or module names; "@output" is the last prunable layer.
+    name: str
+    why: str
+
+    def matches(self, pattern: str) -> bool:
+        """Whether `pattern` (fnmatch) names this parameter, its module or a module around it."""
+        return matched(self.name, pattern)
+
+
+def prunable(model: nn.Module, exclude: Sequence[str] = (), *, include: Sequence[str] = ()) -> list[Layer]:
+    """Return the prunable weights of `model` in the order of its modules, less those that `exclude` matches.
+
+    Prunable: floating-point weights with two or more axes of Linear, Bilinear, Conv1-3d, ConvTranspose1-3d,
+    MultiheadAttention and recurrent modules (subclasses too), and of GPT-2's Conv1D; and every such parameter
+    that `include` matches (experts stacked in one parameter, a matrix that the model uses itself). Not
+    prunable: what a subclass adds, and adapters beside a `base_layer`. Tied parameters appear once, under the
+    first name. `exclude` and `include` hold fnmatch patterns on parameter or module names; "@output" is the
+    last prunable layer.
 
     Raises PatternError for a pattern that matches nothing, or when nothing is left; ModelError where a
-    weight is hidden behind a parametrization, or is not initialised yet.
+    weight in play is hidden behind a parametrization, is not initialised yet, or shares memory with another.
     """
     from torch import nn
 
-    layers = _all_layers(model) if isinstance(model, nn.Module) else []
-    if not layers:
+    layers, hidden = all_layers(model, include) if isinstance(model, nn.Module) else ([], [])
+    if not layers and not hidden:
         raise _none_in(model)
     excluded: set[str] = set()
     for pattern in [exclude] if isinstance(exclude, str) else exclude:
-        excluded |= _excluded_by(pattern, layers, model)
+        excluded |= _excluded_by(pattern, layers, hidden, model)
+    for layer in hidden:
+        if layer.name not in excluded:
+            raise _hidden(layer)
     kept = [layer for layer in layers if layer.name not in excluded]
     if not kept:
-        raise _all_excluded(exclude, len(layers))
+        raise _all_excluded(exclude, len(layers) + len(hidden))
+    check_memory(model, {id(layer.parameter) for layer in kept})
     return kept
 
 
-def _excluded_by(pattern: str, layers: list[Layer], model: nn.Module) -> set[str]:
+def all_layers(model: nn.Module, include: Sequence[str] = ()) -> tuple[list[Layer], list[HiddenLayer]]:
+    """Return every prunable weight in the order of modules, and the weights that cannot be seen."""
+    names: dict[int, list[str]] = {}  # a tied parameter has several, an embedding's among them
+    for name, tensor in (*named_parameters(model), *model.named_parameters(remove_duplicate=False)):
+        names.setdefault(id(tensor), []).append(name)  # wrapped, it has a longer one
+    beside = adapters(model)
+    found: dict[int, Layer] = {}
+    hidden: list[HiddenLayer] = []
+    for module_name, module in named_modules(model):
+        if module_name.startswith(beside):
+            continue
+        for short, parameter in _weights_in(module, module_name, include):
+            name = f"{module_name}.{short}".lstrip(".")
+            others = tuple(n for n in dict.fromkeys(names[id(parameter)]) if n != name)
+            found.setdefault(id(parameter), Layer(name, module_name, module, parameter, others))
+        hidden += [HiddenLayer(f"{module_name}.{n}".lstrip("."), why) for n, why in hidden_weights_of(module)]
+    _check_included(include, found.values(), model)
+    return list(found.values()), hidden
+
+
+def _weights_in(
+    module: nn.Module, module_name: str, include: Sequence[str]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the module's weights, and its other parameters that are asked for by name."""
+    weights = dict(weights_of(module))
+    yield from weights.items()
+    for short, parameter in module.named_parameters(recurse=False) if include else ():
+        name = f"{module_name}.{short}".lstrip(".")
+        a_matrix = parameter.ndim >= 2 and parameter.numel() and parameter.is_floating_point()
+        if short not in weights and a_matrix and any(matched(name, pattern) for pattern in include):
+            yield short, parameter
+
+
+def adapters(model: nn.Module) -> tuple[str, ...]:
+    """Return the beginnings of the names of modules that hang beside a `base_layer` (as peft calls it)."""
+    return tuple(
+        f"{name}.{child}".lstrip(".")
+        for name, module in named_modules(model)
+        if "base_layer" in module._modules
+        for child in module._modules
+        if child != "base_layer"
+    )
+
+
+def _excluded_by(
+    pattern: str, layers: Sequence[Layer], hidden: Sequence[HiddenLayer], model: nn.Module
+) -> set[str]:
     if pattern == OUTPUT:
-        return {layers[-1].name}
-    matched = {layer.name for layer in layers if layer.matches(pattern)}
-    if not matched and not any(fnmatchcase(n, pattern) for n in _every_name(model)):
+        return {layers[-1].name} if layers else set()
+    every: list[Layer | HiddenLayer] = [*layers, *hidden]
+    matches = {layer.name for layer in every if layer.matches(pattern)}
+    if not matches and not any(fnmatchcase(n, pattern) for n in _every_name(model)):
         raise unmatched("exclude", pattern, layers)
-    return matched  # empty for a pattern that names only what is never pruned (norms, embeddings)
+    return matches  # empty for a pattern that names only what is never pruned (norms, embeddings)
 
 
 def unmatched(what: str, pattern: str, layers: Sequence[Layer]) -> PatternError:
-    """The error for a layer pattern that matches nothing; it shows names that exist."""
+    """Return the error for a layer pattern that matches nothing; it shows names that exist."""
     some = ", ".join(layer.name for layer in layers[:6]) + (", ..." if len(layers) > 6 else "")
     return PatternError(f"{what} pattern {pattern!r}", "it matches no layer", f"match names such as: {some}")
+
+
+def _check_included(include: Sequence[str], layers: Iterable[Layer], model: nn.Module) -> None:
+    for pattern in include:
+        if not any(layer.matches(pattern) for layer in layers):
+            there = any(matched(name, pattern) for name, _ in named_parameters(model))
+            raise PatternError(
+                f"include pattern {pattern!r}",
+                "no parameter that it matches has two or more axes" if there else "it matches no parameter",
+                "match a parameter's name, as model.named_parameters() gives it",
+            )
 
 
 def _none_in(model: nn.Module) -> ModelError:
     return ModelError(
         "a model to prune",
         f"{type(model).__name__} has no prunable weight",
-        "give one with Linear, convolution, attention or recurrent layers",
+        "give one with Linear, convolution, attention or recurrent layers, or name parameters: include=[...]",
     )
 
 
@@ -95,47 +175,10 @@ def _all_excluded(exclude: Sequence[str], count: int) -> PatternError:
     )
 
 
-def _hidden(where: str) -> ModelError:
-    return ModelError(
-        f"the weights of layer {where!r}",
-        "a parametrization, weight_norm or torch.nn.utils.prune stands in front of them",
-        "remove it first (torch.nn.utils.parametrize.remove_parametrizations, prune.remove)",
-    )
-
-
-def _not_initialised(where: str) -> ModelError:
-    return ModelError(f"the weights of layer {where!r}", "they are not initialised", "run the model once")
-
-
-def _all_layers(model: nn.Module) -> list[Layer]:
-    names: dict[int, list[str]] = {}  # a tied parameter has several, an embedding's among them
-    for name, tensor in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(tensor), []).append(name)
-    found: dict[int, Layer] = {}
-    for module_name, module in model.named_modules():
-        for short, parameter in _weights_of(module, module_name):
-            name = f"{module_name}.{short}".lstrip(".")
-            others = tuple(n for n in names[id(parameter)] if n != name)
-            found.setdefault(id(parameter), Layer(name, module_name, module, parameter, others))
-    return list(found.values())
-
-
-def _weights_of(module: nn.Module, module_name: str) -> Iterator[tuple[str, torch.Tensor]]:
-    from torch import nn
-    from torch.nn.parameter import UninitializedParameter
-
-    convolution = nn.modules.conv._ConvNd
-    kinds = (nn.Linear, convolution, nn.MultiheadAttention, nn.RNNBase, nn.modules.rnn.RNNCellBase)
-    if not isinstance(module, kinds):
-        return
-    where = module_name or type(module).__name__
-    if {"weight_orig", "weight_v"} & set(module._parameters) or hasattr(module, "parametrizations"):
-        raise _hidden(where)
-    for short, parameter in module.named_parameters(recurse=False):
-        if isinstance(parameter, UninitializedParameter):
-            raise _not_initialised(where)
-        if parameter.ndim >= 2 and parameter.numel() and parameter.is_floating_point():
-            yield short, parameter
+def _hidden(layer: HiddenLayer) -> ModelError:
+    remove = "remove it first (torch.nn.utils.parametrize.remove_parametrizations, prune.remove)"
+    do = "run the model once" if "initialised" in layer.why else f"{remove}, or exclude the layer"
+    return ModelError(f"the weights {layer.name!r}", layer.why, do)
 
 
 def _names_of(parameter_name: str) -> Iterator[str]:
@@ -144,19 +187,15 @@ def _names_of(parameter_name: str) -> Iterator[str]:
 
 
 def _every_name(model: nn.Module) -> Iterable[str]:
-    yield from (name for name, _ in model.named_parameters(remove_duplicate=False))
-    yield from (name for name, _ in model.named_modules(remove_duplicate=False) if name)
-
-
-_WRAPPERS = ("_orig_mod.", "module.")  # torch.compile, DataParallel
+    yield from (name for name, _ in named_parameters(model))
+    yield from (name for name, _ in named_modules(model, once=False) if name)
 
 
 def parameter_of(model: nn.Module, name: str) -> nn.Parameter:
-    """The parameter called `name`, also inside the wrappers of torch.compile and DataParallel."""
-    for prefix in ("", *_WRAPPERS):
-        try:
-            return model.get_parameter(prefix + name)
-        except AttributeError:
-            continue
-    found = f"{type(model).__name__} has no parameter of that name"
-    raise MasksError(f"the mask of {name!r}", found, "use the masks with the model that they were made for")
+    """Return the parameter called `name`, also where wrappers stand around the model or a part of it."""
+    try:
+        return model.get_parameter(".".join(route(model, name)))
+    except AttributeError:
+        found = f"{type(model).__name__} has no parameter of that name"
+        do = "use the masks with the model that they were made for"
+    raise MasksError(f"the mask of {name!r}", found, do)

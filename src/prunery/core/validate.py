@@ -1,20 +1,31 @@
-"""The arguments of a call that are no choices: what they may be, and errors that say so."""
+"""What a call may be given beside its choices, and errors that say what cannot be."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-import torch
-from torch import nn
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any
 
 from prunery.errors import ChoiceError, MasksError, ModelError, PatternError
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 
 def device_of(
-    model: nn.Module, *, masks: Any, exclude: Any, options: Any, seed: Any, device: Any
+    model: nn.Module,
+    *,
+    masks: Any,
+    exclude: Any = (),
+    include: Any = (),
+    options: Any = None,
+    seed: Any = 0,
+    device: Any = None,
 ) -> torch.device | None:
     """The device asked for, or None; raises a PruneryError for the first argument that cannot be."""
+    from torch import nn
+
     if not isinstance(model, nn.Module):
         found = f"{getattr(model, '__name__', 'it')} is {_kind(model)}"
         raise ModelError("a model to prune", found, "give an instance of torch.nn.Module")
@@ -23,8 +34,9 @@ def device_of(
     if not (masks is None or hasattr(masks, "check")):
         found = f"they are {_kind(masks)}"
         raise MasksError("the masks to go on from", found, "give what prune or Masks.load returned")
-    if not isinstance(exclude, str | Sequence) or not all(isinstance(p, str) for p in exclude):
-        raise PatternError(f"exclude={exclude!r}", "it is no list of patterns", "give, say, ['@output']")
+    for word, patterns in (("exclude", exclude), ("include", include)):
+        if not isinstance(patterns, str | Sequence) or not all(isinstance(p, str) for p in patterns):
+            raise PatternError(f"{word}={patterns!r}", "it is no list of patterns", "give, say, ['head.*']")
     if not (options is None or isinstance(options, Mapping)):
         raise ChoiceError(f"options={options!r}", "they are no mapping", "give, say, {'temperature': 200}")
     if not isinstance(seed, int):
@@ -33,6 +45,8 @@ def device_of(
 
 
 def _device(asked: Any) -> torch.device:
+    import torch
+
     try:
         found = torch.device(asked)
         torch.empty(1, device=found)
@@ -44,3 +58,39 @@ def _device(asked: Any) -> torch.device:
 
 def _kind(value: Any) -> str:
     return f"of type {type(value).__name__}"
+
+
+def check_memory(model: nn.Module, in_play: AbstractSet[int]) -> None:
+    """Raise ModelError where a weight lies in the memory of another parameter: a cut of one cuts the other.
+
+    in_play: the ids of the parameters that may be cut.
+    """
+    before: list[tuple[int, int, int, str, Any]] = []
+    for storage, start, end, name, parameter in sorted(_spans(model), key=lambda span: span[:3]):
+        before = [span for span in before if span[0] == storage and span[2] >= start]
+        for *_, other_name, other in before:
+            if in_play & {id(parameter), id(other)} and _overlap(parameter, other):
+                raise ModelError(
+                    f"the weights {other_name!r} and {name!r}",
+                    "they are two parameters in one memory, and a cut of one cuts the other",
+                    "make them one parameter (b.weight = a.weight), or give each a copy of its own",
+                )
+        before.append((storage, start, end, name, parameter))
+
+
+def _spans(model: nn.Module) -> Iterator[tuple[int, int, int, str, Any]]:
+    """Yield (storage, first element, last element, name, parameter) of every parameter with elements."""
+    for name, p in model.named_parameters():
+        if p.numel() and not p.is_meta and str(p.layout) == "torch.strided":
+            last = sum((n - 1) * step for n, step in zip(p.shape, p.stride(), strict=True))
+            start = int(p.storage_offset())
+            yield p.untyped_storage().data_ptr(), start, start + int(last), name, p
+
+
+def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two views of one storage have an element in common."""
+    import torch
+
+    taken = torch.zeros(one.untyped_storage().nbytes() // one.element_size(), dtype=torch.bool)
+    taken.as_strided(one.shape, one.stride(), one.storage_offset()).fill_(True)
+    return bool(taken.as_strided(other.shape, other.stride(), other.storage_offset()).any())
