@@ -14,7 +14,9 @@
 
     PruneryWarning (UserWarning)
     ├── CoverageWarning             parameters that may be weights are out of reach
-    └── EmptyLayerWarning           a cut left a layer without a single weight
+    ├── EmptyLayerWarning           a cut left a layer without a single weight
+    ├── RevivedWeightsWarning       under `enforce`, something other than a step wrote removed weights
+    └── ZerosKeptWarning            masks keep weights that are 0 already
 
 Each message says what was asked, what was found and what to do.
 """
@@ -83,3 +85,11 @@ class CoverageWarning(PruneryWarning):
 
 class EmptyLayerWarning(PruneryWarning):
     """A cut left a layer without a single weight."""
+
+
+class ZerosKeptWarning(PruneryWarning):
+    """Masks keep weights that are 0 already: the network is sparser than the masks say."""
+
+
+class RevivedWeightsWarning(PruneryWarning):
+    """Within `Masks.enforce` something other than a step wrote removed weights; they are 0 again."""
