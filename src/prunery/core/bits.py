@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_INTEGER = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_INTEGER = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
+"""By element size in bytes; a complex number of two doubles is two integers."""
 
 _PIECE = 1 << 17  # fits the second-level cache
 
@@ -41,7 +42,7 @@ def one_thread() -> Iterator[None]:
 
 
 def bits_of(parameter: Tensor, mask: Tensor) -> Tensor:
-    """The mask as integers of the parameter's element size, -1 where kept and 0 where removed.
+    """Return the mask as integers of the parameter's element size, -1 where kept and 0 where removed.
 
     A mask acts as a bitwise AND on the float's bits: as fast as multiplying by a float mask and, unlike it,
     it turns NaN and infinity into 0 as well. The bits lie in memory as the parameter does (channels last
@@ -54,18 +55,41 @@ def bits_of(parameter: Tensor, mask: Tensor) -> Tensor:
 
 def and_(values: Tensor, bits: Tensor) -> None:
     """Clear the values whose bits are 0, in place."""
-    if values.element_size() != bits.element_size():  # a gradient in another precision than its weight
-        bits = bits.to(_INTEGER[values.element_size()])
-    values.detach().view(bits.dtype).bitwise_and_(bits)
+    size = values.element_size()
+    if bits.dtype is not _INTEGER[size] or bits.device != values.device:  # a gradient unlike its weight
+        bits = bits.to(values.device, _INTEGER[size])
+    values = values.detach()
+    if size == 16:
+        values, bits = torch.view_as_real(values), bits.unsqueeze(-1)
+    values.view(bits.dtype).bitwise_and_(bits)
 
 
 def clear_(parameter: Tensor, mask: Tensor) -> None:
     """Set the removed weights to exactly 0, piece by piece, so that no copy of the whole mask is made."""
     mask = mask.to(parameter.device)
-    if not parameter.is_contiguous():
+    if not parameter.is_contiguous() or parameter.element_size() == 16:
         return and_(parameter, bits_of(parameter, mask))
-    flat, kept = parameter.detach().view(-1), mask.reshape(-1)
-    for at in range(0, len(flat), _PIECE):
-        values = flat[at : at + _PIECE]
-        and_(values, bits_of(values, kept[at : at + _PIECE]))
+    integers = parameter.detach().view(_INTEGER[parameter.element_size()]).view(-1)
+    for values, kept in zip(
+        torch.split(integers, _PIECE), torch.split(mask.reshape(-1), _PIECE), strict=True
+    ):
+        values.mul_(kept)  # integers: NaN and infinity become 0 too
     return None
+
+
+def nonzero(values: Tensor) -> Tensor:
+    """Return where the values are not 0 (NaN is not); -0.0 is."""
+    return (values.detach().float() if values.element_size() == 1 else values.detach()) != 0
+
+
+def zeros_kept(parameter: Tensor, kept: int) -> int:
+    """Return how many of the `kept` weights are 0, for a parameter whose removed weights are +0.0.
+
+    On the CPU they are counted as integers first, which takes a third of the time and misses -0.0: a second
+    look is taken only where that finds a zero.
+    """
+    values, size = parameter.detach(), parameter.element_size()
+    quick = values.device.type == "cpu" and size < 16
+    if values.is_meta or (quick and np.count_nonzero(values.view(_INTEGER[size]).numpy()) >= kept):
+        return 0
+    return kept - int(nonzero(values).count_nonzero())

@@ -1,51 +1,134 @@
 """Keep removed weights at exactly 0 while any loop trains: on gradients as they are accumulated, on weights
 after each step.
 
-A mask acts as a bitwise AND on the float's bits (see `masks.bits_of`).
+A mask acts as a bitwise AND on the float's bits (see `bits.bits_of`).
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from prunery.core.bits import and_
+from prunery.core.bits import and_, bits_of, clear_, nonzero
 from prunery.core.layers import parameter_of
+from prunery.core.optimizers import after_steps
+from prunery.core.wrappers import route
+from prunery.errors import MasksError, RevivedWeightsWarning
 
 
 @contextmanager
-def enforced(
-    bits: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, model: nn.Module
-) -> Iterator[None]:
+def enforced(masks: Mapping[str, Tensor], optimizer: Any, model: nn.Module) -> Iterator[None]:
     """Within it, gradients of removed weights are 0 as soon as they are accumulated, and the weights are 0 on
-    entry and after every `optimizer.step()`; on exit the optimiser and the model have no hook left.
+    entry, after every step of the optimiser, and on exit; then optimiser and model have no hook left.
 
-    bits: per parameter name, what `bits_of` gives. Clipping and gradient scaling see masked gradients.
+    masks: True = kept, by parameter name. Clipping and gradient scaling see masked gradients. A replaced
+    parameter is followed from the next step on. Raises MasksError, then or on exit, where the model no
+    longer has a parameter of that name and shape; warns (RevivedWeightsWarning) of weights not 0 on exit.
     """
-    pairs = [(parameter_of(model, name), mask) for name, mask in bits.items()]
-
-    def clear_weights(*_: Any) -> None:
-        with torch.no_grad():
-            for parameter, mask in pairs:
-                and_(parameter, mask)
-
-    clear_weights()
     with ExitStack() as hooks:
-        for parameter, mask in pairs:
-            if parameter.requires_grad:
-                hook = parameter.register_post_accumulate_grad_hook(_gradient_hook(mask))  # type: ignore[no-untyped-call]
-                hooks.callback(hook.remove)
-        hooks.callback(optimizer.register_step_post_hook(clear_weights).remove)
+        parts: list[_Enforced] = []
+
+        def clear() -> None:
+            for part in parts:
+                part.clear()
+
+        hooks.enter_context(after_steps(optimizer, clear))
+        parts += [hooks.enter_context(_Enforced(model, name, mask)) for name, mask in masks.items()]
         yield
+    revived = {part.name: count for part in parts if (count := part.finish())}
+    if revived:
+        counts = ", ".join(f"{count} in {name}" for name, count in revived.items())
+        warnings.warn(
+            "weights that the masks remove were written by something other than a step of the optimiser "
+            f"given to `enforce` ({counts}); they are 0 again. Give `enforce` the outermost optimiser",
+            RevivedWeightsWarning,
+            stacklevel=3,
+        )
 
 
-def _gradient_hook(mask: Tensor) -> Any:
-    def clear_gradient(parameter: Tensor) -> None:
+class _Enforced:
+    """One mask in force: it holds the parameter that the model has under the name now."""
+
+    def __init__(self, model: nn.Module, name: str, mask: Tensor) -> None:
+        self.name = name
+        self._model, self._mask = model, mask
+        self._hook: Any = None
+
+    def __enter__(self) -> _Enforced:
+        self._take()
+        self.clear()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+
+    def clear(self) -> None:
+        """Set the removed weights to 0."""
+        if not self._is_current():
+            self._take()
+        and_(self._parameter, self._bits)
+
+    def finish(self) -> int:
+        """Return how many removed weights are not 0, and set them to 0; to be called after the exit."""
+        parameter = self._find()
+        if parameter.is_meta:
+            return 0
+        count = int((nonzero(parameter) & ~self._mask.to(parameter.device)).count_nonzero())
+        if count:
+            clear_(parameter, self._mask)
+        return count
+
+    def _is_current(self) -> bool:
+        """Whether the model still has this parameter, in the memory that it was in.
+
+        In other memory it may hold another kind of number or lie otherwise, and may have lost its hook.
+        """
+        module: Any = self._model
+        try:
+            for step in self._route:
+                module = module._modules[step]
+            parameter = module._parameters[self._last]
+        except (KeyError, AttributeError):
+            return False
+        return parameter is self._parameter and parameter.data_ptr() == self._address
+
+    def _find(self) -> nn.Parameter:
+        parameter = parameter_of(self._model, self.name)
+        if parameter.shape != self._mask.shape:
+            raise MasksError(
+                f"enforcing the mask of {self.name!r} {tuple(self._mask.shape)}",
+                f"the parameter was replaced by one of shape {tuple(parameter.shape)}",
+                "leave the context before the model is changed",
+            )
+        return parameter
+
+    def _take(self) -> None:
+        """Hold the parameter that has the name now, with a hook on its gradient."""
+        self.__exit__()
+        self._parameter = parameter = self._find()
+        *self._route, self._last = route(self._model, self.name)
+        self._address = parameter.data_ptr()
+        self._bits = bits_of(parameter, self._mask)
+        self._hook = _hooked(parameter, self._clear_gradient)
+        self._clear_gradient(parameter)
+
+    def _clear_gradient(self, parameter: Tensor) -> None:
         if parameter.grad is not None and not parameter.grad.is_sparse:
-            and_(parameter.grad.data, mask)  # .data: under create_graph the gradient itself has a graph
+            and_(parameter.grad.data, self._bits)  # .data: under create_graph the gradient itself has a graph
 
-    return clear_gradient
+
+def _hooked(parameter: nn.Parameter, call: Any) -> Any:
+    """Return the hook on the parameter's gradient; a frozen one has it too, for it may be trained later."""
+    frozen = not parameter.requires_grad
+    if frozen and (parameter.is_inference() or not (parameter.is_floating_point() or parameter.is_complex())):
+        return None
+    parameter.requires_grad_(True)
+    hook = parameter.register_post_accumulate_grad_hook(call)  # type: ignore[no-untyped-call]
+    if frozen:
+        parameter.requires_grad_(False)
+    return hook

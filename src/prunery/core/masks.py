@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from prunery import atomic
-from prunery.core.bits import bits_of, clear_, one_thread, packed, unpacked
-from prunery.core.layers import parameter_of, prunable
-from prunery.errors import MasksError
+from prunery.core.bits import clear_, nonzero, one_thread, packed, unpacked, zeros_kept
+from prunery.core.layers import all_layers, parameter_of, prunable
+from prunery.core.wrappers import named_parameters
+from prunery.errors import MasksError, ZerosKeptWarning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +119,10 @@ class Masks(Mapping[str, Tensor]):
                 clear_(parameter_of(model, name), mask)
 
     def check(self, model: nn.Module) -> None:
-        """Raise MasksError unless each mask has a parameter of its name and shape in `model`."""
+        """Raise MasksError unless each mask has a parameter of its name and shape in `model`.
+
+        What the weights are does not matter; whether the removed ones are 0 is asked with `holds`.
+        """
         for name, mask in self._masks.items():
             found = parameter_of(model, name).shape
             if found != mask.shape:
@@ -125,12 +130,53 @@ class Masks(Mapping[str, Tensor]):
                     f"the mask of {name!r} {tuple(mask.shape)}", f"the parameter has shape {tuple(found)}"
                 )
 
-    def enforce(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> AbstractContextManager[None]:
-        """A context in which any training loop keeps `model` sparse; see `prunery.core.enforce`."""
+    def violations(self, model: nn.Module) -> dict[str, int]:
+        """Return how many removed weights of `model` are not 0, by parameter name, where there are any."""
+        self.check(model)
+        counts = {name: _revived(parameter_of(model, name), name, mask) for name, mask in self.items()}
+        return {name: count for name, count in counts.items() if count}
+
+    def holds(self, model: nn.Module) -> bool:
+        """Return whether every removed weight of `model` is 0."""
+        return not self.violations(model)
+
+    def verify(self, model: nn.Module) -> None:
+        """Raise MasksError, with the counts by parameter, unless every removed weight of `model` is 0."""
+        if counts := self.violations(model):
+            raise MasksError(
+                "a model that is as sparse as its masks",
+                "removed weights are not 0: " + ", ".join(f"{count} in {n}" for n, count in counts.items()),
+                "call masks.apply_(model), and train within masks.enforce(optimizer, model)",
+            )
+
+    def enforce(self, optimizer: Any, model: nn.Module) -> AbstractContextManager[None]:
+        """Return a context in which any training loop keeps `model` sparse; see `prunery.core.enforce`.
+
+        optimizer: torch's, one around another (accelerate's, Lookahead), any object with `step` and
+        `param_groups`, or a list of these.
+        """
         from prunery.core.enforce import enforced
 
         self.check(model)
-        return enforced({n: bits_of(parameter_of(model, n), m) for n, m in self.items()}, optimizer, model)
+        return enforced(self, optimizer, model)
+
+    def fitted(self, model: nn.Module) -> Masks:
+        """Return these masks by the names that `prune` gives to the parameters of `model`.
+
+        Masks may have another name: one made on a wrapped model, or a tied weight's second one.
+        """
+        self.check(model)
+        names = {id(layer.parameter): layer.name for layer in all_layers(model)[0]}
+        for name, parameter in named_parameters(model):
+            names.setdefault(id(parameter), name)
+        new = {name: names[id(parameter_of(model, name))] for name in self}
+        if all(name == name_now for name, name_now in new.items()):
+            return self
+        masks: dict[str, Tensor] = {}
+        for name, mask in self.items():
+            masks[new[name]] = mask & masks[new[name]] if new[name] in masks else mask
+        units = {new[name]: counts for name, counts in self.units.items()}
+        return Masks(masks, uncounted=[new[name] for name in self.uncounted], units=units)
 
     def to(self, device: torch.device | str) -> Masks:
         """The same masks on another device."""
@@ -172,8 +218,46 @@ class Masks(Mapping[str, Tensor]):
 
     @staticmethod
     def of(model: nn.Module, exclude: Sequence[str] = ()) -> Masks:
-        """The zero pattern of the prunable weights of `model`."""
-        return Masks({layer.name: layer.parameter.detach() != 0 for layer in prunable(model, exclude)})
+        """Return the zero pattern of the prunable weights of `model`."""
+        layers = prunable(model, exclude)
+        for layer in layers:
+            _check_values(layer.parameter, layer.name)
+        return Masks({layer.name: nonzero(layer.parameter) for layer in layers})
+
+
+def warn_of_zeros_kept(masks: Masks, model: nn.Module) -> None:
+    """Warn (ZerosKeptWarning) where `masks`, just applied to `model`, keep weights that are 0 already.
+
+    So it is after a second cut to a lower sparsity. A layer that is 0 throughout was set so by whoever built
+    the model, and one in a thousand weights may be 0 by chance: they are not warned of.
+    """
+    rows = masks.layers()
+    zeros = {row.name: zeros_kept(parameter_of(model, row.name), row.kept) for row in rows}
+    told = [
+        f"{zeros[r.name]} of {r.kept} in {r.name}"
+        for r in rows
+        if r.total < 1000 * zeros[r.name] < 1000 * r.kept
+    ]
+    if told:
+        share = 1 - (masks.kept - sum(zeros.values())) / masks.total
+        warnings.warn(
+            f"the masks keep weights that are 0 already ({', '.join(told)}): they say sparsity "
+            f"{masks.sparsity:.4g}, and {share:.4g} of the weights are 0. To go on from an earlier cut, "
+            "pass its masks (masks=..., or masks=prunery.Masks.of(model)) and a sparsity at least as high",
+            ZerosKeptWarning,
+            stacklevel=3,
+        )
+
+
+def _revived(parameter: Tensor, name: str, mask: Tensor) -> int:
+    _check_values(parameter, name)
+    return int((nonzero(parameter) & ~mask.to(parameter.device)).count_nonzero())
+
+
+def _check_values(parameter: Tensor, name: str) -> None:
+    if parameter.is_meta:
+        found = "it is on the meta device, where weights have no values"
+        raise MasksError(f"the zeros of {name!r}", found, "build the model on a device with memory")
 
 
 def _no_masks(path: object, found: str) -> MasksError:
