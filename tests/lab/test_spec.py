@@ -20,7 +20,7 @@ def test_defaults_come_from_the_criterion():
     assert [m.at for m in found] == ["trained", "trained", "init", "init", "init"]
     assert [m.name for m in found] == ["random", "magnitude", "snip", "grasp", "synflow"]
     assert [len(m.levels(0.9)) for m in found] == [1, 1, 1, 1, 100]
-    assert all(m.recovery == Choice("finetune") for m in found)
+    assert all(m.recovery == (Choice("finetune"),) for m in found)
 
 
 @pytest.mark.parametrize(

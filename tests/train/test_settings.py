@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from prunery.errors import ChoiceError, SpecError
+from prunery.lab import actions
 from prunery.train.lr_schedule import learning_rate
-from prunery.train.recovery import Recovery, recovery
+from prunery.train.recovery import recovery
 from prunery.train.settings import Training, merged
 
 PLAIN = {"epochs": 10, "optimizer": "sgd", "learning_rate": 0.4}
@@ -128,13 +129,16 @@ def test_learning_rate_by_hand(change, rates):
 
 def test_recovery_rows():
     assert list(recovery) == ["none", "finetune", "rewind", "reinit", "bn"]
-    assert recovery.bind("bn")() == Recovery("nothing", train=False, estimate=True)
-    assert recovery.bind("none")() == Recovery("nothing", train=False)
-    assert recovery.bind("finetune")() == Recovery("nothing", train=True)
-    assert recovery.bind("rewind")() == Recovery("init", train=True)
-    assert recovery.bind("reinit")() == Recovery("reinit", train=True)
-    short = recovery.bind({"name": "finetune", "training": {"epochs": 3}})()
-    assert short.training == {"epochs": 3}
+    facts = {name: dict(recovery[name].facts) for name in recovery}
+    assert {n: (f["trains"], f["needs"], f.get("resets")) for n, f in facts.items()} == {
+        "none": (False, "", None),
+        "finetune": (True, "labels", None),
+        "rewind": (True, "labels init", "init"),
+        "reinit": (True, "labels", "reinit"),
+        "bn": (False, "", None),
+    }
+    short = recovery.bind({"name": "finetune", "training": {"epochs": 3}})
+    assert short.options["training"] == {"epochs": 3}
     for name in recovery:
         assert recovery[name].facts["source"], name
         assert recovery[name].function.__doc__, name
@@ -142,7 +146,7 @@ def test_recovery_rows():
 
 def test_recovery_refuses_what_it_cannot_do():
     with pytest.raises(ChoiceError, match="only initialisation"):
-        recovery.bind("rewind(to=500)")()
+        actions.checked("rewind(to=500)")
     with pytest.raises(ChoiceError, match="no such option"):
         recovery.bind("none(training=3)")
     with pytest.raises(ChoiceError, match="did you mean 'finetune'"):

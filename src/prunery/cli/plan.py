@@ -13,6 +13,7 @@ from prunery.cli.options import (
     WorkersOption,
     console,
     cores,
+    load_specs,
     print_text,
 )
 
@@ -35,10 +36,9 @@ def plan(
     workers: WorkersOption = None,
 ) -> None:
     """Show what a study will run, what is shared and what is done already. Computes nothing."""
-    from prunery.lab import spec as specs
     from prunery.lab.plan import plan as planned
 
-    for loaded in specs.load_all(spec, overrides or (), scale=scale):
+    for loaded in load_specs(spec, overrides or (), scale=scale):
         _show_plan(loaded, planned(loaded), _opened(store), workers or cores(), console())
 
 
@@ -91,14 +91,14 @@ def _methods_table(spec: Spec) -> Any:
     )
     for method in spec.compared:
         sparsities = spec.sparsities_of(method)
-        levels = [method.levels(s) for s in sparsities]
-        between, recovery = method.bound_schedule().facts["between"], method.after_cut()
-        after = spec.training_of(method).epochs if recovery.train else 0
-        times = f" × up to {max(map(len, levels))}" if between else ""
+        cuts = max(len(method.levels(s)) for s in sparsities)
+        trainings = (spec.training_during(method), *spec.trainings_of(method))
+        after = sum(training.epochs for training in trainings if training is not None)
+        times = f" × up to {cuts}" if method.bound_schedule().facts.get("between", False) else ""
         table.add_row(
             method.name,
             f"at {method.at}",
-            str(max(map(len, levels))),
+            str(cuts),
             "0" if method.at == "init" else str(spec.task.training.epochs),
             f"{after}{times}",
             " ".join(f"{100 * s:.4g}%" for s in sparsities),

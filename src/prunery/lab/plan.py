@@ -5,28 +5,30 @@
                       ▲         └── and on to the next prune, for schedules that recover between cuts
 
 Equal work has one key in every study: the dense network is trained once per seed, iterative chains share
-their beginnings, and a second study finds what the first one did.
+their beginnings, and a second study finds what the first one did. A recovery in several actions is one step
+an action. Cuts that lie inside a training are one prune step that trains.
 
-A step starts from the model of its first parent. A recover step that resets weights to their initial values
-has the init step as its second parent; a cut of a sanity arm has the cut that it is held against.
+A step starts from the model of its first parent. A recover step whose action needs the network at
+initialisation, or the dense network, has the step that made it as a further parent; a cut of a sanity arm
+has the cut that it is held against.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from prunery.lab.actions import Action, action_of
+from prunery.lab.plan_parts import ARMS, Extra, Following, Prepared, Task, differing, longest
 from prunery.lab.spec import Spec
-from prunery.lab.spec_parts import Method, plain
-from prunery.lab.step import Cell, Kind, Plan, Role, Step, key_of
+from prunery.lab.step import Cell, Draft, Kind, Plan, Role, Step, key_of
 from prunery.registry import Choice
 from prunery.train.settings import Training
 
-__all__ = ["Cell", "Kind", "Plan", "Role", "Step", "key_of", "plan"]
+__all__ = ["ARMS", "Cell", "Kind", "Plan", "Role", "Step", "key_of", "plan"]
 
-ARMS = {"shuffle": "shuffled in each layer", "reinit": "re-initialised", "invert": "inverted"}
-"""What tables add to a method's name for each sanity arm (Frankle et al. 2021, section 5)."""
+FINETUNE = action_of(Choice("finetune"))
 
 
 def plan(spec: Spec) -> Plan:
@@ -34,30 +36,20 @@ def plan(spec: Spec) -> Plan:
 
     Dense, and dense with each recovery's training; and what `Spec.controls` names.
     """
-    building = _Building(spec)
+    building = _Building(spec, Task.of_spec(spec))
     for seed in spec.seeds:
         building.add_seed(seed)
     return Plan(spec.name, building.steps, tuple(building.cells))
 
 
 @dataclass(frozen=True)
-class _Extra:
-    """What a control is trained after (or instead of) the dense training."""
+class _Seed:
+    """What all paths of one seed start from: init and the dense training, and dense's measure step."""
 
-    training: Training
-    rounds: int
-    from_start: bool
-
-    def epochs(self, dense: int) -> int:
-        """All that it is trained for, where dense has so many behind it."""
-        return self.training.epochs if self.from_start else dense + self.rounds * self.training.epochs
-
-    def name(self) -> str:
-        """What tables call the control."""
-        if self.from_start:
-            return f"dense, {self.training.epochs} epochs"
-        times = f"{self.rounds}×" if self.rounds > 1 else ""
-        return f"dense + {times}{self.training.epochs} epochs"
+    number: int
+    init: str
+    train: str
+    dense: str = ""
 
 
 @dataclass
@@ -65,202 +57,168 @@ class _Building:
     """A plan while it grows."""
 
     spec: Spec
+    task: Task
+    methods: list[Prepared] = field(default_factory=list)
     steps: dict[str, Step] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
-    names: dict[_Extra, str] = field(default_factory=dict)
+    names: dict[Extra, str] = field(default_factory=dict)
     measured: dict[tuple[str, ...], str] = field(default_factory=dict)  # controls: path -> measure step
+    controls: dict[tuple[Extra, int], str] = field(default_factory=dict)
+    made: dict[tuple[Draft, int, tuple[str, ...]], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.methods = [Prepared.of_method(method, self.spec, self.task) for method in self.spec.compared]
 
     def add_seed(self, seed: int) -> None:
         """The controls and every method at every sparsity, for one seed."""
-        init = self._step("init", self._base(seed), ())
-        train = self._train("train", (init,), self.spec.task.training, seed=seed, phase=0)
-        dense = self._cell("dense", "dense", seed, (init, train))
-        for method in self.spec.compared:
-            for sparsity in self.spec.sparsities_of(method):
-                path = self._path(method, sparsity, seed, (init, train))
-                extra = self._extra(method, sparsity, seed, (init, train), dense)
-                before = self._before(method, path, seed)
-                at: dict[str, Any] = {"sparsity": sparsity, "dense": dense, "extra": extra}
-                self._cell(method.name, "pruned", seed, path, before=before, **at)
-                for arm in _arms(self.spec, method):
-                    name = f"{method.name} ({ARMS[arm]})"
-                    other = self._path(method, sparsity, seed, (init, train), arm=arm, like=path)
-                    self._cell(name, "sanity", seed, other, of=method.name, arm=arm, **at)
-        self._as_long(seed, init, dense)
+        init = self._step(self.task.base.draft("init"), seed, ())
+        train = self._step(self.task.dense(self.spec.task.training), seed, (init,))
+        at = _Seed(seed, init, train)
+        at = _Seed(seed, init, train, self._cell("dense", "dense", at, (init, train)))
+        for method in self.methods:
+            for sparsity in self.spec.sparsities_of(method.method):
+                self._add_cells(method, sparsity, at)
+        self._as_long(at)
+
+    def _add_cells(self, method: Prepared, sparsity: float, at: _Seed) -> None:
+        """The cell of a method at a sparsity, its control, and its sanity arms."""
+        name = method.method.name
+        path, states = self._path(method, sparsity, at)
+        about: dict[str, Any] = {"sparsity": sparsity, "extra": self._extra(method, sparsity, at)}
+        beside = {"before": self._before(path, at), "rungs": self._rungs(states, at)}
+        self._cell(name, "pruned", at, path, **about, **beside)
+        for arm in method.arms(self.spec):
+            arm_path = self._arm_path(method, sparsity, at, arm, path)
+            self._cell(f"{name} ({ARMS[arm]})", "sanity", at, arm_path, of=name, arm=arm, **about)
 
     def _path(
         self,
-        method: Method,
+        method: Prepared,
         sparsity: float,
-        seed: int,
-        trained: tuple[str, ...],
+        at: _Seed,
         *,
         arm: str | None = None,
-        like: Sequence[str] = (),
+        originals: Sequence[str] = (),
+    ) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
+        """The steps of a method's cell, and what each action after the last cut leaves: its label and step.
+
+        With `arm`, those of that sanity arm of a cell with the cuts `originals`.
+        """
+        path: tuple[str, ...] = (at.init,) if method.method.at == "init" else (at.init, at.train)
+        phase = len(path) - 1  # the trainings behind it
+        states: list[tuple[str, str]] = []
+        for number, (level, schedule) in enumerate(method.cuts(sparsity)):
+            parents = (path[-1], originals[number]) if arm else path[-1:]
+            draft = method.cut(level, schedule, phase=phase, arm=arm)
+            path += (self._step(draft, at.number, parents),)
+            phase += method.during is not None
+            states, phase = self._recovered(method, arm, path[-1], at, phase)
+            path += tuple(key for _, key in states)
+        return path, states
+
+    def _arm_path(
+        self, method: Prepared, sparsity: float, at: _Seed, arm: str, path: tuple[str, ...]
     ) -> tuple[str, ...]:
-        """The steps of a method's cell; with `arm`, those of that sanity arm of the cell with path `like`."""
-        path = trained[:1] if method.at == "init" else trained
-        originals = [key for key in like if self.steps[key].kind == "prune"]
-        if arm == "reinit":  # the method's own last masks, on fresh weights
-            phase = len(path) - 2 + len(originals)
-            path = tuple(like[: like.index(originals[-1]) + 1])
-            return path + self._recovered(method, path[-1], trained[0], arm, seed=seed, phase=phase)
-        first = len(path) - 1  # trainings that the network has behind it
-        for number, (level, schedule) in enumerate(_cuts(method, sparsity)):
-            cut = {**self._task(seed), **_choices(method), "schedule": schedule, "sparsity": level}
-            if arm is not None:
-                path += (self._step("prune", cut | {"sanity": arm}, (path[-1], originals[number])),)
-            else:
-                path += (self._step("prune", cut, path[-1:]),)
-            path += self._recovered(method, path[-1], trained[0], arm, seed=seed, phase=first + number)
-        return path
+        """The steps of a sanity arm of the cell with that path."""
+        cuts = [key for key in path if self.steps[key].kind == "prune"]
+        if arm != "reinit":
+            return self._path(method, sparsity, at, arm=arm, originals=cuts)[0]
+        before = path[: path.index(cuts[-1]) + 1]  # the method's own last masks, on fresh weights
+        phase = sum("training" in self.steps[key].args for key in before[:-1])
+        return before + tuple(key for _, key in self._recovered(method, arm, cuts[-1], at, phase)[0])
 
     def _recovered(
-        self, method: Method, cut: str, init: str, arm: str | None, *, seed: int, phase: int
-    ) -> tuple[str, ...]:
-        """What follows a cut: one step, or none."""
-        recovery = method.after_cut()
-        if recovery.estimate:
-            return (self._step("recover", self._task(seed) | {"estimate": True}, (cut,)),)
-        if not recovery.train:
-            return ()
-        reset = "reinit" if arm == "reinit" else recovery.reset
-        parents = (cut, init) if reset == "init" else (cut,)
-        training = self.spec.training_of(method)
-        return (self._train("recover", parents, training, seed=seed, phase=phase, reset=reset),)
+        self, method: Prepared, arm: str | None, cut: str, at: _Seed, phase: int
+    ) -> tuple[list[tuple[str, str]], int]:
+        """What follows a cut, one step an action with its label, and the trainings behind the last one."""
+        states: list[tuple[str, str]] = []
+        for done, following in enumerate(method.after_cut(arm)):
+            trains = following.training is not None
+            draft = following.draft(phase if trains else done)
+            cut = self._step(draft, at.number, (cut, *self._needed(following.action, at)))
+            states.append((following.label, cut))
+            phase += trains
+        return states, phase
 
-    def _before(self, method: Method, path: tuple[str, ...], seed: int) -> str:
+    def _needed(self, action: Action, at: _Seed) -> tuple[str, ...]:
+        """The steps that made the further networks that an action reads."""
+        made = {"init": at.init, "dense": at.train}
+        return tuple(made[word] for word in action.needs if word in made)
+
+    def _rungs(self, states: Sequence[tuple[str, str]], at: _Seed) -> tuple[tuple[str, str], ...]:
+        """A measure step for what each action but the last one leaves."""
+        return tuple((label, self._step(self.task.measure, at.number, (key,))) for label, key in states[:-1])
+
+    def _before(self, path: tuple[str, ...], at: _Seed) -> str:
         """The measure step between the last cut and its recovery, if the spec asks for one."""
-        if not self.spec.before_recovery or self.steps[path[-1]].kind != "recover":
+        cut = next(key for key in reversed(path) if self.steps[key].kind == "prune")
+        if not self.spec.before_recovery or cut == path[-1]:
             return ""
-        return self._step("measure", self._measured(seed), path[-2:-1])
+        return self._step(self.task.measure, at.number, (cut,))
 
-    def _extra(self, method: Method, sparsity: float, seed: int, trained: tuple[str, ...], dense: str) -> str:
+    def _extra(self, method: Prepared, sparsity: float, at: _Seed) -> str:
         """The control that is trained as long as the method's network but never pruned; "" if dense is it."""
-        extra = _extra_of(method, sparsity, self.spec.training_of(method), self.spec.task.training)
+        extra = method.extra(sparsity, self.spec.task.training)
         if extra is None:
             return ""
-        path = trained
-        if extra.from_start:
-            path = (trained[0], self._train("train", trained[:1], extra.training, seed=seed, phase=0))
-        else:
-            for number in range(extra.rounds):
-                path += (self._train("recover", path[-1:], extra.training, seed=seed, phase=1 + number),)
-        if path not in self.measured:
-            self.measured[path] = self._cell(
-                self._name(extra, method), "dense_extra", seed, path, dense=dense
-            )
-        return self.measured[path]
+        if (extra, at.number) not in self.controls:
+            path = self._trained_on(extra, at)
+            if path not in self.measured:
+                self.measured[path] = self._cell(self._name(extra, method), "dense_extra", at, path)
+            self.controls[extra, at.number] = self.measured[path]
+        return self.controls[extra, at.number]
 
-    def _as_long(self, seed: int, init: str, dense: str) -> None:
+    def _trained_on(self, extra: Extra, at: _Seed) -> tuple[str, ...]:
+        trainings = extra.trainings * extra.rounds
+        path: tuple[str, ...] = (at.init, at.train)
+        if extra.from_start:
+            path = (at.init, self._step(self.task.dense(trainings[0]), at.number, (at.init,)))
+            trainings = trainings[1:]
+        following = {training: Following(self.task, FINETUNE, training) for training in extra.trainings}
+        for phase, training in enumerate(trainings, start=1):
+            path += (self._step(following[training].draft(phase), at.number, path[-1:]),)
+        return path
+
+    def _as_long(self, at: _Seed) -> None:
         """Dense controls for what is pruned at init and trained longer than dense, where none is as long."""
         start = self.spec.task.training.epochs
         there = {start, *(extra.epochs(start) for extra in self.names)}
-        for method in self.spec.compared:
-            training = self.spec.training_of(method)
-            if method.at == "trained" or not method.after_cut().train:
+        for method in self.methods:
+            if method.method.at == "trained" or not method.trains:
                 continue
-            for sparsity in self.spec.sparsities_of(method):
-                epochs = len(_cuts(method, sparsity)) * training.epochs
+            training = longest((method.during, *method.trainings))
+            for sparsity in self.spec.sparsities_of(method.method):
+                epochs = method.epochs(sparsity)
                 if epochs > start and epochs not in there:
                     there.add(epochs)
-                    longer = training.model_copy(update={"epochs": epochs})
-                    path = (init, self._train("train", (init,), longer, seed=seed, phase=0))
-                    self._cell(f"dense, {epochs} epochs", "dense_extra", seed, path, dense=dense)
+                    self._dense_for(epochs, training, at)
 
-    def _name(self, extra: _Extra, method: Method) -> str:
+    def _dense_for(self, epochs: int, training: Training, at: _Seed) -> None:
+        longer = self.task.dense(training.model_copy(update={"epochs": epochs}))
+        path = (at.init, self._step(longer, at.number, (at.init,)))
+        self._cell(f"dense, {epochs} epochs", "dense_extra", at, path)
+
+    def _name(self, extra: Extra, method: Prepared) -> str:
         """Its name; that of a second one of as many epochs says which settings differ, or whose it is."""
         if extra not in self.names:
-            name = extra.name()
+            name, whose = extra.name(), f"as {method.method.name}"
             first = next((other for other, taken in self.names.items() if taken == name), None)
             if first is not None:
-                name += f" ({_differing(extra.training, first.training) or f'as {method.name}'})"
+                name += f" ({differing(extra, first) or whose})"
             taken = name in self.names.values()
-            self.names[extra] = f"{name} (as {method.name})" if taken else name
+            self.names[extra] = f"{name} ({whose})" if taken else name
         return self.names[extra]
 
-    def _cell(
-        self,
-        method: str,
-        role: Role,
-        seed: int,
-        path: tuple[str, ...],
-        *,
-        sparsity: float = 0.0,
-        dense: str = "",
-        extra: str = "",
-        before: str = "",
-        of: str = "",
-        arm: str = "",
-    ) -> str:
-        key = self._step("measure", self._measured(seed), path[-1:])
-        self.cells.append(
-            Cell(method, role, sparsity, seed, key, (*path, key), dense or key, extra, before, of, arm)
-        )
+    def _cell(self, method: str, role: Role, at: _Seed, path: tuple[str, ...], **about: Any) -> str:
+        key = self._step(self.task.measure, at.number, path[-1:])
+        about = {"sparsity": 0.0, "dense": at.dense or key, **about}
+        self.cells.append(Cell(method, role, seed=at.number, key=key, path=(*path, key), **about))
         return key
 
-    def _train(
-        self,
-        kind: Literal["train", "recover"],
-        parents: tuple[str, ...],
-        training: Training,
-        *,
-        seed: int,
-        phase: int,
-        reset: str = "nothing",
-    ) -> str:
-        args = {**self._task(seed), "training": training.stored(), "phase": phase}
-        args["test_curves"] = self.spec.test_curves
-        return self._step(kind, args | ({"reset": reset} if kind == "recover" else {}), parents)
-
-    def _base(self, seed: int) -> dict[str, Any]:
-        task = self.spec.task
-        base = {"model": task.model, "data": task.data, "classes": task.classes}
-        return {**base, "seed": seed, "threads": self.spec.threads}
-
-    def _task(self, seed: int) -> dict[str, Any]:
-        task = self.spec.task
-        return {**self._base(seed), "validation": task.validation, "images": task.images}
-
-    def _measured(self, seed: int) -> dict[str, Any]:
-        return {**self._task(seed), "corruptions": list(self.spec.corruptions)}
-
-    def _step(self, kind: Kind, args: Mapping[str, Any], parents: tuple[str, ...]) -> str:
-        key = key_of(kind, args, parents)
-        self.steps.setdefault(key, Step(key, kind, args, parents))
-        return key
-
-
-def _differing(training: Training, other: Training) -> str:
-    """`learning rate 0.01, batch 64`: the settings in which a training differs from another."""
-    mine, others = training.stored(), other.stored()
-    return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in mine.items() if v != others[k])
-
-
-def _arms(spec: Spec, method: Method) -> list[str]:
-    """The sanity arms that mean something for a method: random pruning has no order, no training no start."""
-    if method.criterion.name == "random":
-        return []
-    return [arm for arm in spec.arms if arm != "reinit" or method.after_cut().train]
-
-
-def _extra_of(method: Method, sparsity: float, training: Training, dense: Training) -> _Extra | None:
-    recovery = method.after_cut()
-    if method.at == "init" or not recovery.train or training.epochs == 0:
-        return None
-    if recovery.reset == "nothing":
-        return _Extra(training, len(_cuts(method, sparsity)), from_start=False)
-    return None if training == dense else _Extra(training, 1, from_start=True)
-
-
-def _choices(method: Method) -> dict[str, Any]:
-    axes = {axis: plain(getattr(method, axis)) for axis in ("criterion", "granularity", "scope")}
-    return {**axes, "exclude": list(method.exclude), "floor": method.floor}
-
-
-def _cuts(method: Method, sparsity: float) -> list[tuple[float, Any]]:
-    """The level and schedule of each prune step: one step a cut where recovery runs between cuts."""
-    schedule = method.bound_schedule()
-    if not schedule.facts["between"]:
-        return [(sparsity, plain(Choice(schedule.name, schedule.given)))]
-    return [(level, "one_shot") for level in method.levels(sparsity)]
+    def _step(self, draft: Draft, seed: int, parents: tuple[str, ...]) -> str:
+        known = (draft, seed, parents)
+        if known not in self.made:
+            step = draft.step(seed, parents)
+            self.steps.setdefault(step.key, step)
+            self.made[known] = step.key
+        return self.made[known]

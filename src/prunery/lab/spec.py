@@ -19,7 +19,7 @@ from prunery.core.sparsity import parse
 from prunery.errors import PruneryError, SparsityError, SpecError
 from prunery.lab import spec_source as sources
 from prunery.lab.spec_errors import Place, Problem, of_validation, spec_error
-from prunery.lab.spec_parts import Method, Sparsities, Task, distinct
+from prunery.lab.spec_parts import Method, Sparsities, Task, check_schedule, distinct
 from prunery.registry import Choice
 from prunery.train.settings import Training, idle, merged
 
@@ -90,7 +90,9 @@ class Spec(BaseModel):
         if there or "magnitude" not in self.controls:
             return self.methods
         first = self.methods[0]
-        axes = ("granularity", "scope", "schedule", "recovery", "exclude", "floor", "sparsities")
+        axes = ["granularity", "scope", "exclude", "floor", "sparsities"]
+        if not first.in_training:  # a cut in a training of its own is no control of what it is worth
+            axes += ["schedule", "recovery"]
         kept = {axis: getattr(first, axis) for axis in axes}
         control = Method(criterion=Choice("magnitude"), name=_free(self.methods), **kept)
         return (*self.methods, control)
@@ -105,9 +107,21 @@ class Spec(BaseModel):
         """The sparsities at which a method of this study is measured."""
         return method.sparsities or self.sparsities
 
+    def trainings_of(self, method: Method) -> tuple[Training | None, ...]:
+        """The training of each action of a method's recovery; None for one that does not train."""
+        listed = (action.training for action in method.actions())
+        return tuple(None if settings is None else self._merged(settings) for settings in listed)
+
+    def training_during(self, method: Method) -> Training | None:
+        """The training that a method's cuts lie in; None where they lie in none."""
+        return self._merged(method.training_settings) if method.in_training else None
+
     def training_of(self, method: Method) -> Training:
-        """The training of a method's recovery."""
-        return merged(self.task.training, method.after_cut().training)
+        """The first training of a method's recovery; that of the task where none of its actions trains."""
+        return next((t for t in self.trainings_of(method) if t is not None), self.task.training)
+
+    def _merged(self, settings: Mapping[str, Any]) -> Training:
+        return merged(self.task.training, settings)
 
     @model_validator(mode="after")
     def _consistent(self) -> Spec:
@@ -243,10 +257,30 @@ def _cross(
         yield from _raised((*place, "granularity"), check_norm, *bound)
         levels = method.sparsities or tuple(sparsities)
         yield from _floor_problem(place, method, max(levels, default=0.0))
-        yield from _raised((*place, "schedule"), lambda m, s: [m.levels(x) for x in s], method, levels)
+        yield from _raised((*place, "schedule"), check_schedule, method, levels)
+        yield from _recovery_problems(place, method)
         if training is not None:
-            overrides = method.after_cut().training
-            yield from _raised((*place, "recovery", "training"), merged, training, overrides)
+            yield from _training_problems(place, method, training)
+
+
+def _recovery_problems(place: Place, method: Method) -> Iterator[Problem]:
+    for action in method.actions():
+        if "dense" in action.needs and method.at == "init":
+            yield Problem(
+                (*place, "recovery"),
+                f"recovery {action.choice.name!r}",
+                "it needs the trained dense network, and the method prunes the untrained one",
+                "write at: trained",
+            )
+
+
+def _training_problems(place: Place, method: Method, training: Training) -> Iterator[Problem]:
+    """What the settings of a method's trainings say against those of the task."""
+    several = len(method.recovery) > 1
+    for index, action in enumerate(method.actions()):
+        where = (*place, "recovery", *([index] if several else []), "training")
+        yield from _raised(where, merged, training, action.training or {})
+    yield from _raised((*place, "schedule", "training"), merged, training, method.training_settings)
 
 
 def _floor_problem(place: Place, method: Method, sparsity: float) -> Iterator[Problem]:
@@ -266,3 +300,5 @@ def _raised(place: Place, call: Callable[..., Any], *args: Any) -> Iterator[Prob
         yield Problem.from_error(place, error)
     except (TypeError, ValueError) as error:
         yield Problem(place, "its options", str(error), "correct them")
+    except Exception as error:  # a row of the user's own may raise anything
+        yield Problem(place, "its row", f"it raises {type(error).__name__}: {error}", "correct it")

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from prunery.errors import PruneryError, SpecError
+from prunery.lab.actions import ElementError
 from prunery.registry import nearest
 
 Place = tuple[str | int, ...]
@@ -69,6 +70,8 @@ def _problem(error: dict[str, Any], schema: type[BaseModel]) -> Problem:
     place, value, kind = tuple(error["loc"]), error["input"], error["type"]
     place = tuple(part for part in place if part not in ("Choice", "float", "int"))
     raised = error.get("ctx", {}).get("error")
+    if isinstance(raised, ElementError):
+        place = (*place, raised.place)
     if isinstance(raised, PruneryError):
         return Problem.from_error(place, raised)
     if kind in ("extra_forbidden", "missing"):

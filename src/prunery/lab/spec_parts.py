@@ -6,7 +6,7 @@ choice keeps only the options that differ from their defaults: two spellings of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -17,24 +17,21 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
+    model_validator,
 )
 
 from prunery.core.criteria import criterion
 from prunery.core.granularity import granularity
-from prunery.core.schedule import of_rounds, schedule
+from prunery.core.schedule import Cut, cuts_of, is_update, of_rounds, schedule
 from prunery.core.scope import scope
 from prunery.core.sparsity import parse
 from prunery.data import names as data_names
-from prunery.errors import SpecError
+from prunery.errors import SparsityError, SpecError
+from prunery.lab import actions
+from prunery.lab.actions import Action, plain
 from prunery.models import names as model_names
 from prunery.registry import BoundEntry, Choice, Registry
-from prunery.train.recovery import Recovery, recovery
-from prunery.train.settings import Training, current_names, merged, stored_names
-
-
-def plain(choice: Choice) -> str | dict[str, Any]:
-    """The choice as a spec spells it: its name, or a mapping with its options."""
-    return {"name": choice.name, **choice.options} if choice.options else choice.name
+from prunery.train.settings import Training
 
 
 def _row_of(table: Registry) -> Callable[[Any], Choice]:
@@ -45,18 +42,19 @@ def _row_of(table: Registry) -> Callable[[Any], Choice]:
     return check
 
 
-_ANY = Training(epochs=1, optimizer="sgd", learning_rate=0.1)
-
-
-def _recovery(value: Any) -> Choice:
-    bound = recovery.bind(value)
-    settings = bound().training  # a row refuses options that it cannot do
-    if not isinstance(settings, Mapping):
-        found = f"it is {settings!r}, not a mapping"
-        raise SpecError(f"'training' of recovery {bound.name!r}", found, "write training: {epochs: 5}")
-    merged(_ANY, {n: None for n in current_names(settings) if n not in Training.model_fields})
-    given = bound.given
-    return Choice(bound.name, given | ({"training": stored_names(settings)} if "training" in given else {}))
+def _schedule(value: Any) -> Choice:
+    """The schedule that `value` spells; one inside a training may hold settings of that training."""
+    choice = Choice.parse(value)
+    row = schedule[choice.name]
+    options = dict(choice.options)
+    inside = row.facts.get("during", False) and "training" not in row.options
+    settings = options.pop("training", None) if inside else None
+    bound = schedule.bind(Choice(choice.name, options))
+    if settings is None:
+        return Choice(bound.name, bound.given)
+    return Choice(
+        bound.name, {**bound.given, "training": actions.settings(settings, f"schedule {bound.name!r}")}
+    )
 
 
 def _named(check: Callable[[str], Any]) -> Callable[[str], str]:
@@ -93,8 +91,8 @@ _SPELT = PlainSerializer(plain)
 Criterion = Annotated[Choice, PlainValidator(_row_of(criterion)), _SPELT]
 Granularity = Annotated[Choice, PlainValidator(_row_of(granularity)), _SPELT]
 Scope = Annotated[Choice, PlainValidator(_row_of(scope)), _SPELT]
-Schedule = Annotated[Choice, PlainValidator(_row_of(schedule)), _SPELT]
-RecoveryChoice = Annotated[Choice, PlainValidator(_recovery), _SPELT]
+Schedule = Annotated[Choice, PlainValidator(_schedule), _SPELT]
+Recovery = Annotated[tuple[Choice, ...], PlainValidator(actions.checked), PlainSerializer(actions.spelt)]
 Sparsity = Annotated[float, BeforeValidator(parse)]
 Sparsities = Annotated[tuple[Sparsity, ...], AfterValidator(distinct)]
 
@@ -121,18 +119,39 @@ class Task(BaseModel):
 Place = Literal["init", "trained"]
 
 
-def _paper_place(data: dict[str, Any]) -> Place:
-    place: Place = criterion[data["criterion"].name].facts["at"]
+def _during(data: Mapping[str, Any]) -> bool:
+    """Whether the method's cuts lie inside a training."""
+    choice = data["schedule"]
+    return choice is not None and bool(schedule[choice.name].facts.get("during", False))
+
+
+def _usual_place(data: dict[str, Any]) -> Place:
+    facts = (schedule[data["schedule"].name] if _during(data) else criterion[data["criterion"].name]).facts
+    place: Place = facts.get("at", "init" if _during(data) else "trained")
     return place
 
 
-_USUAL = (Choice("weight"), Choice("global"), Choice("finetune"), None)  # not worth a word
+def _usual_scope(data: dict[str, Any]) -> Choice:
+    return _row_of(scope)(granularity[data["granularity"].name].facts.get("scope", "global"))
+
+
+def _usual_exclude(data: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(granularity[data["granularity"].name].facts.get("exclude", ()))
+
+
+def _usual_recovery(data: dict[str, Any]) -> tuple[Choice, ...]:
+    return (actions.NONE,) if _during(data) else (Choice("finetune"),)
 
 
 def _derived_name(data: dict[str, Any]) -> str:
-    choices = [data[axis] for axis in ("criterion", "granularity", "scope", "schedule", "recovery")]
-    words = [_word(choice) for choice in choices if choice not in _USUAL]
-    if data["at"] != _paper_place(data):
+    """The choices that are not the usual ones, as words."""
+    words = [_word(data["criterion"])]
+    words += [_word(data["granularity"])] * (data["granularity"] != Choice("weight"))
+    words += [_word(data["scope"])] * (data["scope"] != _usual_scope(data))
+    words += [_word(data["schedule"])] if data["schedule"] is not None else []
+    if data["recovery"] != _usual_recovery(data):
+        words.append("+".join(map(_word, data["recovery"])))
+    if data["at"] != _usual_place(data):
         words.append(f"at {data['at']}")
     if data["floor"]:
         words.append(f"floor {data['floor']:g}")
@@ -163,16 +182,19 @@ class Method(BaseModel):
     """How much does one weight matter?"""
     granularity: Granularity = Choice("weight")
     """Which weights live or die together?"""
-    scope: Scope = Choice("global")
-    """Who competes with whom?"""
+    scope: Scope = Field(default_factory=_usual_scope)
+    """Who competes with whom? By default all weights of the network; of filters, those of each layer."""
     schedule: Schedule | None = None
     """When, and how far, is each cut? By default as the criterion's paper does it."""
-    recovery: RecoveryChoice = Choice("finetune")
-    """What happens to the survivors after a cut?"""
-    at: Place = Field(default_factory=_paper_place)
-    """Which network is pruned: the untrained or the trained one. By default as in the criterion's paper."""
-    exclude: tuple[str, ...] = ()
-    """Patterns of parameters or modules that are not pruned; `@output` is the last prunable layer."""
+    recovery: Recovery = Field(default_factory=_usual_recovery)
+    """What happens to the survivors after a cut? One action, or a list of them that are done in order. By
+    default finetune; none for a schedule whose cuts lie inside a training."""
+    at: Place = Field(default_factory=_usual_place)
+    """Which network is pruned: the untrained or the trained one. By default as in the criterion's paper, or
+    as in that of a schedule whose cuts lie inside a training."""
+    exclude: tuple[str, ...] = Field(default_factory=_usual_exclude)
+    """Patterns of parameters or modules that are not pruned; `@output` is the output layer. By default none;
+    of filters, the output layer."""
     floor: float = Field(default=0.0, ge=0, lt=1)
     """The smallest density that any layer keeps."""
     sparsities: Sparsities | None = None
@@ -180,17 +202,66 @@ class Method(BaseModel):
     name: str = Field(default_factory=_derived_name, min_length=1, max_length=80)
     """What tables and plots call it; by default made from the choices."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_none(cls, data: Any) -> Any:
+        """A scope or exclude that is null is one that was left out."""
+        if not isinstance(data, Mapping):
+            return data
+        return {k: v for k, v in data.items() if v is not None or k not in ("scope", "exclude")}
+
     def bound_schedule(self) -> BoundEntry:
         """The schedule with its options; the criterion's own number of rounds if none was given."""
-        if self.schedule is not None:
-            return schedule.bind(self.schedule)
-        return schedule.bind(of_rounds(criterion[self.criterion.name].facts.get("rounds", 1)))
+        if self.schedule is None:
+            return schedule.bind(of_rounds(criterion[self.criterion.name].facts.get("rounds", 1)))
+        options = {k: v for k, v in self.schedule.options.items() if k != "training" or not self.in_training}
+        return schedule.bind(Choice(self.schedule.name, options))
+
+    @property
+    def in_training(self) -> bool:
+        """Whether the cuts lie inside a training."""
+        return _during({"schedule": self.schedule})
+
+    @property
+    def training_settings(self) -> Mapping[str, Any]:
+        """The settings in which the training that its cuts lie in differs from the study's."""
+        return self.schedule.options.get("training", {}) if self.schedule and self.in_training else {}
+
+    def cuts(self, sparsity: float) -> list[Cut] | None:
+        """The cuts on the way to `sparsity`; None where the schedule is a mask update, which has no list."""
+        result = self.bound_schedule()(sparsity)
+        return None if is_update(result) else cuts_of(result)
 
     def levels(self, sparsity: float) -> list[float]:
         """The cumulative sparsities of the cuts on the way to `sparsity`; the last one is it exactly."""
-        return list(self.bound_schedule()(sparsity))
+        cuts = self.cuts(sparsity)
+        return [sparsity] if cuts is None else [*(cut.sparsity for cut in cuts[:-1]), sparsity]
 
-    def after_cut(self) -> Recovery:
-        """What happens to the survivors."""
-        found: Recovery = recovery.bind(self.recovery)()
-        return found
+    def actions(self) -> tuple[Action, ...]:
+        """What happens to the survivors, action by action; empty for none."""
+        return tuple(actions.action_of(choice) for choice in self.recovery if choice != actions.NONE)
+
+
+def check_schedule(method: Method, sparsities: Sequence[float]) -> None:
+    """SparsityError unless the schedule's cuts end at each sparsity, and lie in a training if it says so."""
+    bound = method.bound_schedule()
+    inside = method.in_training
+    if inside and bound.facts.get("between", False):
+        _refuse(bound, "its facts say both `between` and `during`", "keep one of them")
+    for sparsity in sparsities:
+        cuts = method.cuts(sparsity)
+        if cuts is None and not inside:
+            _refuse(bound, "it gives a mask update, and its facts do not say `during`", "add during=True")
+        if cuts is None:
+            continue
+        if inside != (cuts[0].at is not None):
+            places = "have no place in it" if inside else "lie inside a training"
+            _refuse(bound, f"its cuts {places}, its facts say during={inside}", "let the two agree")
+        if abs(cuts[-1].sparsity - sparsity) > 1e-9:
+            _refuse(
+                bound, f"its last cut is to {cuts[-1].sparsity:g}, not to {sparsity:g}", "end at the target"
+            )
+
+
+def _refuse(bound: BoundEntry, problem: str, do: str) -> None:
+    raise SparsityError(f"schedule {bound.name!r}", problem, do)

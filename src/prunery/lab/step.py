@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from prunery.lab.record import canonical
@@ -68,6 +69,7 @@ class Cell:
     same seed. extra: the measure step of dense with the same extra training, or "" where there is none.
     before: the measure step between the last cut and what follows it, or "" where the spec asks for none.
     of, arm: for a sanity arm, the method that it was made from and which arm it is.
+    rungs: of a recovery in several actions, what each but the last one leaves: its name and a measure step.
     """
 
     method: str
@@ -81,6 +83,7 @@ class Cell:
     before: str = ""
     of: str = ""
     arm: str = ""
+    rungs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,16 +105,70 @@ class Plan:
 
 def key_of(kind: Kind, args: Mapping[str, Any], parents: tuple[str, ...]) -> str:
     """The step's key: 16 hex digits of sha256 over its kind, meaning, arguments and parents."""
-    content = [kind, MEANING[kind], _without_defaults(args), list(parents)]
-    return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
+    return _digest(canonical([kind, MEANING[kind], _without_defaults(args), list(parents)]))
+
+
+class Arguments:
+    """Arguments that many steps have, their seed aside, with their texts in the steps' keys, written once."""
+
+    def __init__(self, args: Mapping[str, Any], *, beside: Arguments | None = None) -> None:
+        """Take `args` to those of `beside`; the seed's place is where `"seed": None` stands."""
+        self.args = {**beside.args, **args} if beside else dict(args)
+        self._texts = dict(beside._texts) if beside else {}
+        for name, value in args.items():
+            if name in DEFAULTS and value == DEFAULTS[name]:
+                self._texts.pop(name, None)
+            elif name != "seed":
+                self._texts[name] = f'"{name}":{_text(name, value)}'
+
+    def draft(self, kind: Kind) -> Draft:
+        """Return the steps of that kind with these arguments, whatever their seed and parents."""
+        names = sorted(self._texts)
+        before = ",".join([*(self._texts[name] for name in names if name < "seed"), '"seed":'])
+        after = "".join(f",{self._texts[name]}" for name in names if name > "seed")
+        return Draft(kind, self.args, f'["{kind}",{MEANING[kind]},{{{before}', after + "},[")
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """Steps that differ in their seed and parents alone; `head` and `tail` are the text of their keys."""
+
+    kind: Kind
+    args: Mapping[str, Any]
+    head: str
+    tail: str
+
+    def step(self, seed: int, parents: tuple[str, ...]) -> Step:
+        """Return the step of that seed with those parents; its key is that of `key_of`."""
+        above = ",".join(f'"{parent}"' for parent in parents)
+        key = _digest(f"{self.head}{seed}{self.tail}{above}]]")
+        return Step(key, self.kind, {**self.args, "seed": seed}, parents)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return canonical(_training_without_defaults(value) if name == "training" else value)
+    return _scalar(value) if isinstance(value, str | int | float) or value is None else canonical(value)
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _scalar(value: Any) -> str:
+    return canonical(value)
 
 
 def _without_defaults(args: Mapping[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in args.items() if k not in DEFAULTS or v != DEFAULTS[k]}
     if "training" in kept:
-        given = kept["training"].items()
-        kept["training"] = {k: v for k, v in given if _settled(v) != default_of(k)}
+        kept["training"] = _training_without_defaults(kept["training"])
     return kept
+
+
+def _training_without_defaults(training: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in training.items() if _settled(v) != default_of(k)}
 
 
 def _settled(value: Any) -> Any:

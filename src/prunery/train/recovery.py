@@ -1,61 +1,92 @@
-"""What happens to the surviving weights after a cut: rows are data that say what to reset and what to run."""
+"""What happens to the surviving weights after a cut: each row is an action, a recovery is a list of them.
+
+An action is a function of a `RecoveryContext` that changes the context's model in place. Its facts:
+`trains`: whether it trains (an option `train: false` switches that off);
+`needs`: words for what it reads: "labels" (the data with their labels, and training), "dense" (the trained
+network that was never pruned), "init" (the network at initialisation), "inputs" (what enters a layer);
+`resets`: "init" or "reinit" where the survivors' values are set back first, so that earlier training is lost;
+`check`: a function of the options that raises if the action cannot do what they ask.
+Reading what was not declared is an error. No torch here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from prunery.errors import ChoiceError
 from prunery.registry import Registry
 
+if TYPE_CHECKING:
+    from prunery.train.recovery_context import RecoveryContext
+
 recovery: Registry = Registry("recovery")
 
+NEEDS = ("labels", "dense", "init", "inputs")
+"""The words that a row's `needs` may hold."""
 
-@dataclass(frozen=True)
-class Recovery:
-    """What to do with the survivors; the masks stay in force throughout."""
-
-    reset: Literal["nothing", "init", "reinit"]
-    """nothing; init: back to their values at initialisation; reinit: fresh values from another draw."""
-    train: bool
-    """Whether a training phase follows."""
-    training: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that differ from the study's training (see `settings.merged`)."""
-    estimate: bool = False
-    """Whether batch norm's statistics are estimated anew, without training."""
+Settings = Mapping[str, Any]
 
 
-@recovery.add(source="the network as the cut leaves it")
-def none() -> Recovery:
-    """Nothing: the survivors keep their values and are not trained."""
-    return Recovery("nothing", train=False)
+def _only_initialisation(options: Mapping[str, Any]) -> None:
+    to = options["to"]
+    if to != 0 or isinstance(to, bool):
+        raise ChoiceError(f"recovery rewind(to={to!r})", "only initialisation can be rewound to", "use to=0")
 
 
-@recovery.add(source="Han et al. 2015, Learning both weights and connections, section 3")
-def finetune(*, training: Mapping[str, Any] | None = None) -> Recovery:
+@recovery.add(trains=False, needs="", source="the network as the cut leaves it")
+def none(context: RecoveryContext) -> None:
+    """Do nothing: the survivors keep their values and are not trained."""
+
+
+@recovery.add(
+    trains=True,
+    needs="labels",
+    source="Han et al. 2015, Learning both weights and connections, section 3",
+)
+def finetune(context: RecoveryContext, *, training: Settings | None = None) -> None:
     """Train on from the surviving values, with a fresh optimiser and learning-rate schedule."""
-    return Recovery("nothing", train=True, training=training or {})
+    context.train(training)
 
 
-@recovery.add(source="Frankle and Carbin 2019, The lottery ticket hypothesis; Frankle et al. 2020, section 2")
-def rewind(*, to: int = 0, training: Mapping[str, Any] | None = None) -> Recovery:
-    """Set the survivors back to their values at initialisation (`to=0`), then train.
+@recovery.add(
+    trains=True,
+    needs="labels init",
+    resets="init",
+    check=_only_initialisation,
+    source="Frankle and Carbin 2019, The lottery ticket hypothesis; Frankle et al. 2020, section 2",
+)
+def rewind(
+    context: RecoveryContext, *, to: int = 0, train: bool = True, training: Settings | None = None
+) -> None:
+    """Set the survivors back to their values at initialisation (`to=0`), then train unless `train` is False.
 
     Frankle et al. 2020 also rewind to an early iteration; only 0 is available, anything else raises.
     """
-    if to != 0 or isinstance(to, bool):
-        raise ChoiceError(f"recovery rewind(to={to!r})", "only initialisation can be rewound to", "use to=0")
-    return Recovery("init", train=True, training=training or {})
+    context.reset_("init")
+    if train:
+        context.train(training)
 
 
-@recovery.add(source="Liu et al. 2019, Rethinking the value of network pruning, section 3 (from scratch)")
-def reinit(*, training: Mapping[str, Any] | None = None) -> Recovery:
-    """Give the survivors fresh random values under the same masks, then train."""
-    return Recovery("reinit", train=True, training=training or {})
+@recovery.add(
+    trains=True,
+    needs="labels",
+    resets="reinit",
+    source="Liu et al. 2019, Rethinking the value of network pruning, section 3 (from scratch)",
+)
+def reinit(context: RecoveryContext, *, train: bool = True, training: Settings | None = None) -> None:
+    """Give the survivors fresh random values under the same masks, then train unless `train` is False."""
+    context.reset_("reinit")
+    if train:
+        context.train(training)
 
 
-@recovery.add(source="Li et al. 2020, EagleEye, section 3.3 (adaptive batch normalisation)")
-def bn() -> Recovery:
-    """Estimate batch norm's means and variances anew on training images; no weight is trained."""
-    return Recovery("nothing", train=False, estimate=True)
+@recovery.add(
+    trains=False,
+    needs="",
+    source="Li et al. 2020, EagleEye, section 3.3 (adaptive batch normalisation)",
+)
+def bn(context: RecoveryContext) -> None:
+    """Estimate batch norm's means and variances again on training images; no weight is trained."""
+    if not context.estimate_norms_():
+        context.note("there is no batch norm to estimate")
