@@ -10,6 +10,7 @@ from lab_kit import alive, children, linux, planned, raw, runner, wait_until
 from prunery.errors import PruneryError
 from prunery.lab.engines import local
 from prunery.lab.engines.outcome import Silent
+from prunery.lab.engines.schedule import longest_ways
 from prunery.lab.plan import Plan, Step
 from prunery.lab.store import Store
 
@@ -64,7 +65,7 @@ def test_dense_training_comes_first(fake, store):
 
 def test_ranks_are_the_longest_way_to_an_end():
     plan = planned(seeds=1, sparsities=[0.9], methods=[{"criterion": "magnitude"}])
-    found = local.ranks(plan.steps)
+    found = longest_ways(plan.steps)
     init, train, prune, recover, measure = next(c for c in plan.cells if c.role == "pruned").path
     small = 0.2  # a step without training
     assert found[measure] == pytest.approx(small)

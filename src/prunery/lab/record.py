@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from prunery.errors import StoreError
@@ -56,16 +57,59 @@ class Record:
 
 
 def to_json(record: Record) -> str:
-    """The record as JSON text, with a sha256 of its contents."""
-    data = plain(asdict(record))
+    """Return the record as JSON text, with a sha256 of its contents."""
+    shallow = {f.name: getattr(record, f.name) for f in fields(record)}
+    data = plain({**shallow, "numbers": [vars(number) for number in record.numbers]})
     return json.dumps({"sha256": _digest(data), "record": data}, indent=1, ensure_ascii=False) + "\n"
 
 
 def from_json(text: str, *, source: str = "a record") -> Record:
-    """The record that `to_json` wrote; ValueError if the text is cut off, StoreError if it was altered."""
-    whole = json.loads(text)
+    """Return the record that `to_json` wrote.
+
+    ValueError if the text is cut off, StoreError if it was altered.
+    """
+    data = _checked(text, source)
+    content: dict[str, Any] = _read(data) if _NOT_FINITE_WORDS.search(text) else data
+    content["numbers"] = [Number(**number) for number in content["numbers"]]
+    settled: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    return Record(**settled)
+
+
+def files_in(text: str, *, source: str = "a record") -> list[str]:
+    """Return the names of a record's files, from its text; errors as `from_json` has them."""
+    return list(_checked(text, source)["files"])
+
+
+def canonical(data: Any) -> str:
+    """Return one text for equal data: sorted keys, no spaces, whole floats as integers, NaN as text."""
+    return json.dumps(_plain(data, whole=True), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def plain(data: Any) -> Any:
+    """Return the data as strict JSON has it: no tuples, and what is not finite as text."""
+    return _plain(data, whole=False)
+
+
+def _plain(data: Any, *, whole: bool) -> Any:
+    """As `plain`; `whole`: floats that are integers become such."""
+    if isinstance(data, str | int) or data is None:
+        return data
+    if isinstance(data, float):
+        if math.isfinite(data):
+            return int(data) if whole and data.is_integer() else data
+        return "NaN" if math.isnan(data) else ("Infinity" if data > 0 else "-Infinity")
+    if isinstance(data, list | tuple):
+        return [_plain(v, whole=whole) for v in data]
+    if isinstance(data, Mapping):
+        return {str(k): _plain(v, whole=whole) for k, v in data.items()}
+    return data
+
+
+def _checked(text: str, source: str) -> dict[str, Any]:
+    """The contents of a record's text, once their sha256 is the one that it names."""
+    outer = json.loads(text)
     try:
-        data, digest = whole["record"], whole["sha256"]
+        data, digest = outer["record"], outer["sha256"]
     except (TypeError, KeyError):
         raise ValueError(f"{source} is no record") from None
     if _digest(data) != digest:
@@ -74,15 +118,7 @@ def from_json(text: str, *, source: str = "a record") -> Record:
             "its contents do not match their sha256: it was altered",
             "delete its folder and run the study again",
         )
-    fields: dict[str, Any] = _read(data)
-    fields["numbers"] = [Number(**number) for number in fields["numbers"]]
-    settled: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-    return Record(**settled)
-
-
-def canonical(data: Any) -> str:
-    """One text for equal data: sorted keys, no spaces, whole floats as integers, NaN as text."""
-    return json.dumps(_whole(plain(data)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return dict(data)
 
 
 def _digest(data: Any) -> str:
@@ -90,17 +126,7 @@ def _digest(data: Any) -> str:
 
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-
-def plain(data: Any) -> Any:
-    """The data as strict JSON has it: no tuples, and what is not finite as text."""
-    if isinstance(data, Mapping):
-        return {str(k): plain(v) for k, v in data.items()}
-    if isinstance(data, list | tuple):
-        return [plain(v) for v in data]
-    if isinstance(data, float) and not math.isfinite(data):
-        return "NaN" if math.isnan(data) else ("Infinity" if data > 0 else "-Infinity")
-    return data
+_NOT_FINITE_WORDS = re.compile('"(NaN|-?Infinity)"')
 
 
 def _read(data: Any) -> Any:
@@ -109,11 +135,3 @@ def _read(data: Any) -> Any:
     if isinstance(data, list):
         return [_read(v) for v in data]
     return _NOT_FINITE.get(data, data) if isinstance(data, str) else data
-
-
-def _whole(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {k: _whole(v) for k, v in data.items()}
-    if isinstance(data, list):
-        return [_whole(v) for v in data]
-    return int(data) if isinstance(data, float) and data.is_integer() else data

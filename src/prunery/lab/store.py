@@ -17,6 +17,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ from typing import Any
 from prunery import atomic
 from prunery.errors import StoreError
 from prunery.lab import record as records
+from prunery.lab.locks import Claim, Locks
 from prunery.lab.record import Record
 from prunery.registry import nearest
 
 VERSION = 1
 _MARK, _RECORD = "store.json", "record.json"
+_SYNCS = 8  # files that are written out at the same time
 _FOLDERS = ("steps", "partial", "scratch", "failed", "locks", "studies")
 
 
@@ -43,24 +46,6 @@ class Failure:
     tries: int = 1
 
 
-class Claim:
-    """The right to do one step, until released or until the process ends; a context manager."""
-
-    def __init__(self, descriptor: int, path: Path) -> None:
-        self._descriptor, self._path = descriptor, path
-
-    def release(self) -> None:
-        """Let another have the step."""
-        self._path.unlink(missing_ok=True)  # while it is held, so that nobody holds a file that is gone
-        os.close(self._descriptor)
-
-    def __enter__(self) -> Claim:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.release()
-
-
 class Store:
     """A store at `root`, made there unless `create` is False; StoreError if the folder is something else."""
 
@@ -70,6 +55,9 @@ class Store:
         if not mark.exists():
             self._make(create)
         self._check(mark)
+        self._steps = str(self.root / "steps")
+        self._seen: dict[str, tuple[tuple[int, int, int], tuple[str, ...]]] = {}  # by `has`; what it read
+        self._locks = Locks(self.root / "locks")
 
     @staticmethod
     def is_at(root: str | Path) -> bool:
@@ -79,14 +67,27 @@ class Store:
     # -- steps -----------------------------------------------------------------------------------------
 
     def has(self, key: str) -> bool:
-        """Whether the step is there, whole; a folder that a broken disk cut short counts as absent."""
+        """Return whether the step is there, whole; a folder that a broken disk cut short counts as absent.
+
+        StoreError if its record was altered. A record that did not change is not read a second time.
+        """
         try:
-            record = self.record(key)
-        except StoreError as error:
-            if isinstance(error.__cause__, OSError | ValueError):
-                return False
-            raise
-        return all((self.path(key) / name).is_file() for name in record.files)
+            names = self._verified(key)
+        except (OSError, ValueError):
+            return False
+        return all(os.path.isfile(f"{self._steps}/{key}/{name}") for name in names)
+
+    def _verified(self, key: str) -> tuple[str, ...]:
+        """The names of a finished step's files, once its record is known to be whole."""
+        path = f"{self._steps}/{key}/{_RECORD}"
+        status = os.stat(path)
+        mark = (status.st_mtime_ns, status.st_size, status.st_ino)
+        known = self._seen.get(key)
+        if known is None or known[0] != mark:
+            with open(path, encoding="utf-8") as file:
+                names = tuple(records.files_in(file.read(), source=path))
+            known = self._seen[key] = (mark, names)
+        return known[1]
 
     def record(self, key: str) -> Record:
         """The step's record; StoreError if there is none, or if it was altered."""
@@ -122,31 +123,25 @@ class Store:
         files = {p.name: _sha256(p) for p in sorted(scratch.iterdir()) if p.name != _RECORD}
         record = replace(record, files=files)
         (scratch / _RECORD).write_text(records.to_json(record), encoding="utf-8")
-        for path in scratch.iterdir():
-            _sync(path)
-        _sync(scratch)
+        _sync(scratch, *scratch.iterdir())
         self._clear_wreck(record.key)
         os.rename(scratch, self.path(record.key))
-        _sync(self.root / "steps")
+        _sync_one(self.root / "steps")
         shutil.rmtree(self.root / "partial" / record.key, ignore_errors=True)
         self._failure(record.key).unlink(missing_ok=True)
         return record
 
     def claim(self, key: str) -> Claim | None:
-        """The right to do the step, or None while another process has it."""
-        import fcntl  # not on every platform, and only those who work need it
+        """Return the right to do the step, or None while another process has it."""
+        return self._locks.claim(key)
 
-        path = self.root / "locks" / key
-        while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                return None
-            if _inode(path) == os.fstat(descriptor).st_ino:
-                return Claim(descriptor, path)
-            os.close(descriptor)  # the one who held it removed it meanwhile: take the new file
+    def leave_claims_to_parent(self) -> None:
+        """See to it that what forks off this process holds no claim of it, and so outlives none."""
+        self._locks.leave_to_parent()
+
+    def shared(self, token: str) -> str:
+        """Return why this process does not share the store of the one who holds the claim `token`, or ""."""
+        return self._locks.shared(token)
 
     def scratch(self, key: str) -> Path:
         """A new empty folder to do a claimed step in; what dead workers left of that step is removed."""
@@ -205,8 +200,7 @@ class Store:
 
     def running(self) -> list[str]:
         """The keys of steps that some process is doing now."""
-        keys = sorted(p.name for p in (self.root / "locks").iterdir())
-        return [key for key in keys if not self._free(key)]
+        return self._locks.held()
 
     # -- inside ----------------------------------------------------------------------------------------
 
@@ -241,12 +235,6 @@ class Store:
     def _failure(self, key: str) -> Path:
         return self.root / "failed" / f"{key}.json"
 
-    def _free(self, key: str) -> bool:
-        claim = self.claim(key)
-        if claim:
-            claim.release()
-        return claim is not None
-
     def _clear_wreck(self, key: str) -> None:
         if self.path(key).exists():
             wreck = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=self.root / "scratch"))
@@ -259,14 +247,13 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _inode(path: Path) -> int | None:
-    try:
-        return path.stat().st_ino
-    except FileNotFoundError:
-        return None
+def _sync(*paths: Path) -> None:
+    """Wait until all are on the disk; at the same time, for a file system writes them in one go then."""
+    with ThreadPoolExecutor(min(len(paths), _SYNCS)) as threads:
+        list(threads.map(_sync_one, paths))
 
 
-def _sync(path: Path) -> None:
+def _sync_one(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

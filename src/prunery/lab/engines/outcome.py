@@ -1,7 +1,8 @@
 """What every engine returns, and what it tells while it runs.
 
 An engine is a function `run(plan, store, *, workers, progress) -> Outcome`. It does the steps that the store
-does not have, parents first, each under a claim, committed by rename. Where and how is its own business.
+does not have, parents first, each under a claim, committed by rename. Where and how is its own business:
+`walk.Walk` says what is next, `attempt.attempt` does a step in the process that calls it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from prunery.lab.store import Failure
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of each step, by key; seconds is the wall time of the run."""
+    """What became of each step, by key; seconds is the wall time of the run.
+
+    cached: the store had it, or another run did it meanwhile. blocked: what it starts from failed.
+    """
 
     cached: tuple[str, ...] = ()
     done: tuple[str, ...] = ()
@@ -32,7 +36,7 @@ class Outcome:
 
 
 class Progress(Protocol):
-    """Who is told how the run goes; all calls come from the engine's own process."""
+    """Who is told how the run goes; all calls come from the engine's own process and thread."""
 
     def begin(self, plan: Plan, todo: Mapping[str, Step]) -> None:
         """The run begins; `todo` are the steps that the store does not have."""

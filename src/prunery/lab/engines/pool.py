@@ -9,15 +9,19 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from prunery.errors import PruneryError
+from prunery.lab.engines.attempt import Answer
 from prunery.lab.plan import Step
 
 _STARTS = 6  # workers in a row that may die before they are ready
+_END_SECONDS = 5.0  # that a worker has to end by itself
+_LOOK_SECONDS = 0.2  # between looks whether a process is alive whose pipe somebody else may hold
 
 
 @dataclass(eq=False)
@@ -25,6 +29,8 @@ class Worker:
     """A worker process, the step it is doing and the step it did last."""
 
     process: subprocess.Popen[bytes]
+    orders: int
+    answers: int
     ready: bool = False
     step: Step | None = None
     last: str = ""
@@ -33,22 +39,51 @@ class Worker:
     def give(self, step: Step) -> None:
         """Tell the worker to do a step."""
         self.step = step
-        self._send({"key": step.key, "kind": step.kind, "args": dict(step.args), "parents": step.parents})
+        self.send({"key": step.key, "kind": step.kind, "args": dict(step.args), "parents": step.parents})
 
-    def _send(self, message: dict[str, Any]) -> None:
-        assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died; its output says so next
-            self.process.stdin.write(json.dumps(message).encode() + b"\n")
-            self.process.stdin.flush()
+    def ended(self, answer: Answer) -> None:
+        """Note that the worker is no longer doing its step."""
+        if self.step is not None and answer["is"] in ("done", "there"):
+            self.last = self.step.key
+        self.step = None
 
-    def read(self) -> Iterator[dict[str, Any]]:
-        """The messages that came in; `{"is": "dead"}` when the worker is gone."""
-        assert self.process.stdout is not None
-        data = os.read(self.process.stdout.fileno(), 1 << 16)
-        *lines, self.unread = (self.unread + data).split(b"\n")
-        yield from (json.loads(line) for line in lines)
-        if not data:
-            yield {"is": "dead", "reason": _ending(self.process.wait())}
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Write one line to the worker."""
+        unsent = json.dumps(message).encode() + b"\n"
+        with contextlib.suppress(BrokenPipeError):  # it died; its answers say so next
+            while unsent:
+                unsent = unsent[os.write(self.orders, unsent) :]
+
+    def read(self) -> Iterator[Answer]:
+        """The answers that came in; `{"is": "dead"}` when the worker is gone."""
+        gone = self.process.poll() is not None
+        while True:
+            try:
+                data = os.read(self.answers, 1 << 16)
+            except BlockingIOError:  # nothing more now, though somebody else may still hold the pipe
+                break
+            *lines, self.unread = (self.unread + data).split(b"\n")
+            yield from (json.loads(line) for line in lines)
+            gone = gone or not data
+            if not (gone and data):
+                break
+        if gone:
+            yield {"is": "dead", "reason": self._end()}
+
+    def _end(self) -> str:
+        """How the process ended; one that closed its pipe and goes on is ended here."""
+        try:
+            return _ending(self.process.wait(timeout=_END_SECONDS))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return "it closed the pipe of its answers"
+
+    def close(self) -> None:
+        """Close the pipes; the worker ends at once when that of its orders is."""
+        for pipe in (self.orders, self.answers):
+            with contextlib.suppress(OSError):
+                os.close(pipe)
 
 
 class Pool:
@@ -58,6 +93,7 @@ class Pool:
         self._first = {"work": work, "store": str(store.resolve())}
         self._selector = selectors.DefaultSelector()
         self._failed_starts = 0
+        self._looked = time.monotonic()
         self.workers: list[Worker] = []
         self._size = size
         self.refill()
@@ -65,80 +101,85 @@ class Pool:
     def refill(self) -> None:
         """Start a worker for each that died."""
         while len(self.workers) < self._size:
-            self._start()
+            worker = _spawned()
+            worker.send(self._first)
+            self._selector.register(worker.answers, selectors.EVENT_READ, worker)
+            self.workers.append(worker)
 
-    def _start(self) -> None:
-        worker = Worker(_spawned())
-        worker._send(self._first)
-        assert worker.process.stdout is not None
-        self._selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
-        self.workers.append(worker)
+    def free(self) -> list[Worker]:
+        """Return the workers that could do a step now."""
+        return [worker for worker in self.workers if worker.ready and worker.step is None]
 
-    def messages(self, seconds: float) -> Iterator[tuple[Worker, dict[str, Any]]]:
-        """What the workers say within that time, each with its worker; dead ones leave the pool."""
-        for chosen, _ in self._selector.select(seconds):
-            worker: Worker = chosen.data
-            for message in worker.read():
-                if message.get("is") == "dead":
+    def answers(self, seconds: float) -> Iterator[tuple[Worker, Answer]]:
+        """What the workers say of steps within that time, each with its worker; dead ones leave the pool."""
+        for worker in self._to_read(seconds):
+            for answer in worker.read():
+                if answer["is"] == "dead":
                     self._remove(worker)
-                self._watch_start(worker, message)
-                yield worker, message
+                self._watch_start(worker, answer)
+                if answer["is"] != "ready":
+                    yield worker, answer
 
-    def _watch_start(self, worker: Worker, message: dict[str, Any]) -> None:
-        if "ready" in message:
+    def _to_read(self, seconds: float) -> list[Worker]:
+        heard = [key.data for key, _ in self._selector.select(seconds)]
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return heard
+        self._looked = now
+        return heard + [w for w in self.workers if w not in heard and w.process.poll() is not None]
+
+    def _watch_start(self, worker: Worker, answer: Answer) -> None:
+        if answer["is"] == "ready":
             worker.ready, self._failed_starts = True, 0
-        elif "broken" in message:
-            raise PruneryError("starting a worker", message["broken"], f"correct this:\n{message['trace']}")
-        elif message["is"] == "dead" and not worker.ready:
+        elif answer["is"] == "broken":
+            raise PruneryError("starting a worker", answer["reason"], f"correct this:\n{answer['trace']}")
+        elif answer["is"] == "dead" and not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= _STARTS:
-                found = f"{_STARTS} in a row died at once ({message['reason']})"
+                found = f"{_STARTS} in a row died at once ({answer['reason']})"
                 raise PruneryError("starting a worker", found, "look at what they printed; free some memory")
 
     def _remove(self, worker: Worker) -> None:
-        assert worker.process.stdout is not None
-        self._selector.unregister(worker.process.stdout)
+        self._selector.unregister(worker.answers)
         self.workers.remove(worker)
-        _closed(worker)
+        worker.close()
 
     def __enter__(self) -> Pool:
         return self
 
     def __exit__(self, *raised: object) -> None:
         for worker in self.workers:
-            assert worker.process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):
-                worker.process.stdin.close()  # it ends at once when its input does
+            worker.close()
         for worker in self.workers:
             try:
-                worker.process.wait(timeout=5)
+                worker.process.wait(timeout=_END_SECONDS)
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
-            _closed(worker)
         self._selector.close()
 
 
 # A training step frees and wants the same large blocks over and over: glibc's malloc is told to keep them,
 # instead of handing them back and having every page of them cleared again (half of a small network's time).
-_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
 
 
-def _spawned() -> subprocess.Popen[bytes]:
+def _spawned() -> Worker:
+    orders, send = os.pipe()
+    read, answers = os.pipe()
+    os.set_blocking(read, False)
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "prunery.lab.engines.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**_KEEP_MEMORY, **os.environ, "PYTHONPATH": paths},
-    )
-
-
-def _closed(worker: Worker) -> None:
-    for pipe in (worker.process.stdin, worker.process.stdout):
-        with contextlib.suppress(BrokenPipeError, OSError):
-            assert pipe is not None
-            pipe.close()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "prunery.lab.engines.worker", str(orders), str(answers)],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(orders, answers),
+            env={**KEEP_MEMORY, **os.environ, "PYTHONPATH": paths},
+        )
+    finally:
+        os.close(orders)
+        os.close(answers)
+    return Worker(process, send, read)
 
 
 def _ending(status: int) -> str:

@@ -1,109 +1,89 @@
-"""One worker process: reads steps as JSON lines from its input, does them, answers in JSON lines.
+"""One worker process: reads steps as JSON lines from one pipe, does them, answers in JSON lines on another.
 
-It dies with its parent, however the parent dies: the kernel closes the input, and a thread that waits for
-that ends the process on the spot. Nothing is lost by it, for a step's folder appears by one rename.
+It dies with its parent, however the parent dies: the kernel closes the pipe of orders, and a thread that
+waits for that ends the process on the spot. Nothing is lost by it, for a step's folder appears by one rename.
+The standard input is empty: the work can neither read the orders nor wait for somebody to type. A process
+that the work forks off holds neither pipe and no claim, so that a dead worker is seen to be dead.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import queue
-import shutil
 import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TextIO
 
-from prunery.errors import PruneryError
+from prunery.lab.engines.attempt import attempt, reason, resolved, trace
 from prunery.lab.plan import Step
-from prunery.lab.record import Record
 from prunery.lab.store import Store
 
-Work = Callable[..., Record]
 _SECONDS_BETWEEN = 0.2  # progress more often than that is not told
-_TRACE_LINES = 25
 
 
-def main() -> None:
-    """Serve until the input ends."""
+def main(orders_pipe: int, answers_pipe: int) -> None:
+    """Serve until there are no more orders."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    answers = _answers()
+    sys.stdout.flush()
+    os.dup2(2, 1)  # what the work prints goes to the error output, for all to see
+    _keep_to_this_process(orders_pipe, answers_pipe)
+    answers = os.fdopen(answers_pipe, "w", buffering=1, encoding="utf-8")
     orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
+    threading.Thread(target=_listen, args=(orders_pipe, orders), daemon=True).start()
     first = orders.get()
     store = Store(first["store"], create=False)
+    store.leave_claims_to_parent()
     try:
         work = resolved(first["work"])
     except Exception as error:
-        _say(answers, {"broken": _reason(error), "trace": _trace()})
+        _say(answers, {"is": "broken", "reason": reason(error), "trace": trace()})
         return
-    _say(answers, {"ready": os.getpid()})
+    _say(answers, {"is": "ready"})
     while True:
         order = orders.get()
         step = Step(order["key"], order["kind"], order["args"], tuple(order["parents"]))
-        _say(answers, {**done(step, store, work, answers), "key": step.key})
+        _say(answers, attempt(step, store, work=work, report=reporter(lambda m: _say(answers, m))))
 
 
-def done(step: Step, store: Store, work: Work, answers: TextIO) -> dict[str, Any]:
-    """The answer after doing the step: done, busy (another process has it) or failed."""
-    claim = store.claim(step.key)
-    if claim is None:
-        return {"is": "busy"}
-    with claim:
-        if store.has(step.key):
-            return {"is": "done"}
-        scratch = store.scratch(step.key)
-        try:
-            record = work(step, store, scratch, report_progress=_reporter(answers, step.key))
-            store.commit(record, scratch)
-        except Exception as error:
-            shutil.rmtree(scratch, ignore_errors=True)
-            return {"is": "failed", "reason": _reason(error), "trace": _trace()}
-    return {"is": "done"}
-
-
-def resolved(dotted: str) -> Work:
-    """The function that `package.module:name` names."""
-    module, _, name = dotted.partition(":")
-    found = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    assert callable(found)
-    return found
-
-
-def _answers() -> TextIO:
-    """The pipe to the parent; what anything else prints goes to the error output instead."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
-    sys.stdout.flush()
-    os.dup2(2, 1)
-    return answers
-
-
-def _listen(orders: queue.SimpleQueue[dict[str, Any]]) -> None:
-    for line in sys.stdin:
-        orders.put(json.loads(line))
-    os._exit(0)
-
-
-def _reporter(answers: TextIO, key: str) -> Callable[[float], None]:
+def reporter(
+    say: Callable[[Mapping[str, Any]], None], between: float = _SECONDS_BETWEEN
+) -> Callable[[float], None]:
+    """Return a function that says how many epochs a step has behind it, at most so often (in seconds)."""
     last = 0.0
 
     def report(epochs: float) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last >= _SECONDS_BETWEEN:
+        if now - last >= between:
             last = now
-            _say(answers, {"is": "running", "key": key, "epochs": epochs})
+            say({"is": "running", "epochs": epochs})
 
     return report
+
+
+def _keep_to_this_process(*pipes: int) -> None:
+    """Let neither programs that are started nor processes that are forked off hold the pipes."""
+    for pipe in pipes:
+        os.set_inheritable(pipe, False)
+
+    def close() -> None:
+        for pipe in pipes:
+            with contextlib.suppress(OSError):
+                os.close(pipe)
+
+    os.register_at_fork(after_in_child=close)
+
+
+def _listen(pipe: int, orders: queue.SimpleQueue[dict[str, Any]]) -> None:
+    with os.fdopen(pipe, encoding="utf-8", closefd=False) as lines:
+        for line in lines:
+            orders.put(json.loads(line))
+    os._exit(0)
 
 
 def _say(answers: TextIO, message: Mapping[str, Any]) -> None:
@@ -112,15 +92,5 @@ def _say(answers: TextIO, message: Mapping[str, Any]) -> None:
         answers.flush()
 
 
-def _reason(error: Exception) -> str:
-    text = str(error) if isinstance(error, PruneryError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split()) or type(error).__name__
-
-
-def _trace() -> str:
-    lines = traceback.format_exc().replace(str(Path.home()), "~").splitlines()
-    return "\n".join(lines[-_TRACE_LINES:])
-
-
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

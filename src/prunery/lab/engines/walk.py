@@ -1,0 +1,103 @@
+"""One run's way through a plan: the schedule, joined to the store and to the progress.
+
+An engine asks it which step comes next and tells it what became of each; it knows nothing of how steps are
+done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from prunery.lab.engines.outcome import Outcome, Progress, Silent
+from prunery.lab.engines.schedule import Schedule
+from prunery.lab.plan import Plan, Step
+from prunery.lab.store import Failure, Store
+
+ASK_SECONDS = 0.5
+"""After so long a step is asked for again that another run does."""
+
+
+class Walk:
+    """A run through the steps that a store does not have; a context manager in which Ctrl-C ends the run."""
+
+    def __init__(self, plan: Plan, store: Store, progress: Progress | None = None) -> None:
+        self.plan, self.store, self.progress = plan, store, progress or Silent()
+        self.todo: dict[str, Step] = {key: step for key, step in plan.steps.items() if not store.has(key)}
+        self._schedule = Schedule(self.todo)
+        self._done: list[str] = []
+        self._there: set[str] = set()  # that other runs did meanwhile
+        self._failed: dict[str, Failure] = {}
+        self._interrupted = False
+        self._began = self._ended = 0.0
+
+    def __enter__(self) -> Walk:
+        self._began = time.monotonic()
+        self.progress.begin(self.plan, self.todo)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> bool:
+        self._interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        self.progress.end()
+        self._ended = time.monotonic()
+        return self._interrupted
+
+    @property
+    def active(self) -> bool:
+        """Whether something runs or can still be done."""
+        return self._schedule.active
+
+    def take(self, last: str = "") -> Step | None:
+        """Return the step to do next, which counts as running from now on, or None if none can be done now.
+
+        last: the step that the worker who asks did last.
+        """
+        self._schedule.wake(time.monotonic())
+        step = self._schedule.take(last)
+        if step is not None:
+            self.progress.started(step)
+        return step
+
+    def hear(self, step: Step, answer: Mapping[str, Any]) -> None:
+        """Note what became of a step that was taken, or how far it is: an answer as `attempt` gives it."""
+        what = answer["is"]
+        if what == "running":
+            self.progress.advanced(step, answer["epochs"])
+        elif what in ("done", "there"):
+            self._schedule.finish(step.key)
+            if what == "done":
+                self._done.append(step.key)
+            else:
+                self._there.add(step.key)
+            self.progress.finished(step)
+        elif what == "busy":
+            self._schedule.postpone(step.key, time.monotonic() + ASK_SECONDS)
+            self.progress.postponed(step)
+        else:
+            self._lose(step, answer)
+
+    def outcome(self) -> Outcome:
+        """Return what became of each step, once the run is over."""
+        over = {*self._done, *self._there, *self._failed}
+        left = tuple(key for key in self.todo if key not in over)
+        return Outcome(
+            cached=tuple(key for key in self.plan.steps if key not in self.todo or key in self._there),
+            done=tuple(self._done),
+            failed=self._failed,
+            blocked=() if self._interrupted else left,
+            interrupted=self._interrupted,
+            seconds=self._ended - self._began,
+        )
+
+    def _lose(self, step: Step, answer: Mapping[str, Any]) -> None:
+        """A step raised, or its worker died: the first is final, the second may be tried again."""
+        died = answer["is"] == "dead"
+        final = self._schedule.lose(step.key, died=died)
+        tries = self._schedule.tries(step.key)
+        reason = f"its worker died {tries} times: {answer['reason']}" if died else answer["reason"]
+        if final:
+            failure = Failure(step.key, step.kind, reason, answer.get("trace", ""), tries)
+            self._failed[step.key] = failure
+            self.store.fail(failure)
+        self.progress.failed(step, reason, final=final)
