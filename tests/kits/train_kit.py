@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,9 +13,28 @@ from prunery.core.masks import Masks
 from prunery.data.batches import Batches
 from prunery.data.sets import load
 from prunery.data.splits import Splits, split
+from prunery.seeds import stream
 from prunery.train.settings import Training
+from prunery.train.updates import MaskUpdate, UpdateContext
 
 torch.set_num_threads(1)
+
+
+class StopError(Exception):
+    """Raised by a test where a training is to be interrupted."""
+
+
+def stop_at(calls: int) -> tuple[Any, list[int]]:
+    """A forward hook that raises at the given training step (from 0), and counts the steps."""
+    count = [0]
+
+    def hook(module: nn.Module, inputs: Any) -> None:
+        if module.training:
+            count[0] += 1
+            if count[0] == calls + 1:
+                raise StopError
+
+    return hook, count
 
 
 def digits() -> Splits:
@@ -96,3 +116,85 @@ def reference(
             losses.append(loss.item())
             correct, counted, step = correct + int((logits.argmax(1) == y).sum()), counted + len(y), step + 1
     return {"losses": losses, "correct": correct, "counted": counted}
+
+
+@dataclass(frozen=True)
+class Random:
+    """A mask update of one's own: at each of `steps` it keeps half of the weights, drawn at random."""
+
+    steps: tuple[int, ...]
+
+    def due(self, step: int, total: int) -> bool:
+        return step in self.steps
+
+    def __call__(self, context: UpdateContext) -> Masks:
+        noise = stream(context.seed, "half", context.step)
+        named = {n: p for n, p in context.model.named_parameters() if p.dim() > 1}
+        return Masks({n: torch.rand(p.shape, generator=noise) < 0.5 for n, p in named.items()})
+
+
+class Seen:
+    """An update that does what another one does, and notes each context it is given and what it returns.
+
+    stop: the number (from 0) of the call in which it raises StopError once the masks are made.
+    """
+
+    def __init__(self, update: MaskUpdate, stop: int | None = None) -> None:
+        self.update, self.stop, self.contexts, self.after = update, stop, [], []
+
+    def __repr__(self) -> str:
+        return f"Seen({self.update!r})"
+
+    def due(self, step: int, total: int) -> bool:
+        return self.update.due(step, total)
+
+    def __call__(self, context: UpdateContext) -> Masks:
+        self.contexts.append(context)
+        self.after.append(self.update(context))
+        if len(self.after) - 1 == self.stop:
+            raise StopError
+        return self.after[-1]
+
+
+def updated(
+    model: nn.Module,
+    splits: Splits,
+    t: Training,
+    optimizer: torch.optim.Optimizer,
+    update: MaskUpdate,
+    *,
+    seed: int,
+    masks: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """As `reference`, with one update; returns the masks at the end."""
+    named, step = dict(model.named_parameters()), 0
+    total = t.epochs * math.ceil(len(splits.train) / t.batch)
+    for name, mask in masks.items():
+        named[name].data.mul_(mask)
+
+    def change(masks: dict[str, Tensor]) -> dict[str, Tensor]:
+        if not update.due(step, total):
+            return masks
+        new = dict(update(UpdateContext(model, Masks(masks), step, total, seed, dict)))
+        for name, mask in new.items():
+            changed = mask != masks.get(name, torch.ones_like(mask))
+            for key, value in optimizer.state[named[name]].items():
+                if key != "step":
+                    value[changed] = 0
+            named[name].data.mul_(mask)
+        return new
+
+    for epoch in range(t.epochs):
+        for x, y in Batches(splits.train, batch=t.batch, seed=seed, epoch=epoch, shuffle=True):
+            masks = change(masks)
+            optimizer.param_groups[0]["lr"] = t.learning_rate * (1 + math.cos(math.pi * step / total)) / 2
+            loss = nn.functional.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            for name, mask in masks.items():
+                named[name].grad.mul_(mask)
+            optimizer.step()
+            for name, mask in masks.items():
+                named[name].data.mul_(mask)
+            step += 1
+    return change(masks)

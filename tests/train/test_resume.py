@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_kit import digits, half_masks, network, norm_network, same, settings, weights
+from train_kit import StopError, digits, half_masks, network, norm_network, same, settings, stop_at, weights
 
 from prunery.train import loop
 from prunery.train.loop import fit
@@ -15,23 +15,6 @@ from prunery.train.state import TrainState
 
 SPLITS = digits()
 STEPS = -(-len(SPLITS.train) // 128)
-
-
-class StopError(Exception):
-    pass
-
-
-def stop_at(calls: int):
-    """A forward hook that raises at the given training step (from 0), and counts the steps."""
-    count = [0]
-
-    def hook(module, inputs):
-        if module.training:
-            count[0] += 1
-            if count[0] == calls + 1:
-                raise StopError
-
-    return hook, count
 
 
 @pytest.fixture(autouse=True)
