@@ -16,6 +16,7 @@
     ├── CoverageWarning             parameters that may be weights are out of reach
     ├── EmptyLayerWarning           a cut left a layer without a single weight
     ├── RevivedWeightsWarning       under `enforce`, something other than a step wrote removed weights
+    ├── SilentCriterionWarning      a criterion says nothing of a layer, or of a block of it
     └── ZerosKeptWarning            masks keep weights that are 0 already
 
 Each message says what was asked, what was found and what to do.
@@ -83,8 +84,16 @@ class CoverageWarning(PruneryWarning):
     """Parameters that may be weights are out of reach."""
 
 
+class NormWarning(PruneryWarning):
+    """A norm makes something of a removed filter."""
+
+
 class EmptyLayerWarning(PruneryWarning):
     """A cut left a layer without a single weight."""
+
+
+class SilentCriterionWarning(PruneryWarning):
+    """A criterion says nothing of a layer, or of a block of it."""
 
 
 class ZerosKeptWarning(PruneryWarning):
