@@ -103,6 +103,25 @@ def test_wrong_items_are_refused():
     _refusal("generator has no length", call=from_dataset, args=((x for x in [(grey, 0)]), [(grey, 0)]))
 
 
+class Cut:
+    """Two images, the second of which cannot be read."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, row):
+        if row:
+            raise OSError(f"image {row} is cut")
+        return np.zeros((4, 4), np.uint8), 0
+
+
+class Endless(Cut):
+    """A dataset that does not know its length."""
+
+    def __len__(self):
+        raise TypeError("no end")
+
+
 def test_a_factory_gives_a_set_or_two_datasets():
     assert load("custom_sets:tensors").content == tensors().content
     assert torch.equal(load("custom_sets:datasets").train.x, X)
@@ -117,7 +136,32 @@ def test_a_factory_that_fails_is_named():
         call=load,
         args=("no_such_module:data",),
     )
-    _refusal("AttributeError", call=load, args=("custom_sets:none_such",))
+    _refusal("'custom_sets' has no 'none_such'", call=load, args=("custom_sets:none_such",))
+    _refusal("it is Tensor, not a function or class", call=load, args=("custom_sets:X",))
+    _refusal("SystemExit: 3", call=load, args=("custom_sets:ends",))
+    _refusal("returned a tuple of 3", "a pair of datasets", call=load, args=("custom_sets:three_parts",))
+    _refusal("missing 1 required positional argument", call=load, args=("custom_sets:wants_a_folder",))
+
+
+def test_what_a_users_dataset_raises_is_an_error_of_ours():
+    grey = np.zeros((4, 4), np.uint8)
+    good = [(grey, 0)]
+    _refusal("item 1 of the train", "OSError: image 1 is cut", call=from_dataset, args=(Cut(), good))
+    _refusal("the test dataset", "its length raises TypeError", call=from_dataset, args=(good, Endless()))
+    _refusal("its label is tensor([1, 2])", call=from_dataset, args=([(grey, torch.tensor([1, 2]))], good))
+    _refusal("its label is inf", call=from_dataset, args=([(grey, float("inf"))], good))
+    _refusal("the train dataset", "raises", call=from_dataset, args=([(grey, 1 << 80)], good))
+    _refusal("item 0 of the train", "raises", call=from_dataset, args=([([grey, "a"], 0)], good))
+
+
+def test_what_is_no_tensor_is_an_error_of_ours():
+    for wrong in (None, "images", [[1], [2, 3]], X.to("meta"), X.float().to_sparse()):
+        _refusal("the data set 'own'", "reading it raises", args=(wrong, Y, X, Y))
+    _refusal("reading it raises", args=(X, None, X, Y))
+    for classes in ("two", 0, -1, 2.0):
+        _refusal(f"a data set of {classes!r} classes", classes=classes)
+    assert from_tensors(X, Y, X, Y, classes=np.int64(3)).classes == 3
+    assert from_tensors(X, Y, X, Y, class_names=(n for n in "ab")).class_names == ("a", "b")
 
 
 def test_images_of_one_channel_have_the_strides_of_their_axes():

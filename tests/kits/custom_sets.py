@@ -22,3 +22,15 @@ def broken():
 
 def nothing():
     return None
+
+
+def ends():
+    raise SystemExit(3)
+
+
+def three_parts():
+    return [], [], []
+
+
+def wants_a_folder(folder):
+    return tensors()

@@ -11,6 +11,7 @@ from house_rules import Source, Sources, dotted
 LAYERS = (
     {"errors"},
     {"registry", "seeds", "atomic", "stats"},
+    {"factories"},
     {"core"},
     {"data", "models"},
     {"measure"},

@@ -7,14 +7,32 @@ import pytest
 import torch
 
 from prunery.errors import ChoiceError, ModelError
+from prunery.factories import is_factory
 from prunery.models.build import build
-from prunery.models.names import MODELS, check, is_factory
+from prunery.models.names import MODELS, check, check_there
 
 
 @pytest.mark.parametrize("name", [*MODELS, "torchvision.models:resnet18", "a:b", "a.b:C.d"])
 def test_check_accepts(name):
     assert check(name) is None
     assert is_factory(name) is (":" in name)
+
+
+@pytest.mark.parametrize("name", [None, 3, ["fc"], ("a", "b")])
+def test_what_is_no_text_names_no_model(name):
+    with pytest.raises(ChoiceError, match="none of that name"):
+        check(name)
+
+
+def test_whether_a_factory_is_there_is_told_without_importing_it(mine):
+    name = mine("def net(): return nn.Linear(3, 2)\n")
+    check_there("fc")
+    check_there(f"{name}:net")
+    assert name not in sys.modules
+    for wrong, near in ((f"{name}s:net", "mean 'my_model'"), (f"{name}:nets", "mean 'net'")):
+        with pytest.raises(ModelError, match=near) as caught:
+            check_there(wrong)
+        assert caught.value.asked == f"model {wrong!r}"
 
 
 @pytest.mark.parametrize(
@@ -102,3 +120,12 @@ def test_a_factory_that_fails_is_named(mine, body, attribute, problem):
 def test_a_module_that_is_not_there_is_named():
     with pytest.raises(ModelError, match=r"no module 'nowhere_at_all'.*[Ii]nstall it"):
         build("nowhere_at_all.models:net")
+
+
+def test_a_module_that_draws_when_imported_gives_the_same_weights_whenever_that_is(mine):
+    name = mine("first = torch.randn(3)\ndef net(): return nn.Linear(3, 2)\n")
+    one = build(f"{name}:net", seed=4).weight
+    assert torch.equal(build(f"{name}:net", seed=4).weight, one)
+    first = sys.modules.pop(name).first
+    assert torch.equal(build(f"{name}:net", seed=5).bias, build(f"{name}:net", seed=5).bias)
+    assert torch.equal(sys.modules[name].first, first)

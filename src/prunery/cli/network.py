@@ -66,8 +66,9 @@ def network(
     from prunery.data import names as sets
     from prunery.models import names as models
 
-    models.check(model)
-    sets.check(data)
+    for names, name in ((models, model), (sets, data)):
+        names.check(name)
+        names.check_there(name)
     _check_source(model, weights, key, untrained)
     record = None if key is None else _record(store, key, model, data)
     if seed is None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
+
+    from prunery.lab.spec import Spec
 
 STORE = "runs/store"
 INTERRUPTED = 130  # the exit status after Ctrl-C
@@ -31,7 +34,13 @@ SanityOption = Annotated[
 ]
 StoreOption = Annotated[str, typer.Option("--store", metavar="DIR", help="Where finished steps are kept.")]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Worker processes; by default one per core.")
+    int | None, typer.Option("--workers", min=1, help="Steps done at once; by default one per core.")
+]
+EngineOption = Annotated[
+    str, typer.Option("--engine", metavar="local|ray|MODULE:RUN", help="What does the steps.")
+]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="Of a Ray cluster (auto: this machine's); with --engine ray.")
 ]
 DataOption = Annotated[
     str | None, typer.Option("--data-dir", metavar="DIR", help="A local mirror of the data sets.")
@@ -47,9 +56,24 @@ def console() -> Console:
 
 def cores() -> int:
     """Return the processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from prunery.lab.engines import local
+
+    return local.cores()
 
 
 def print_text(out: Console, text: str) -> None:
     """Print the text as it is: no markup, no colours, no line breaks of rich's own."""
     out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def load_specs(source: str, overrides: Sequence[str] = (), *, scale: str | None = None) -> tuple[Spec, ...]:
+    """Return the specs of a source after a look at the user's factories that they name; none of them runs."""
+    from prunery.data.names import check_there as check_data
+    from prunery.lab.spec import load_all
+    from prunery.models.names import check_there as check_model
+
+    specs = load_all(source, overrides, scale=scale)
+    for spec in specs:
+        check_model(spec.task.model)
+        check_data(spec.task.data)
+    return specs

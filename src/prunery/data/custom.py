@@ -11,8 +11,10 @@ from torch import Tensor
 
 from prunery.data.images import Images, ImageSet, image_set
 from prunery.errors import DataError
+from prunery.factories import as_ours
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+_CORRECT = "correct the dataset, so that each item is an image and its label"
 _SCALE = "give uint8, or float in [0, 1], not yet normalised: that is done when batches are made"
 
 
@@ -34,7 +36,8 @@ def from_tensors(
 
     DataError: other types, shapes or ranges, or a split without images.
     """
-    train, test = _images("train", x, y), _images("test", test_x, test_y)
+    with as_ours(f"the data set {name!r}", "give tensors or arrays", DataError, "reading it raises"):
+        train, test = _images("train", x, y), _images("test", test_x, test_y)
     if train.x.shape[1:] != test.x.shape[1:]:
         raise DataError(
             f"the data set {name!r}",
@@ -95,9 +98,12 @@ def _pixels(split: str, x: Tensor) -> Tensor:
 
 
 def _names(train: Images, test: Images, classes: int | None, names: Sequence[str]) -> tuple[str, ...]:
+    if classes is not None and not (isinstance(classes, int | np.integer) and classes >= 1):
+        raise DataError(f"a data set of {classes!r} classes", "it is no number of classes", "give at least 1")
+    names = tuple(map(str, names))
     low = min(int(train.y.min()), int(test.y.min()))
     high = max(int(train.y.max()), int(test.y.max()))
-    count = classes or len(names) or high + 1
+    count = int(classes or 0) or len(names) or high + 1
     if low < 0 or high >= count:
         problem = f"they lie in {low}..{high}, and there are {count} classes"
         raise DataError("the labels", problem, f"number the classes 0..{count - 1}, or give `classes`")
@@ -105,25 +111,30 @@ def _names(train: Images, test: Images, classes: int | None, names: Sequence[str
         raise DataError(
             "the class names", f"there are {len(names)} for {count} classes", "give one per class"
         )
-    return tuple(names) or tuple(map(str, range(count)))
+    return names or tuple(map(str, range(count)))
 
 
 def _stacked(split: str, dataset: Any, image: str, label: str) -> tuple[Tensor, Tensor]:
-    images, labels = [], []
+    images: list[Tensor] = []
+    labels: list[int] = []
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         problem = f"a {type(dataset).__name__} has no length, or its items no numbers"
         raise DataError(f"the {split} dataset", problem, "give one with __len__ and __getitem__, or tensors")
-    for row in range(len(dataset)):
+    with as_ours(f"the {split} dataset", _CORRECT, DataError, "its length raises"):
+        rows = range(len(dataset))
+    for row in rows:
         what = f"item {row} of the {split} dataset"
-        x, y = _pair(what, dataset[row], image, label)
-        images.append(_tensor(what, x))
+        with as_ours(what, _CORRECT, DataError, "reading it raises"):
+            x, y = _pair(what, dataset[row], image, label)
+            images.append(_tensor(what, x))
         if images[-1].shape != images[0].shape or images[-1].dtype != images[0].dtype:
             problem = f"its image is {_form(images[-1])}, that of item 0 is {_form(images[0])}"
             raise DataError(what, problem, "bring all images to one shape and type first")
         labels.append(_label(what, y))
     if not images:
         raise DataError(f"the {split} dataset", "it has no items", "give at least one")
-    return torch.stack(images), torch.tensor(labels)
+    with as_ours(f"the {split} dataset", _CORRECT, DataError, "putting its items together raises"):
+        return torch.stack(images), torch.tensor(labels)
 
 
 def _pair(what: str, item: Any, image: str, label: str) -> tuple[Any, Any]:
@@ -155,7 +166,7 @@ def _label(what: str, label: Any) -> int:
     try:
         if int(label) == label:
             return int(label)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # of torch: a tensor of several numbers
         pass
     raise DataError(what, f"its label is {label!r}", "give an integer")
 

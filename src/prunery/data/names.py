@@ -6,15 +6,14 @@ are fingerprints of the decoded images and labels, so an altered image is notice
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from prunery.errors import ChoiceError
+from prunery.errors import ChoiceError, DataError
+from prunery.factories import check_exists, is_factory
 from prunery.registry import nearest
 
 SPLITS = ("train", "test")
-_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -119,10 +118,16 @@ DATASETS: dict[str, Facts] = {facts.name: facts for facts in _ALL}
 
 
 def check(name: str) -> None:
-    """Nothing if `name` is a known set or has the form "package.module:factory"; else ChoiceError."""
-    if name not in DATASETS and not _FACTORY.fullmatch(name):
+    """Check that `name` is a known set or has the form "package.module:factory"; else ChoiceError."""
+    if not is_factory(name) and not (isinstance(name, str) and name in DATASETS):
         raise ChoiceError(
             f"data set {name!r}",
-            f"there is none of that name{nearest(name, DATASETS)}",
+            f"there is none of that name{nearest(str(name), DATASETS)}",
             f"choose one of {', '.join(DATASETS)}, or name your own as 'package.module:factory'",
         )
+
+
+def check_there(name: str) -> None:
+    """Check that a user's factory can be found, without running any code of it; DataError if not."""
+    if is_factory(name):
+        check_exists(f"data set {name!r}", name, DataError)

@@ -5,7 +5,6 @@ The order of look-up: the `data_dir` argument, the mirror in PRUNERY_DATA, the c
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 from pathlib import Path
@@ -19,6 +18,7 @@ from prunery.data.images import Images, ImageSet, image_set
 from prunery.data.names import DATASETS, SPLITS, Facts
 from prunery.data.sources import Source
 from prunery.errors import DataError
+from prunery.factories import as_ours, resolve, working_folder
 
 __all__ = ["ImageSet", "Images", "from_dataset", "from_tensors", "load"]
 
@@ -108,16 +108,10 @@ def _looked(facts: Facts, folder: Path) -> str:
 
 
 def _from_factory(name: str) -> ImageSet:
-    module, _, function = name.partition(":")
-    try:
-        made = getattr(importlib.import_module(module), function)()
-    except ModuleNotFoundError as error:
-        problem = f"there is no module {error.name!r}"
-        do = "install it, or run the command in the folder that holds it"
-        raise DataError(f"data set {name!r}", problem, do) from error
-    except (Exception, SystemExit) as error:  # a user's code may raise anything
-        problem = f"it raised {type(error).__name__}: {error}".rstrip(".")
-        raise DataError(f"data set {name!r}", problem, "mend the factory, or check its name") from error
+    asked = f"data set {name!r}"
+    factory = resolve(asked, name, DataError)
+    with as_ours(asked, "correct the factory", DataError), working_folder():
+        made = factory()
     return _checked(name, made)
 
 
@@ -126,8 +120,9 @@ def _checked(name: str, made: Any) -> ImageSet:
         return made
     if isinstance(made, tuple) and len(made) == 2:
         return from_dataset(*made, name=name)
+    size = f" of {len(made)}" if isinstance(made, tuple | list) else ""
     raise DataError(
         f"data set {name!r}",
-        f"its factory returned a {type(made).__name__}",
+        f"its factory returned a {type(made).__name__}{size}",
         "return an ImageSet (prunery.data.sets.from_tensors) or a pair of datasets (train, test)",
     )

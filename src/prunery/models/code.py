@@ -8,22 +8,26 @@ import hashlib
 import inspect
 import sys
 
+from prunery.factories import is_factory
 from prunery.models.build import factory_of
-from prunery.models.names import is_factory
 
 
-def code(name: str) -> str | None:
+def code(name: str, *, what: str = "model") -> str | None:
     """Return a digest of the module that holds the factory, comments and layout aside.
 
     None for a model of the library, and where there is no source. What that module imports is not in it.
+    `what` the name is of stands in the ModelError if it is not there.
     """
     if not is_factory(name):
         return None
-    factory = factory_of(name)
+    factory = factory_of(name, what=what)
     named = sys.modules[name.partition(":")[0]]
+    with contextlib.suppress(ValueError):  # a wrapper that wraps itself
+        factory = inspect.unwrap(factory)
     sources = []
-    for holder in (named, inspect.getmodule(inspect.unwrap(factory))):
-        with contextlib.suppress(OSError, TypeError, SyntaxError):  # built in, typed at a prompt, generated
+    for holder in (named, inspect.getmodule(factory)):
+        # built in, typed at a prompt, generated, or more than the parser can take
+        with contextlib.suppress(OSError, TypeError, SyntaxError, ValueError, RecursionError):
             if holder is not None:
                 sources.append(ast.dump(ast.parse(inspect.getsource(holder))))
     text = "\n".join(dict.fromkeys(sources))

@@ -5,15 +5,13 @@ A name is a row of `MODELS`, or `package.module:factory` for the user's own.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from prunery.errors import ChoiceError, ModelError
+from prunery.factories import check_exists, is_factory
 from prunery.registry import nearest
 
 Shape = tuple[int, int, int]
-
-_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 @dataclass(frozen=True)
@@ -52,22 +50,17 @@ MODELS: dict[str, Facts] = {
 }
 
 
-def is_factory(name: str) -> bool:
-    """Return whether `name` has the form `package.module:factory`."""
-    return _FACTORY.fullmatch(name) is not None
-
-
 def check(name: str, *, shape: Shape | None = None) -> None:
-    """Return if `name` is a model, or a factory by its form, and images of `shape` are not too small for it.
+    """Check that `name` is a model, or a factory by its form, and that `shape` is not too small for it.
 
     ChoiceError names the nearest model; ModelError says the smallest image.
     """
     if is_factory(name):
         return
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise ChoiceError(
             f"model {name!r}",
-            f"there is none of that name{nearest(name, MODELS)}",
+            f"there is none of that name{nearest(str(name), MODELS)}",
             f"choose one of: {', '.join(MODELS)}; or give your own as package.module:factory",
         )
     smallest = MODELS[name].smallest
@@ -77,3 +70,9 @@ def check(name: str, *, shape: Shape | None = None) -> None:
             f"it needs at least {smallest} x {smallest}, or nothing is left after its pooling",
             "take a smaller model (lenet300 and fc take any size) or larger images",
         )
+
+
+def check_there(name: str) -> None:
+    """Check that a user's factory can be found, without running any code of it; ModelError if not."""
+    if is_factory(name):
+        check_exists(f"model {name!r}", name, ModelError)

@@ -1,14 +1,14 @@
 """Checks that need the data and the model, made before any step runs.
 
 The data set opens, the model builds and takes its images, patterns match, floors can be kept, every class
-has the examples that a criterion is scored on. Nothing is trained; models stand on the meta device where
-they can.
+has the examples that a criterion is scored on. Models of the library stand on the meta device; a user's is
+built and tried out as it will run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -25,13 +25,16 @@ from prunery.data.corruptions import corruption
 from prunery.data.images import ImageSet
 from prunery.data.sets import load
 from prunery.errors import ModelError, PruneryError, SparsityError
+from prunery.factories import as_ours, is_factory
 from prunery.lab.plan import Plan
 from prunery.lab.spec import Spec
 from prunery.lab.spec_parts import Method
 from prunery.lab.store import Store
 from prunery.lab.work.context import images, splits
 from prunery.lab.work.provenance import check_begun
+from prunery.lab.work.user_model import check_output, tried_out
 from prunery.models.build import build
+from prunery.models.names import Shape
 
 
 def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None = None) -> None:
@@ -49,42 +52,23 @@ def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None =
         check_begun(plan, store)
     task = spec.task
     train = splits(task.data, task.validation, spec.seeds[0], task.classes, task.images).train
-    model = _built(task.model, data, task.classes or data.classes)
+    model = _built(spec, plan, data.shape, task.classes or data.classes)
     for method in spec.compared:
-        with _named(method):
+        with _named(method, task.model):
             _check_cuts(spec, method, model, data)
             per_class = criteria.bind(method.criterion).facts.get("examples_per_class")
             if per_class:
                 balanced(train, per_class=per_class, seed=spec.seeds[0])
 
 
-def _built(name: str, data: ImageSet, classes: int) -> nn.Module:
-    """Return the model on the meta device if it can be built and called there, else on the CPU."""
-    shape = data.shape
-    try:
-        model = build(name, shape=shape, classes=classes, device="meta")
-        _check_output(name, model, shape, classes)
-        return model
-    except Exception:
-        # a model may do what the meta device cannot: what counts is whether it works for real
-        model = build(name, shape=shape, classes=classes, device="cpu")
-        _check_output(name, model, shape, classes)
-        return model
-
-
-def _check_output(name: str, model: nn.Module, shape: tuple[int, int, int], classes: int) -> None:
-    device = next(iter(model.parameters()), torch.empty(0)).device
-    asked = f"model {name!r} on images of shape {shape}"
-    try:
-        with torch.no_grad():
-            output = model.eval()(torch.zeros(2, *shape, device=device))
-    except Exception as error:
-        problem = f"calling it raises {type(error).__name__}: {error}"
-        raise ModelError(asked, problem, "use a model that takes these images") from error
-    size = tuple(getattr(getattr(output, "logits", output), "shape", ()))
-    if size != (2, classes):
-        problem = f"two images give outputs of shape {size}"
-        raise ModelError(asked, problem, f"end the model in {classes} outputs per image, one per class")
+def _built(spec: Spec, plan: Plan, shape: Shape, classes: int) -> nn.Module:
+    name = spec.task.model
+    if is_factory(name):
+        trains = any(step.epochs for step in plan.steps.values())
+        return tried_out(name, shape, classes, seed=spec.seeds[0], trains=trains)
+    model = build(name, shape=shape, classes=classes, device="meta")
+    check_output(name, model, shape, classes)
+    return model
 
 
 def _check_cuts(spec: Spec, method: Method, model: nn.Module, data: ImageSet) -> None:
@@ -106,9 +90,13 @@ def _check_cuts(spec: Spec, method: Method, model: nn.Module, data: ImageSet) ->
 
 
 @contextmanager
-def _named(method: Method) -> Iterator[None]:
-    """Errors inside say which method they are about."""
+def _named(method: Method, model: str) -> Iterator[None]:
+    """Say in errors which method they are about; what code of a user's raises becomes one of them."""
+    rows = [choice.name for choice in (method.criterion, method.granularity, method.scope)]
+    users = [name for name in (model, *rows) if is_factory(name)]
+    asked, do = f"cutting with {', '.join(users)}", "correct it, or choose another"
     try:
-        yield
+        with as_ours(asked, do, ModelError) if users else nullcontext():
+            yield
     except PruneryError as error:
         raise type(error)(f"method {method.name!r}: {error.asked}", error.found, error.do) from error
