@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from prunery.core.masks import Masks
 from prunery.errors import MasksError
 from prunery.lab.store import Store
-from prunery.lab.work.steps import check_exact
+from prunery.lab.work.pruning import check_exact
 
 MACS = 64 * 300 + 300 * 100 + 100 * 10  # of lenet300 on 8x8 images, and its prunable weights
 TRAIN = 1442 - 144

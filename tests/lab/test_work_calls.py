@@ -5,28 +5,28 @@ from lab_kit import ONE_EPOCH, differences, do, planned
 
 from prunery.errors import MasksError
 from prunery.lab.store import Store
-from prunery.lab.work import steps, work
-from prunery.train import loop
+from prunery.lab.work import pruning, work
+from prunery.train import loop, recovery_context
 
 CHAIN = {"name": "chain", "criterion": "magnitude", "schedule": {"name": "iterative", "levels": [0.5]}}
 
 
-def spied(monkeypatch, name):
+def spied(monkeypatch, module, name):
     """The calls of a function that steps use, as they come: (arguments, keywords, what it gave)."""
-    calls, real = [], getattr(steps, name)
+    calls, real = [], getattr(module, name)
 
     def spy(*args, **options):
         modes = [args[0].training]
         calls.append((modes, options, real(*args, **options)))
         return calls[-1][-1]
 
-    monkeypatch.setattr(steps, name, spy)
+    monkeypatch.setattr(module, name, spy)
     return calls
 
 
 def test_each_training_on_a_path_has_its_own_seed_and_snips_is_that_of_dense(tmp_path, monkeypatch):
     plan = planned(task=ONE_EPOCH, methods=[CHAIN, {"criterion": "snip"}], sparsities=[0.8], seeds=1)
-    calls, store, seeds = spied(monkeypatch, "fit"), Store(tmp_path), {}
+    calls, store, seeds = spied(monkeypatch, recovery_context, "fit"), Store(tmp_path), {}
     for key, step in plan.steps.items():
         before = len(calls)
         do(step, store)
@@ -40,7 +40,7 @@ def test_each_training_on_a_path_has_its_own_seed_and_snips_is_that_of_dense(tmp
 
 def test_cuts_are_made_in_eval_mode_and_go_on_from_the_masks_there_are(tmp_path, monkeypatch):
     plan = planned(task=ONE_EPOCH, methods=[CHAIN], sparsities=[0.8], seeds=1)
-    calls, store = spied(monkeypatch, "prune"), Store(tmp_path)
+    calls, store = spied(monkeypatch, pruning, "prune"), Store(tmp_path)
     for step in plan.steps.values():
         do(step, store)
     (first_modes, first, made), (second_modes, second, _) = calls
@@ -51,9 +51,9 @@ def test_cuts_are_made_in_eval_mode_and_go_on_from_the_masks_there_are(tmp_path,
 
 def test_a_step_whose_count_is_not_exact_fails(tmp_path, monkeypatch):
     plan = planned(task=ONE_EPOCH, methods=[{"criterion": "magnitude"}], sparsities=[0.8], seeds=1)
-    store, real = Store(tmp_path), steps.prune
+    store, real = Store(tmp_path), pruning.prune
     monkeypatch.setattr(
-        steps, "prune", lambda model, sparsity, **options: real(model, sparsity - 0.01, **options)
+        pruning, "prune", lambda model, sparsity, **options: real(model, sparsity - 0.01, **options)
     )
     init, train, cut = (
         next(s for s in plan.steps.values() if s.kind == k) for k in ("init", "train", "prune")

@@ -32,7 +32,7 @@ class Action:
     """One action of a recovery.
 
     resets: "nothing", or what the survivors' values are set back to first ("init", "reinit").
-    needs: words of `prunery.train.recovery`, in their order there.
+    needs: the further networks that it reads, "init" and "dense", in the order of its step's parents.
     training: the settings that differ from the study's training; None where it does not train.
     """
 
@@ -84,13 +84,18 @@ def action_of(choice: Choice) -> Action:
     bound = recovery.bind(choice)
     facts = bound.facts
     trains = bool(facts.get("trains")) and bound.options.get("train", True) is not False
-    needs = str(facts.get("needs", "")).split()
     return Action(
         choice=choice,
         resets=facts.get("resets", "nothing"),
-        needs=tuple(word for word in NEEDS if word in needs),
+        needs=needed(facts),
         training=(bound.options.get("training") or {}) if trains else None,
     )
+
+
+def needed(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return which further networks a row reads, "init" and "dense", in the order of its step's parents."""
+    words = str(facts.get("needs", "")).split()
+    return tuple(word for word in ("init", "dense") if word in words)
 
 
 def arguments(action: Action, training: Training | None, *, phase: int) -> dict[str, Any]:

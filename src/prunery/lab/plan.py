@@ -143,7 +143,7 @@ class _Building:
     def _needed(self, action: Action, at: _Seed) -> tuple[str, ...]:
         """The steps that made the further networks that an action reads."""
         made = {"init": at.init, "dense": at.train}
-        return tuple(made[word] for word in action.needs if word in made)
+        return tuple(made[word] for word in action.needs)
 
     def _rungs(self, states: Sequence[tuple[str, str]], at: _Seed) -> tuple[tuple[str, str], ...]:
         """A measure step for what each action but the last one leaves."""

@@ -13,10 +13,14 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from prunery.lab.record import canonical
+from prunery.registry import is_dotted
 from prunery.train.settings import default_of
 
 Kind = Literal["init", "train", "prune", "recover", "measure"]
 Role = Literal["pruned", "dense", "dense_extra", "sanity"]
+
+AXES = ("criterion", "granularity", "scope", "schedule", "action")
+"""Arguments that name a row of a registry."""
 
 # Raised by hand when a kind's results change for equal arguments: old records are then not found any more.
 MEANING: dict[Kind, int] = {"init": 1, "train": 2, "prune": 1, "recover": 2, "measure": 2}
@@ -54,6 +58,13 @@ class Step:
     def epochs(self) -> int:
         """The epochs of training that the step asks for."""
         return int(self.args.get("training", {}).get("epochs", 0))
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows of a user's own, `package.module:row`, that its arguments name."""
+        choices = (self.args.get(axis) for axis in AXES)
+        names = (choice["name"] if isinstance(choice, Mapping) else choice for choice in choices)
+        return tuple(name for name in names if name is not None and is_dotted(name))
 
     @property
     def weight(self) -> float:
@@ -113,8 +124,8 @@ class Arguments:
 
     def __init__(self, args: Mapping[str, Any], *, beside: Arguments | None = None) -> None:
         """Take `args` to those of `beside`; the seed's place is where `"seed": None` stands."""
-        self.args = {**beside.args, **args} if beside else dict(args)
-        self._texts = dict(beside._texts) if beside else {}
+        self.args: dict[str, Any] = {**beside.args, **args} if beside else dict(args)
+        self._texts: dict[str, str] = dict(beside._texts) if beside else {}
         for name, value in args.items():
             if name in DEFAULTS and value == DEFAULTS[name]:
                 self._texts.pop(name, None)

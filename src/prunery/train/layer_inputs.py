@@ -52,7 +52,7 @@ def _keeper(kept: list[Tensor]) -> Any:
 
 def _layer(model: nn.Module, name: str) -> nn.Module:
     bare = unwrapped(model)
-    modules = dict(bare.named_modules(remove_duplicate=False))
+    modules: dict[str, nn.Module] = dict(bare.named_modules(remove_duplicate=False))
     if name in modules:
         return modules[name]
     if name in dict(bare.named_parameters(remove_duplicate=False)):

@@ -34,8 +34,10 @@ class Book:
 
     histories: list[History] = field(default_factory=list)
     """One for each training phase, in order."""
-    epochs: float = 0
-    """Epochs of training, as they were asked for."""
+    asked: int = 0
+    """Epochs of these phases, as they were asked for."""
+    counted: float = 0
+    """Epochs that were trained outside of `train`."""
     samples: int = 0
     """Examples that were trained on outside of `train`."""
     read: int = 0
@@ -43,6 +45,11 @@ class Book:
     notes: list[str] = field(default_factory=list)
     apart: float = 0.0
     """Seconds in training phases, which keep their own time, and in loading networks."""
+
+    @property
+    def epochs(self) -> float:
+        """All epochs of training, as they were asked for."""
+        return self.asked + self.counted
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,7 @@ class RecoveryContext:
                 on_step=lambda epochs: self.report_progress(before + epochs),
             )
         self.book.histories.append(history)
-        self.book.epochs += settings.epochs
+        self.book.asked += settings.epochs
         return history
 
     def reset_(self, to: Literal["init", "reinit"]) -> None:
@@ -160,7 +167,7 @@ class RecoveryContext:
 
     def count(self, *, epochs: float = 0, samples: int = 0, read: int = 0) -> None:
         """Count what a loop of the action's own did: epochs and examples trained on, examples only read."""
-        self.book.epochs += epochs
+        self.book.counted += epochs
         self.book.samples += samples
         self.book.read += read
 
