@@ -10,7 +10,6 @@ import report_case as case
 from prunery.lab import spec as specs
 from prunery.lab.plan import plan as plan_of
 from prunery.report.page import Study
-from prunery.report.results.facts import with_facts
 from prunery.report.results.frame import frame
 from prunery.report.results.groups import groups_of
 
@@ -31,7 +30,7 @@ def study(methods=METHODS, *, sparsities=(0.5, 0.9, 0.98), seeds=3, broken=True,
 
 
 def study_of(name, spec, plan, store, *, published=()):
-    table = with_facts(frame(plan, store), plan, store)
+    table = frame(plan, store)
     return Study(name, spec, plan, store, table, groups_of(table), published)
 
 

@@ -16,7 +16,6 @@ from prunery.lab.plan import plan as plan_of
 from prunery.lab.spec import plain
 from prunery.lab.store import Store
 from prunery.report.best_network import best
-from prunery.report.results.facts import with_facts
 from prunery.report.results.frame import frame
 from prunery.report.results.study import Loaded
 
@@ -25,7 +24,7 @@ def study(right, *, notes=None, **more):
     made = case.spec(["magnitude", "snip"], sparsities=[0.5, 0.9, 0.98], seeds=2, **more)
     plan = plan_of(made)
     store = case.store(plan, right, notes=notes and notes(plan))
-    cells = with_facts(frame(plan, store), plan, store)
+    cells = frame(plan, store)
     cells["params_kept"] = (cells["params_dense"] * (1 - cells["sparsity_requested"])).round().astype("Int64")
     return Loaded("toy", plain(made), plan, store, cells)
 

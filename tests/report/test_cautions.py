@@ -8,7 +8,6 @@ import report_case as case
 from prunery.errors import StoreError
 from prunery.lab.record import Record
 from prunery.report.results import published, validity
-from prunery.report.results.facts import with_facts
 from prunery.report.results.frame import frame
 from prunery.report.results.groups import groups_of
 from prunery.report.text import cautions
@@ -18,7 +17,7 @@ FIVE = (0.5, 0.8, 0.9, 0.95, 0.98)
 
 
 def built(plan, store):
-    cells = with_facts(frame(plan, store), plan, store)
+    cells = frame(plan, store)
     return cells, groups_of(cells)
 
 

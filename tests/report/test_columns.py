@@ -5,7 +5,7 @@ import math
 import pytest
 import report_case as case
 
-from prunery.report.results.columns import LOSS, TOP1, TOP5, recorded
+from prunery.report.results.columns import COLUMNS, LOSS, TOP1, TOP5, recorded
 from prunery.report.results.frame import frame
 from prunery.report.results.groups import groups_of
 from prunery.report.text import tables
@@ -18,11 +18,11 @@ def cells():
 
 
 def table(cells, metric):
-    return tables.accuracy(cells, groups_of(cells, metric=metric.column), metric=metric)
+    return tables.accuracy(cells, groups_of(cells, metric=metric), metric=metric)
 
 
 def test_each_metric_names_its_unit_and_its_own_chance_level(cells):
-    assert recorded(cells) == [TOP5, LOSS]
+    assert recorded(cells, COLUMNS) == [TOP5, LOSS]
     top5, loss = table(cells, TOP5), table(cells, LOSS)
     assert top5.caption[0] == (
         "Top-5 accuracy (k = 5) on the test split (10 000 images, labels read once per network), in %; "
@@ -30,25 +30,25 @@ def test_each_metric_names_its_unit_and_its_own_chance_level(cells):
     )
     # ten classes: ln 10
     assert f"chance level {math.log(10):.3f} nats." in loss.caption[0]
-    assert (top5.title, loss.title) == (TOP5.name, LOSS.name)
+    assert (top5.title, loss.title) == (TOP5.label, LOSS.label)
 
 
 def test_the_values_are_those_of_the_metric(cells):
     one, five = table(cells, TOP1), table(cells, TOP5)
     row = {t.title: next(r for r in t.rows if r[0] == "snip") for t in (one, five, table(cells, LOSS))}
     assert row[one.title][2] == "97.60 ±0.25"
-    assert row[TOP5.name][2] == "99.90 ±0.01"  # equal counts: half an image to either side
-    assert row[LOSS.name][2] == "0.100 ±0.000"
+    assert row[TOP5.label][2] == "99.90 ±0.01"  # equal counts: half an image to either side
+    assert row[LOSS.label][2] == "0.100 ±0.000"
 
 
 def test_what_was_not_recorded_has_no_table(cells):
     cells["test_top5"] = math.nan
-    assert recorded(cells) == [LOSS]
-    assert recorded(frame(case.study(), case.Kept())) == []
+    assert recorded(cells, COLUMNS) == [LOSS]
+    assert recorded(frame(case.study(), case.Kept()), COLUMNS) == []
 
 
 def test_only_shares_of_images_come_in_steps(cells):
-    steps = {m.column: groups_of(cells, metric=m.column)[0].step for m in (TOP1, TOP5, LOSS)}
+    steps = {m.name: groups_of(cells, metric=m)[0].step for m in (TOP1, TOP5, LOSS)}
     assert steps == {"test_top1": 0.01, "test_top5": 0.01, "test_loss": 0.0}
 
 

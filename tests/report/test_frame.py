@@ -5,6 +5,7 @@ import math
 import pytest
 import report_case as case
 
+from prunery.report.results.columns import NAMED
 from prunery.report.results.frame import frame
 from prunery.report.results.groups import groups_of
 
@@ -240,5 +241,7 @@ def test_random_with_the_same_layer_ratios_is_the_methods_own_masks_shuffled():
 
 def test_what_one_test_image_changes_is_no_step_of_other_splits(plan):
     cells = frame(plan, case.store(plan, right))
-    steps = {m: groups_of(cells, metric=m)[0].step for m in ("test_top1", "train_top1", "validation_top1")}
+    steps = {
+        m: groups_of(cells, metric=NAMED[m])[0].step for m in ("test_top1", "train_top1", "validation_top1")
+    }
     assert steps == {"test_top1": 0.01, "train_top1": 0.0, "validation_top1": 0.0}

@@ -12,7 +12,6 @@ from prunery.lab.store import Store
 from prunery.report.figures import plots
 from prunery.report.results import published
 from prunery.report.results.columns import TOP1
-from prunery.report.results.facts import with_facts
 from prunery.report.results.frame import frame
 from prunery.report.results.groups import groups_of
 from prunery.report.results.study import load
@@ -41,7 +40,7 @@ def built(made, right=lambda cell: 9600 + 10 * cell.seed, **more):
     """The frame with its facts, for a spec and the right answers per cell."""
     plan = plan_of(made)
     store = case.store(plan, right, **more)
-    return with_facts(frame(plan, store), plan, store)
+    return frame(plan, store)
 
 
 FIVE = (
@@ -244,7 +243,7 @@ def test_the_files_hold_them_and_the_plot_marks_them(tmp_path):
 
 
 def test_a_plot_reaches_to_the_published_values(five):
-    groups = groups_of(five, metric=TOP1.column)
+    groups = groups_of(five, metric=TOP1)
     figure = plots.accuracy(groups, title="t", published=published.rows("five-criteria", five))
     (low, high) = figure.axes[0].get_ylim()
     shown = [y for line in _of_diamonds(figure) for y in line.get_ydata()]

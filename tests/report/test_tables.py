@@ -10,7 +10,6 @@ from rich.console import Console
 from table_kit import built, cell, right
 
 from prunery.lab.plan import plan as plan_of
-from prunery.report.results.facts import with_facts
 from prunery.report.results.frame import frame
 from prunery.report.results.groups import groups_of
 from prunery.report.text import csv_rows, tables
@@ -53,7 +52,7 @@ def test_the_title_says_how_much_of_the_data_was_used():
     task = some.task.model_copy(update={"images": 2000, "classes": 5})
     plan = plan_of(some.model_copy(update={"task": task}))
     store = case.store(plan, right)
-    table = with_facts(frame(plan, store), plan, store)
+    table = frame(plan, store)
     title = tables.accuracy(table, groups_of(table)).title
     assert title == "toy: lenet300 on mnist (5 classes, 2 000 training images)"
 

@@ -41,6 +41,12 @@ def report(
     figures: Annotated[
         bool, typer.Option("--figures", help="Write the page's other figures too, as PNG and SVG.")
     ] = False,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column", metavar="MODULE:ROW", help="A column of your own, of this module; repeatable."
+        ),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow a run until it is complete.")] = False,
 ) -> int:
     """Show and write the tables and the plot of a store's studies, or of one study."""
@@ -51,10 +57,12 @@ def report(
     root, wanted = _named(source, store, study, scale)
     opened, shown = archive.opened(root), console()
     if watch:
-        studies = follow.follow(opened, out, wanted, shown, texts=texts or (), figures=figures)
+        studies = follow.follow(
+            opened, out, wanted, shown, texts=texts or (), figures=figures, columns=columns or ()
+        )
         print_text(shown, f"written: {out}")
     else:
-        studies = [results.load(opened, name) for name in results.names(opened, wanted)]
+        studies = [results.load(opened, name, columns or ()) for name in results.names(opened, wanted)]
         written = write.written(studies, out, texts=texts or (), figures=figures)
         write.print_shown(studies, shown)
         print_text(shown, "written: " + ", ".join(map(str, written)))

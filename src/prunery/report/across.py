@@ -46,7 +46,7 @@ def _csv(studies: Sequence[Loaded]) -> bytes:
     rows = [
         {"classes": str(classes(study)), **row}
         for study in studies
-        for row in csv_rows.summary_rows(study.frame, study.groups, study.published)
+        for row in csv_rows.summary_rows(study.frame, study.groups, study.published, study.columns)
     ]
     return csv_rows.csv_text(rows).encode()
 

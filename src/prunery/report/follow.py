@@ -26,6 +26,7 @@ def follow(
     *,
     texts: Sequence[str | Path] = (),
     figures: bool = False,
+    columns: Sequence[str] = (),
     wait: Callable[[float], None] = time.sleep,
 ) -> list[Loaded]:
     """The studies as they were at the end, when no cell was missing any more or at Ctrl-C; files are written.
@@ -33,13 +34,17 @@ def follow(
     On a terminal the tables stay in place; elsewhere a line says what changed. `texts` and `figures`
     are written at the end, when what they show is there.
     """
+
+    def read() -> list[Loaded]:
+        return [load(store, name, columns) for name in names(store, study)]
+
     studies: list[Loaded] = []
     with _showing(console) as show:
         try:
             while not (studies and _over(store, studies)):
                 if studies:
                     wait(SECONDS)
-                studies = _look(store, study, studies, out, show)
+                studies = _look(read, studies, out, show)
         except KeyboardInterrupt:
             pass
     if studies and (texts or figures):
@@ -48,10 +53,10 @@ def follow(
 
 
 def _look(
-    store: Source, study: Wanted, before: Sequence[Loaded], out: str | Path, show: Show
+    read: Callable[[], list[Loaded]], before: Sequence[Loaded], out: str | Path, show: Show
 ) -> list[Loaded]:
     """The studies as they are now; shown and written if they changed."""
-    studies = [load(store, name) for name in names(store, study)]
+    studies = read()
     if [s.statuses for s in studies] != [s.statuses for s in before]:
         show(studies)
         written(studies, out)

@@ -32,17 +32,20 @@ def write(
     *,
     texts: Sequence[str | Path] = (),
     figures: bool = False,
+    columns: Sequence[str] = (),
 ) -> list[Path]:
     """The paths of the files written: tables, CSV, plots, a page, and `texts` with numbers for their quotes.
 
     table.md, table.tex, cells.csv, summary.csv, layers.csv, accuracy.png, accuracy.svg, report.html; texts
     are Markdown.
-    With `figures`, the page's other figures too, as PNG and SVG in a folder `figures`.
+    With `figures`, the page's other figures too, as PNG and SVG in a folder `figures`. `columns`: rows of the
+    user's own, each written `module:row`; each stands in cells.csv and summary.csv and has a table.
     Without `study`, all studies of the store; several go to a folder each, with an index. Each file is whole
     or not there, and nothing is written if a text asks for what is not there. The plot needs one pruned cell
     that is done.
     """
-    return written([load(store, name) for name in names(store, study)], out, texts=texts, figures=figures)
+    studies = [load(store, name, columns) for name in names(store, study)]
+    return written(studies, out, texts=texts, figures=figures)
 
 
 def written(
@@ -90,8 +93,10 @@ def files(study: Loaded) -> dict[str, bytes]:
     texts = {
         "table.md": _markdown(study),
         "table.tex": latex.document(_tables(study)),
-        "cells.csv": csv_rows.csv_text(csv_rows.cell_rows(cells)),
-        "summary.csv": csv_rows.csv_text(csv_rows.summary_rows(cells, groups, study.published)),
+        "cells.csv": csv_rows.csv_text(csv_rows.cell_rows(cells, study.columns)),
+        "summary.csv": csv_rows.csv_text(
+            csv_rows.summary_rows(cells, groups, study.published, study.columns)
+        ),
         "layers.csv": csv_rows.csv_text(layers.rows(groups, study.store)),
     }
     title = f"{task(cells)}: accuracy after pruning"
@@ -116,10 +121,11 @@ def _tables(study: Loaded) -> list[TextTable]:
     """All tables: accuracy, controls, differences, published values, other metrics, costs."""
     cells, groups = study.frame, study.groups
     compared = [tables.differences(groups, reference) for reference in REFERENCES]
-    others = [tables.accuracy(cells, groups_of(cells, metric=m.column), metric=m) for m in recorded(cells)]
+    listed = recorded(cells, study.columns)
+    others = [tables.accuracy(cells, groups_of(cells, metric=m), metric=m) for m in listed]
     published = published_tables.tables(published_tables.pairs(cells, study.published))
     made = [*_accuracies(study), *(t for t in compared if t is not None), *published, *others]
-    return [*made, tables.costs(groups)]
+    return [*made, tables.costs(groups, study.columns)]
 
 
 def _markdown(study: Loaded) -> str:
@@ -145,9 +151,8 @@ def _page(study: Loaded) -> dict[str, bytes]:
 
 def _page_study(study: Loaded) -> page.Study:
     published: list[Mapping[str, Any]] = [asdict(p) for p in study.published]
-    return page.Study(
-        study.name, study.spec, study.plan, study.store, study.frame, study.groups, published=published
-    )
+    loaded = (study.name, study.spec, study.plan, study.store, study.frame, study.groups)
+    return page.Study(*loaded, published=published, columns=study.columns)
 
 
 def _paragraphs(*blocks: Sequence[str]) -> list[RenderableType]:

@@ -63,7 +63,7 @@ def accuracy(groups: Sequence[Group], *, title: str, published: Sequence[Publish
     """
     from matplotlib.figure import Figure
 
-    beside = [p for p in published if p.metric == TOP1.column and p.sparsity > 0]
+    beside = [p for p in published if p.metric == TOP1.name and p.sparsity > 0]
     axis, looks = scale(groups, beside=[p.value for p in beside]), looks_of(groups)
     entries = _entries(axis, groups, looks)
     width = _LEFT + _PLOT + 0.55 + 0.105 * max(12, *(len(label) for _, label, _ in entries))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunery.report.figures.plots import COLOURS, LINES, RANDOM, Look, looks_of
+from prunery.report.results.columns import COLUMNS, Column
 from prunery.report.results.groups import Group, Run
 from prunery.report.results.published import Published
 from prunery.report.text.published_tables import Pair, pairs
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
 
     from prunery.lab.plan import Plan
     from prunery.lab.record import Record
-    from prunery.report.results.frame import Records
+    from prunery.report.results.cell_records import Records
 
 
 @dataclass(frozen=True)
 class Study:
     """A study's records as the report has them.
 
-    spec: as plain data. frame: of `report.frame.frame`, with or without the columns of `report.facts`.
-    groups: of `report.compare.groups`. published: rows with the fields of `report.published.Published`, of
-    which `report` may be left out.
+    spec: as plain data. frame: of `results.frame.frame`, with these columns. groups: of
+    `results.groups.groups_of`. published: rows with the fields of `results.published.Published`, of which
+    `report` may be left out.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Study:
     frame: pd.DataFrame
     groups: Sequence[Group]
     published: Sequence[Mapping[str, Any]] = ()
+    columns: Sequence[Column] = COLUMNS
 
     @property
     def task(self) -> Mapping[str, Any]:

@@ -8,45 +8,37 @@ from typing import Any
 
 from prunery.report.page.contents import Study
 from prunery.report.page.strict import significant
+from prunery.report.results.columns import shown
 from prunery.report.results.groups import AT_SPARSITY, Against, Group, Run, groups_of
 from prunery.report.text import formats
 from prunery.report.text.captions import named
-
-METRICS = {"test_top1": "top-1", "test_top5": "top-5"}
-TIMES = ("seconds", "seconds_test")
-_COSTS = {
-    "training_macs": ("training MACs", "MACs"),
-    "epochs": ("training epochs", "epochs"),
-    "seconds": ("seconds of work", "s"),
-    "macs_effective": ("MACs per example that are left", "MACs"),
-    "params_effective": ("weights that are left", "weights"),
-    "seconds_test": ("latency: seconds to read the test split", "s"),
-}
 
 
 def metrics(study: Study) -> list[dict[str, Any]]:
     """Each accuracy that was measured: its name and chance level in %, and one point per group."""
     measured = []
-    for column, name in METRICS.items():
-        if study.has(column):
-            chance = study.frame[column.replace("test_", "chance_")].dropna()
-            metric_groups = study.groups if column == "test_top1" else groups_of(study.frame, metric=column)
-            level = float(chance.iloc[0]) if len(chance) else None
-            measured.append(
-                {"id": column, "name": name, "chance": level, "points": list(map(_point, metric_groups))}
+    for column in shown(study.columns, figure="accuracy"):
+        if study.has(column.name):
+            name, chance = (
+                column.words.removesuffix(" accuracy"),
+                study.frame[f"chance_top{column.k}"].dropna(),
             )
+            level = float(chance.iloc[0]) if len(chance) else None
+            points = [_point(g) for g in groups_of(study.frame, metric=column)]
+            measured.append({"id": column.name, "name": name, "chance": level, "points": points})
     return measured
 
 
 def costs(study: Study) -> list[dict[str, Any]]:
     """Each cost that was recorded: name, unit, and per group the mean over the cells that are done."""
     recorded = []
-    for column, (name, unit) in _COSTS.items():
-        if column in TIMES and study.places() > 1:
+    for column in shown(study.columns, figure="cost"):
+        if column.unit == "s" and study.places() > 1:
             continue  # seconds of different devices are not comparable
-        values = [_mean(group, column) for group in study.groups]
+        values = [_mean(group, column.name) for group in study.groups]
         if any(value is not None and value > 0 for value in values):
-            recorded.append({"id": column, "name": name, "unit": unit, "values": values})
+            about = {"id": column.name, "name": column.label, "unit": column.unit}
+            recorded.append({**about, "values": values})
     return recorded
 
 

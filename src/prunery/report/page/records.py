@@ -50,7 +50,7 @@ def _path(study: Study, cell: Cell, steps: dict[str, dict[str, Any]]) -> Iterato
         step = study.plan.steps[key]
         if step.kind == "prune":
             yield {"cut": step.args.get("sparsity")}
-        elif step.kind in ("train", "recover"):
+        if step.kind in ("train", "recover") or "training" in step.args:
             if key not in steps:
                 record = study.record(key)
                 if record is None:

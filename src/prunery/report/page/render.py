@@ -138,7 +138,9 @@ def _published(study: Study) -> list[dict[str, Any]]:
         if value.metric in ACCURACIES and value.sparsity > 0:
             known = {"method": value.method, "sparsity": value.sparsity, "metric": value.metric, "n": value.n}
             more = {"value": value.value, "note": value.note, "report": value.report}
-            column = pair.kind.column if pair.kind.same else ""  # another metric is not drawn beside ours
+            column = (
+                pair.kind.column.name if pair.kind.same else ""
+            )  # another metric is not drawn beside ours
             rows.append(known | more | {"column": column, "at": formats.percent(value.sparsity)})
     return rows
 

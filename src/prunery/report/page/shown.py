@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prunery.report.page.contents import Study
-from prunery.report.results.columns import recorded
+from prunery.report.results.columns import NAMED, recorded
 from prunery.report.results.groups import (
     ABSENT,
     AT_SPARSITY,
@@ -56,10 +57,10 @@ def controls(study: Study) -> list[Shown]:
 def others(study: Study) -> list[Shown]:
     """A table for each other metric that was measured, none of them in one with top-1."""
     made = []
-    for metric in recorded(study.frame) if study.groups else ():
-        table = tables.accuracy(study.frame, groups_of(study.frame, metric=metric.column), metric=metric)
+    for metric in recorded(study.frame, study.columns) if study.groups else ():
+        table = tables.accuracy(study.frame, groups_of(study.frame, metric=metric), metric=metric)
         lines = tables.lines(study.groups, folded=False)
-        made.append(_linked(study, metric.column.replace("_", "-"), table, lines))
+        made.append(_linked(study, re.sub(r"[\W_]+", "-", metric.name), table, lines))
     return made
 
 
@@ -76,7 +77,7 @@ def differences(study: Study) -> list[Shown]:
 
 def costs(study: Study) -> Shown:
     """What one cell costs."""
-    return _plain("costs", tables.costs(study.groups))
+    return _plain("costs", tables.costs(study.groups, study.columns))
 
 
 def sizes(study: Study) -> Shown | None:
@@ -92,11 +93,9 @@ def sizes(study: Study) -> Shown | None:
     header = (
         "method",
         "sparsity",
-        "MACs kept",
-        "MACs effective",
+        *(NAMED[f"macs_{kind}"].head for kind in ("kept", "effective")),
         "effective, % of dense",
-        "weights kept",
-        "weights effective",
+        *(NAMED[f"params_{kind}"].head for kind in ("kept", "effective")),
         "effective, % of dense weights",
     )
     caption = (
@@ -114,7 +113,7 @@ def retraining(study: Study) -> Shown | None:
     if not splits:
         return None
     columns = [c for s in splits for c in (f"before_{s}_top1", f"{s}_top1")]
-    by_column = {c: groups_of(study.frame, metric=c) for c in columns}
+    by_column = {c: groups_of(study.frame, metric=NAMED[c]) for c in columns}
     rows, links, notes = [], [], formats.Footnotes()
     n = tables.usual_n(study.groups)
     for place, group in enumerate(study.groups):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from prunery.report.results.cell_records import NOTE_BREAK
+from prunery.report.results.columns import TOP1, Column
 from prunery.stats import Difference, Summary, holm, paired, summary
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 BROKEN = ("collapsed", "diverged")
 AT_SPARSITY = ("pruned", "sanity")  # roles whose groups are told apart by their sparsity
 REFERENCES = ("dense", "dense_extra", "random", "shuffled")
-NOTE_BREAK = " | "
 ABSENT = ("failed", "blocked", "missing")
 
 
@@ -60,7 +61,7 @@ class Group:
     sparsity: float
     runs: tuple[Run, ...]
     against: Mapping[str, Against] = field(default_factory=dict)
-    metric: str = "test_top1"
+    metric: Column = TOP1
 
     @property
     def values(self) -> dict[int, float]:
@@ -73,15 +74,9 @@ class Group:
         return summary(list(self.values.values()), step=self.step)
 
     @property
-    def counted(self) -> bool:
-        """Whether the metric is a share of images, in %."""
-        return "_top1" in self.metric or "_top5" in self.metric
-
-    @property
     def step(self) -> float:
         """What one test image more or less changes, in %; 0 for what is no share of the test images."""
-        on_test = self.metric.endswith(("test_top1", "test_top5", "test_top1_max"))
-        images = self.first("test_images") if on_test else None
+        images = self.first("test_images") if self.metric.per_image else None
         return 100 / images if images else 0.0
 
     def minus(self, baseline: Mapping[int, float]) -> Difference | None:
@@ -115,7 +110,7 @@ def absent(value: Any) -> bool:
     return bool(isna(value))
 
 
-def groups_of(frame: pd.DataFrame, *, metric: str = "test_top1") -> list[Group]:
+def groups_of(frame: pd.DataFrame, *, metric: Column = TOP1) -> list[Group]:
     """The groups of a frame in its order, compared by seed with each of REFERENCES.
 
     `metric` is a column of the frame. Each reference is one family for Holm's correction.
@@ -124,7 +119,7 @@ def groups_of(frame: pd.DataFrame, *, metric: str = "test_top1") -> list[Group]:
     for row in frame.to_dict("records"):
         key = (str(row["method"]), str(row["role"]), float(row["sparsity_requested"]))
         clean = {str(k): None if absent(v) else v for k, v in row.items()}
-        runs_by_group.setdefault(key, []).append(_run(clean, metric))
+        runs_by_group.setdefault(key, []).append(_run(clean, metric.name))
     plain = [Group(*key, tuple(runs), metric=metric) for key, runs in runs_by_group.items()]
     return _compared(plain)
 

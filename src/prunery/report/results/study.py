@@ -13,10 +13,11 @@ from prunery.lab.archive import Archive
 from prunery.lab.plan import Plan, plan
 from prunery.lab.store import Store
 from prunery.report.results import published, validity
-from prunery.report.results.facts import with_facts
+from prunery.report.results.columns import COLUMNS, Column, columns_of_rungs
 from prunery.report.results.frame import frame
 from prunery.report.results.groups import ABSENT, Group, groups_of
 from prunery.report.results.published import Published
+from prunery.report.results.user_columns import columns_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +66,7 @@ class Loaded:
     plan: Plan
     store: Kept
     frame: pd.DataFrame
+    columns: tuple[Column, ...] = COLUMNS
 
     @cached_property
     def groups(self) -> list[Group]:
@@ -87,12 +89,17 @@ class Loaded:
         return not set(ABSENT) & set(self.statuses)
 
 
-def load(store: Source, name: str) -> Loaded:
-    """The study of that name; StoreError if there is none, or if a cell's MACs cannot be."""
+def load(store: Source, name: str, columns: Sequence[str] = ()) -> Loaded:
+    """Return the study of that name, with `columns` of the user's own, each written `module:row`.
+
+    StoreError if there is no such study, or if a cell's MACs cannot be. ChoiceError if there is no such row.
+    """
+    own = columns_of(columns)
     spec = store.study(name)
     made, kept = plan(specs.from_plain(spec, source=f"study {name} in {store.root}")), Kept(store)
     validity.check(made, kept)
-    return Loaded(name, spec, made, kept, with_facts(frame(made, kept), made, kept))
+    every = (*COLUMNS, *columns_of_rungs(made), *own)
+    return Loaded(name, spec, made, kept, frame(made, kept, every), every)
 
 
 def names(store: Source, study: Wanted = None) -> list[str]:

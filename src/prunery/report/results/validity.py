@@ -15,7 +15,7 @@ from prunery.stats import filled
 if TYPE_CHECKING:
     from prunery.lab.plan import Plan
     from prunery.lab.record import Record
-    from prunery.report.results.frame import Records
+    from prunery.report.results.cell_records import Records
 
 Layer = Mapping[str, Any]
 _ROUNDING = 1e-9

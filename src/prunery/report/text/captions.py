@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from prunery.report.results.columns import TOP1, Metric
+from prunery.report.results.columns import TOP1, Column
 from prunery.report.results.groups import Group, absent, arms, sparsities
 from prunery.report.text import formats
 from prunery.stats import noise_floor
@@ -38,7 +38,7 @@ def part(frame: pd.DataFrame) -> str:
 
 
 def accuracy_caption(
-    frame: pd.DataFrame, groups: Sequence[Group], n: int | None, metric: Metric = TOP1
+    frame: pd.DataFrame, groups: Sequence[Group], n: int | None, metric: Column = TOP1
 ) -> tuple[str, ...]:
     """Sentences that say what a table's numbers are: metric, split, unit, n, chance, budgets."""
     sentences = (
@@ -130,7 +130,7 @@ def unequal(groups: Sequence[Group], *, most: int | None = None) -> str | None:
     return f"Methods are compared at UNEQUAL total epochs ({budgets})."
 
 
-def _metric(frame: pd.DataFrame, metric: Metric) -> str:
+def _metric(frame: pd.DataFrame, metric: Column) -> str:
     images = next((v for v in frame["test_images"] if not absent(v)), None)
     rows = ({str(k): v for k, v in row.items()} for row in frame.to_dict("records"))
     chance = next((c for c in map(metric.chance, rows) if c is not None), None)
@@ -138,7 +138,10 @@ def _metric(frame: pd.DataFrame, metric: Metric) -> str:
     read = "read after every epoch too, as a diagnostic" if curves else "labels read once per network"
     size = "" if images is None else f" ({formats.thousands(images)} images, {read})"
     level = "" if chance is None else f"; chance level {chance:.{metric.decimals}f} {metric.unit}"
-    return f"{metric.name} on the test split{size}, in {metric.unit}{level}."
+    if metric.split is None:
+        better = "" if metric.better == "none" else f"; {metric.better} is better"
+        return f"{metric.label} ({metric.name}){f', in {metric.unit}' if metric.unit else ''}{level}{better}."
+    return f"{metric.label} on the {metric.split} split{size}, in {metric.unit}{level}."
 
 
 def _spread(n: int | None) -> str:
@@ -149,7 +152,7 @@ def _spread(n: int | None) -> str:
     return f"Mean ± half-width of the 95 % t-interval over n = {n} seeds."
 
 
-def _floor(groups: Sequence[Group], metric: Metric) -> str | None:
+def _floor(groups: Sequence[Group], metric: Column) -> str | None:
     dense = next((g for g in groups if g.role == "dense" and g.values), None)
     floor = noise_floor(list(dense.values.values())) if dense else None
     if dense is None or floor is None:
@@ -157,7 +160,7 @@ def _floor(groups: Sequence[Group], metric: Metric) -> str | None:
     unit = "points" if metric.unit == "%" else metric.unit
     return (
         f"Noise floor: two means of {len(dense.values)} dense trainings that differ only by seed lie within "
-        f"{floor:.{metric.decimals}f} {unit} of each other 95 % of the time."
+        f"{floor:.{metric.decimals}f}{unit and f' {unit}'} of each other 95 % of the time."
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from prunery.registry import Registry
 from prunery.report.results import published
+from prunery.report.results.columns import TOP1
 from prunery.report.results.groups import Group, absent, arms, sparsities
 from prunery.report.text import formats
 from prunery.report.text.captions import part
@@ -93,7 +94,7 @@ def baseline(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     known = published.reference(str(first["model"]), str(first["data"]))
     if "classes" in frame and not absent(first["classes"]):
         return []  # what is known is of all classes
-    if dense is None or dense.summary is None or known is None or dense.metric != "test_top1":
+    if dense is None or dense.summary is None or known is None or dense.metric != TOP1:
         return []
     value, source = known
     short = value - dense.summary.mean

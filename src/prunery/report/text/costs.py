@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from prunery.report.results.facts import UNKNOWN
+from prunery.report.results.cell_records import UNKNOWN
+from prunery.report.results.columns import COLUMNS, Column, shown
 from prunery.report.results.groups import Group, arms
 from prunery.report.text import formats
 from prunery.report.text.texttable import ROLES, TextTable
 
 Row = Mapping[str, Any]
 
-_COLUMNS: dict[str, tuple[str, Callable[[float], float]]] = {
-    "epochs_before": ("epochs before", float),
-    "epochs_after": ("after", float),
-    "samples": ("M samples", lambda v: v / 1e6),
-    "training_macs": ("training GMACs", lambda v: v / 1e9),
-    "scoring_macs": ("scoring GMACs", lambda v: v / 1e9),
-}
 
-
-def costs(groups: Sequence[Group]) -> TextTable:
+def costs(groups: Sequence[Group], columns: Sequence[Column] = COLUMNS) -> TextTable:
     """What it takes to reach one cell from the initial weights, as a range over sparsities and seeds.
 
     Seconds of different devices, or of different numbers of threads, stand in columns of their own.
@@ -31,13 +24,14 @@ def costs(groups: Sequence[Group]) -> TextTable:
     timed = [
         p for p in places if any(_place(row) == p and row.get("seconds") is not None for row in all_rows)
     ]
-    header = ("method", *(name for name, _ in _COLUMNS.values()), *_names(timed))
+    counts = shown(columns, table="cost")
+    header = ("method", *(c.head or c.label for c in counts), *_names(timed))
     rows = []
     for role in ROLES:
         for method in arms(groups, role):
             runs = [r.row for g in groups if (g.method, g.role) == (method, role) for r in g.runs]
-            counted = [_range(runs, column, scale) for column, (_, scale) in _COLUMNS.items()]
-            seconds = [_range((r for r in runs if _place(r) == p), "seconds", _three) for p in timed]
+            counted = [formats.ranged(v / c.scale for v in _values(runs, c.name)) for c in counts]
+            seconds = [_seconds([r for r in runs if _place(r) == p]) for p in timed]
             rows.append((method, *counted, *seconds))
     return TextTable("Cost", header, tuple(rows), _caption(timed), (), fixed=len(header))
 
@@ -63,9 +57,10 @@ def _caption(places: Sequence[str]) -> tuple[str, ...]:
     return (shared, f"Seconds of different devices are not comparable and stand apart: {listed}.")
 
 
-def _range(rows: Iterable[Row], column: str, scale: Callable[[float], float]) -> str:
-    return formats.ranged(scale(float(row[column])) for row in rows if row.get(column) is not None)
+def _values(rows: Iterable[Row], name: str) -> list[float]:
+    return [float(row[name]) for row in rows if row.get(name) is not None]
 
 
-def _three(value: float) -> float:
-    return float(f"{value:.3g}")
+def _seconds(rows: Iterable[Row]) -> str:
+    """Return the range of the rows' seconds, to three digits."""
+    return formats.ranged(float(f"{value:.3g}") for value in _values(rows, "seconds"))

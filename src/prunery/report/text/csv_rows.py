@@ -5,31 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from prunery.report.results.columns import TOP1
-from prunery.report.results.groups import ABSENT, BROKEN, NOTE_BREAK, REFERENCES, Against, Group, absent
+from prunery.report.results.cell_records import NOTE_BREAK
+from prunery.report.results.columns import COLUMNS, TOP1, Column
+from prunery.report.results.groups import ABSENT, BROKEN, REFERENCES, Against, Group, absent, groups_of
 from prunery.report.results.published import Published
 from prunery.report.text import formats
 from prunery.report.text.published_tables import ACCURACIES
+from prunery.stats import Summary
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def summary_rows(
-    frame: pd.DataFrame, groups: Sequence[Group], published: Sequence[Published] = ()
+    frame: pd.DataFrame,
+    groups: Sequence[Group],
+    published: Sequence[Published] = (),
+    columns: Sequence[Column] = COLUMNS,
 ) -> list[dict[str, str]]:
-    """One row of text per method and sparsity: for CSV, with the same columns in each row."""
+    """Return one row of text per method and sparsity: for CSV, with the same columns in each row."""
     task = frame.iloc[0]
     rows = []
     for group in groups:
         beside = [p for p in published if (p.method, p.sparsity) == (group.method, group.sparsity)]
         rows.append(_summary_row(task, group) | _published_columns(group, beside))
+    for column in (c for c in columns if c.summary):
+        for row, group in zip(rows, groups_of(frame, metric=column), strict=True):
+            row |= _mean_columns(column.name, group.summary)
     return rows
 
 
-def cell_rows(frame: pd.DataFrame) -> list[dict[str, str]]:
-    """One row of text per cell: for CSV."""
-    return [{str(k): _text(v) for k, v in row.items()} for row in frame.to_dict("records")]
+def cell_rows(frame: pd.DataFrame, columns: Sequence[Column] = COLUMNS) -> list[dict[str, str]]:
+    """Return one row of text per cell: for CSV."""
+    hidden = {c.name for c in columns if not c.csv}
+    rows = frame.to_dict("records")
+    return [{str(k): _text(v) for k, v in row.items() if k not in hidden} for row in rows]
 
 
 def csv_text(rows: Sequence[dict[str, str]]) -> str:
@@ -47,7 +57,7 @@ def csv_text(rows: Sequence[dict[str, str]]) -> str:
 def _published_columns(group: Group, published: Sequence[Published]) -> dict[str, str]:
     """The published accuracies beside a group; several are separated as notes are."""
     accuracies = [p for p in published if p.metric in ACCURACIES and group.role in ("dense", "pruned")]
-    same = [p for p in accuracies if p.metric == group.metric and group.sound]
+    same = [p for p in accuracies if p.metric == group.metric.name and group.sound]
     mean = group.summary.mean if group.summary else 0.0
     columns = {
         "published": [formats.plain(p.value) for p in accuracies],
@@ -66,7 +76,7 @@ def _summary_row(task: Any, group: Group) -> dict[str, str]:
     row = {name: str(task[name]) for name in ("study", "model", "data")}
     row |= {"method": group.method, "role": group.role, "sparsity_requested": formats.plain(group.sparsity)}
     row |= {"sparsity_achieved": formats.plain(achieved, 8)}
-    row |= {"metric": TOP1.column.removeprefix("test_"), "k": "1", "split": "test", "unit": TOP1.unit}
+    row |= {"metric": TOP1.name.removeprefix("test_"), "k": "1", "split": "test", "unit": TOP1.unit}
     row |= {"chance": formats.plain(group.first("chance_top1"))}
     row |= {"n": str(summary.n if summary else 0)}
     row |= {name: formats.plain(getattr(summary, field, None)) for name, field in _STATISTICS.items()}
@@ -84,17 +94,24 @@ _STATISTICS = {"mean": "mean", "sd": "sd", "half_width": "half", "low": "low", "
 
 def _against_columns(reference: str, against: Against | None) -> dict[str, str]:
     difference = against.difference if against else None
-    summary = difference.summary if difference else None
+    verdicts = {
+        "_p": _p_text(difference.p if difference else None),
+        "_p_holm": _p_text(against.p_holm if against else None),
+        "_verdict": (against.verdict if against else None) or "",
+    }
+    columns = _mean_columns(f"to_{reference}", difference.summary if difference else None)
+    return columns | {f"to_{reference}{suffix}": value for suffix, value in verdicts.items()}
+
+
+def _mean_columns(name: str, summary: Summary | None) -> dict[str, str]:
+    """Return a mean and its interval under that name."""
     columns = {
         "": formats.plain(summary.mean if summary else None),
         "_n": str(summary.n) if summary else "",
         "_low": formats.plain(summary.low if summary else None),
         "_high": formats.plain(summary.high if summary else None),
-        "_p": _p_text(difference.p if difference else None),
-        "_p_holm": _p_text(against.p_holm if against else None),
-        "_verdict": (against.verdict if against else None) or "",
     }
-    return {f"to_{reference}{suffix}": value for suffix, value in columns.items()}
+    return {f"{name}{suffix}": value for suffix, value in columns.items()}
 
 
 def _p_text(p: float | None) -> str:

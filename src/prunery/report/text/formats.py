@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from prunery.report.results.columns import TOP1
 from prunery.report.results.groups import ABSENT, AT_SPARSITY, BROKEN, Group, Run
 from prunery.stats import Summary
 
-DECIMALS = 2
+DECIMALS = TOP1.decimals  # of accuracies and their differences
 FEW_PLACES = 4  # sparsities that are named one by one
 NOTHING = "-"  # in a cell of a table that has no value
 _BRIEFLY = {

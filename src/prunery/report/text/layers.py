@@ -10,7 +10,7 @@ from prunery.report.results.groups import Group
 from prunery.report.text import formats
 
 if TYPE_CHECKING:
-    from prunery.report.results.frame import Records
+    from prunery.report.results.cell_records import Records
 
 COUNTS = tuple(f"{what}_{kind}" for what in ("params", "macs") for kind in ("dense", "kept", "effective"))
 TOTAL = "all layers"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from prunery.report.results.columns import BEST_ON_TEST, NAMED, TOP1, TOP5, Column
 from prunery.report.results.groups import BROKEN, Group, groups_of
 from prunery.report.results.published import Published, protocol
 from prunery.report.text import formats
@@ -22,26 +23,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Kind:
-    """A metric as reports print it: our nearest column, its words, unit and decimals, whether it is ours."""
+    """A metric as reports print it: our nearest column, its words, and why it is not ours (empty: it is)."""
 
-    column: str
+    column: Column
     words: str
-    unit: str
-    decimals: int
-    same: bool
     why: str = ""
+
+    @property
+    def same(self) -> bool:
+        """Whether the metric is ours."""
+        return not self.why
 
 
 _NO_CHOICE = "ours is that of the chosen epoch, which the test split had no part in choosing"
 _COUNTED = "ours counts multiplications of weights, theirs also biases"
 KINDS = {
-    "test_top1": _Kind("test_top1", "top-1 accuracy", "%", 2, True),
-    "test_top1_max": _Kind(
-        "test_top1", "top-1 accuracy of the best epoch on the test split", "%", 2, False, _NO_CHOICE
-    ),
-    "test_top5": _Kind("test_top5", "top-5 accuracy", "%", 2, True),
-    "macs_fraction": _Kind("macs_fraction", "share of the MACs kept", "", 4, False, _COUNTED),
-    "macs_millions": _Kind("macs_millions", "MACs kept", "millions", 1, False, _COUNTED),
+    "test_top1": _Kind(TOP1, TOP1.words),
+    "test_top1_max": _Kind(TOP1, "top-1 accuracy of the best epoch on the test split", _NO_CHOICE),
+    "test_top5": _Kind(TOP5, TOP5.words),
+    **{name: _Kind(NAMED[name], NAMED[name].label, _COUNTED) for name in ("macs_fraction", "macs_millions")},
 }
 ACCURACIES = tuple(name for name in KINDS if name.startswith("test_"))
 
@@ -102,27 +102,19 @@ def below(pairs: Sequence[Pair]) -> list[str]:
 def _kind(frame: pd.DataFrame, metric: str) -> _Kind:
     """The kind; a best epoch on the test split is subtracted where the study recorded its own."""
     if metric == "test_top1_max" and "test_top1_max" in frame and frame["test_top1_max"].notna().any():
-        return replace(KINDS[metric], column="test_top1_max", same=True)
+        return replace(KINDS[metric], column=BEST_ON_TEST, why="")
     return KINDS[metric]
 
 
-def _groups_by_place(frame: pd.DataFrame, column: str) -> dict[tuple[str, float], Group]:
-    made = frame
-    if column == "macs_fraction":
-        made = frame.assign(
-            macs_fraction=frame["macs_kept"].astype(float) / frame["macs_dense"].astype(float)
-        )
-    elif column == "macs_millions":
-        made = frame.assign(macs_millions=frame["macs_kept"].astype(float) / 1e6)
-    return {
-        (g.method, g.sparsity): g for g in groups_of(made, metric=column) if g.role in ("dense", "pruned")
-    }
+def _groups_by_place(frame: pd.DataFrame, column: Column) -> dict[tuple[str, float], Group]:
+    groups = groups_of(frame, metric=column)
+    return {(g.method, g.sparsity): g for g in groups if g.role in ("dense", "pruned")}
 
 
 def _table(name: str, pairs: Sequence[Pair]) -> TextTable:
     kind, notes = pairs[0].kind, formats.Footnotes()
     rows = tuple(_row(pair, notes) for pair in pairs)
-    unit = f", {kind.unit}" if kind.unit else ""
+    unit = f", {kind.column.unit}" if kind.column.unit else ""
     header = ("method", "sparsity", "ours", "published", "n", "ours − published", "report")
     lines = tuple(notes.lines())
     return TextTable(
@@ -131,7 +123,7 @@ def _table(name: str, pairs: Sequence[Pair]) -> TextTable:
 
 
 def _row(pair: Pair, notes: formats.Footnotes) -> tuple[str, ...]:
-    published, decimals = pair.published, pair.kind.decimals
+    published, decimals = pair.published, pair.kind.column.decimals
     ours = formats.NOTHING
     if pair.group.summary is not None or any(pair.group.having(s) for s in BROKEN):
         ours = formats.cell(pair.group, usual_n=None, footnotes=formats.Footnotes(), decimals=decimals)
@@ -166,11 +158,13 @@ def _below(pair: Pair) -> str:
     if not pair.group.sound or summary is None:
         ours, how = "ours " + formats.count(pair.group, next(s for s in BROKEN if pair.group.having(s))), ""
     else:
-        ours = f"{formats.interval(summary)} {pair.kind.unit}"
+        ours = f"{formats.interval(summary)} {pair.kind.column.unit}"
         how = " (one seed: no interval)" if summary.half is None else " by more than our interval"
     differs = "; ".join(_differs(pair))
     why = f" (what differs: {differs})" if differs else ""
-    theirs = f"the {published.value:.{pair.kind.decimals}f} {pair.kind.unit} of {published.report}"
+    theirs = (
+        f"the {published.value:.{pair.kind.column.decimals}f} {pair.kind.column.unit} of {published.report}"
+    )
     return f"Below the published value{how}: {name}, {ours} against {theirs}{why}."
 
 
@@ -193,5 +187,5 @@ def _differs(pair: Pair) -> Iterator[str]:
             yield f"{column.replace('_', ' ')} {known} there, {ours:g} here"
     if row.get("images") is not None:
         yield f"{formats.thousands(row['images'])} training images here"
-    if "test split" in theirs.selection and pair.kind.column != "test_top1_max":
+    if "test split" in theirs.selection and pair.kind.column is not BEST_ON_TEST:
         yield f"theirs is the {theirs.selection}"

@@ -20,12 +20,13 @@ from pydantic import TypeAdapter, ValidationError
 from prunery.errors import SpecError
 from prunery.lab.spec_parts import Sparsities
 from prunery.registry import Registry, nearest
+from prunery.report.results.columns import TOP1, Column
 from prunery.report.results.groups import Against, Group, groups_of
 from prunery.report.results.study import Loaded
 from prunery.report.text import formats
 
 KEYS = ("study", "method", "sparsity", "metric", "show")
-METRIC, SHOW = "test_top1", "interval"
+SHOW = "interval"
 _QUOTE = re.compile(r"\{\{(?P<body>[^{}]*)\}\}")
 _OPTION = re.compile(r"""([A-Za-z-]+)\s*=\s*(?:"([^"]*)"|([^\s"]+))""")
 _NEAR = 1e-6
@@ -87,7 +88,7 @@ def _options(body: str, where: str) -> dict[str, str] | None:
 
 def _value(options: dict[str, str], studies: Sequence[Loaded], where: str) -> str:
     study = _study(options.get("study"), studies, where)
-    metric = _metric(options.get("metric", METRIC), study, where)
+    metric = _metric(options.get("metric", TOP1.name), study, where)
     group = _group(options, groups_of(study.frame, metric=metric), where)
     left = [f"{run.status}: seed {run.seed}" for run in group.runs if run.status != "done"]
     if left or group.summary is None:
@@ -112,12 +113,10 @@ def _study(name: str | None, studies: Sequence[Loaded], where: str) -> Loaded:
     return studies[known.index(_known("study", name or known[0], known, where))]
 
 
-def _metric(name: str, study: Loaded, where: str) -> str:
-    numeric = study.frame.select_dtypes("number").columns
-    known = [
-        str(c) for c in numeric if study.frame[c].notna().any() and c not in ("seed", "sparsity_requested")
-    ]
-    return _known("metric", name, known, where)
+def _metric(name: str, study: Loaded, where: str) -> Column:
+    numeric = [c for c in study.columns if c.dtype != "object" and study.frame[c.name].notna().any()]
+    known = {c.name: c for c in numeric if c.name not in ("seed", "sparsity_requested")}
+    return known[_known("metric", name, list(known), where)]
 
 
 def _group(options: dict[str, str], groups: Sequence[Group], where: str) -> Group:
@@ -262,7 +261,4 @@ def _difference(group: Group, against: Against | None) -> str | None:
 
 def _decimals(group: Group) -> int:
     """Two for accuracies, three for losses and the like, none for counts."""
-    if group.counted:
-        return formats.DECIMALS
-    values = group.values.values()
-    return 0 if values and all(float(v).is_integer() for v in values) else 3
+    return group.metric.decimals

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from prunery.report.results.columns import TOP1, Metric
+from prunery.report.results.columns import TOP1, Column
 from prunery.report.results.groups import AT_SPARSITY, Against, Group, arms, sparsities
 from prunery.report.text import formats
 from prunery.report.text.captions import accuracy_caption, difference_caption, named, task
@@ -32,7 +32,7 @@ __all__ = [
 FEW_CONTROLS = 3
 
 
-def accuracy(frame: pd.DataFrame, groups: Sequence[Group], *, metric: Metric = TOP1) -> TextTable:
+def accuracy(frame: pd.DataFrame, groups: Sequence[Group], *, metric: Column = TOP1) -> TextTable:
     """A metric over seeds, by default top-1 on test: methods x sparsities, with the epochs around the cut.
 
     `groups` are the frame's groups under that metric.
@@ -41,7 +41,7 @@ def accuracy(frame: pd.DataFrame, groups: Sequence[Group], *, metric: Metric = T
     rows = _rows(groups, lines(groups, folded=metric == TOP1), notes, metric)
     header = ("method", "epochs", *map(formats.percent, sparsities(groups)))
     caption = accuracy_caption(frame, groups, n, metric)
-    title = f"{frame['study'].iloc[0]}: {task(frame)}" if metric == TOP1 else metric.name
+    title = f"{frame['study'].iloc[0]}: {task(frame)}" if metric == TOP1 else metric.label
     return TextTable(title, header, rows, caption, tuple(notes.lines()))
 
 
@@ -59,7 +59,7 @@ def dense_controls(groups: Sequence[Group]) -> TextTable | None:
     controls = [g for g in groups if g.role == "dense_extra"]
     rows = [(g.method, _epochs([g]), _cell(g, n, notes, TOP1)) for g in controls]
     caption = ("Dense networks trained for as long as a pruned one, before and after its first cut.",)
-    header = ("control", "epochs", f"{TOP1.name}, {TOP1.unit}")
+    header = ("control", "epochs", f"{TOP1.label}, {TOP1.unit}")
     return TextTable("Dense controls", header, tuple(rows), caption, tuple(notes.lines()))
 
 
@@ -70,7 +70,7 @@ def arm_controls(groups: Sequence[Group]) -> TextTable | None:
     notes = formats.Footnotes()
     rows = _rows(groups, [(method, "sanity") for method in arms(groups, "sanity")], notes, TOP1)
     caption = (
-        f"{TOP1.name} on the test split, in {TOP1.unit}, of what a method is worth without its choice of "
+        f"{TOP1.label} on the test split, in {TOP1.unit}, of what a method is worth without its choice of "
         "weights. Shuffled in each layer: random pruning with the method's own layer ratios.",
     )
     header = ("method", "epochs", *map(formats.percent, sparsities(groups)))
@@ -82,7 +82,7 @@ def _folded(groups: Sequence[Group], role: str) -> bool:
 
 
 def _rows(
-    groups: Sequence[Group], wanted: Sequence[tuple[str, str]], notes: formats.Footnotes, metric: Metric
+    groups: Sequence[Group], wanted: Sequence[tuple[str, str]], notes: formats.Footnotes, metric: Column
 ) -> tuple[tuple[str, ...], ...]:
     """A row for each method and role: its name, its epochs, and its cell at each sparsity."""
     n, columns, rows = usual_n(groups), sparsities(groups), []
@@ -119,8 +119,9 @@ def usual_n(groups: Sequence[Group]) -> int | None:
     return max(sorted(set(counts), reverse=True), key=counts.count) if counts else None
 
 
-def _cell(group: Group, n: int | None, notes: formats.Footnotes, metric: Metric) -> str:
-    return formats.cell(group, usual_n=n, footnotes=notes, decimals=metric.decimals)
+def _cell(group: Group, n: int | None, notes: formats.Footnotes, metric: Column) -> str:
+    text = formats.cell(group, usual_n=n, footnotes=notes, decimals=metric.decimals)
+    return text or formats.NOTHING
 
 
 def _epochs(groups: Sequence[Group]) -> str:
