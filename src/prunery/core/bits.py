@@ -82,6 +82,11 @@ def nonzero(values: Tensor) -> Tensor:
     return (values.detach().float() if values.element_size() == 1 else values.detach()) != 0
 
 
+def revived(parameter: Tensor, mask: Tensor) -> int:
+    """Return how many weights that the mask removes are not 0."""
+    return int((nonzero(parameter) & ~mask.to(parameter.device)).count_nonzero())
+
+
 def zeros_kept(parameter: Tensor, kept: int) -> int:
     """Return how many of the `kept` weights are 0, for a parameter whose removed weights are +0.0.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from prunery.core.bits import and_, bits_of, clear_, nonzero
+from prunery.core.bits import and_, bits_of, clear_, revived
 from prunery.core.layers import parameter_of
 from prunery.core.optimizers import after_steps
 from prunery.core.wrappers import route
@@ -78,15 +78,15 @@ class _Enforced:
         parameter = self._find()
         if parameter.is_meta:
             return 0
-        count = int((nonzero(parameter) & ~self._mask.to(parameter.device)).count_nonzero())
+        count = revived(parameter, self._mask)
         if count:
             clear_(parameter, self._mask)
         return count
 
     def _is_current(self) -> bool:
-        """Whether the model still has this parameter, in the memory that it was in.
+        """Whether the model still has this parameter, in the place that it was in.
 
-        In other memory it may hold another kind of number or lie otherwise, and may have lost its hook.
+        In another place it may hold another kind of number, lie otherwise, or have lost its hook.
         """
         module: Any = self._model
         try:
@@ -95,24 +95,29 @@ class _Enforced:
             parameter = module._parameters[self._last]
         except (KeyError, AttributeError):
             return False
-        return parameter is self._parameter and parameter.data_ptr() == self._address
+        return parameter is self._parameter and _place(parameter) == self._place
 
     def _find(self) -> nn.Parameter:
-        parameter = parameter_of(self._model, self.name)
+        try:
+            parameter = parameter_of(self._model, self.name)
+        except MasksError:
+            raise self._lost("the model no longer has a parameter of that name") from None
         if parameter.shape != self._mask.shape:
-            raise MasksError(
-                f"enforcing the mask of {self.name!r} {tuple(self._mask.shape)}",
-                f"the parameter was replaced by one of shape {tuple(parameter.shape)}",
-                "leave the context before the model is changed",
-            )
+            raise self._lost(f"the parameter now has shape {tuple(parameter.shape)}")
         return parameter
+
+    def _lost(self, found: str) -> MasksError:
+        asked = f"enforcing the mask of {self.name!r} {tuple(self._mask.shape)}"
+        return MasksError(
+            asked, found, "leave the context before a layer is replaced, removed or parametrized"
+        )
 
     def _take(self) -> None:
         """Hold the parameter that has the name now, with a hook on its gradient."""
         self.__exit__()
         self._parameter = parameter = self._find()
         *self._route, self._last = route(self._model, self.name)
-        self._address = parameter.data_ptr()
+        self._place = _place(parameter)
         self._bits = bits_of(parameter, self._mask)
         self._hook = _hooked(parameter, self._clear_gradient)
         self._clear_gradient(parameter)
@@ -122,6 +127,11 @@ class _Enforced:
             and_(parameter.grad.data, self._bits)  # .data: under create_graph the gradient itself has a graph
 
 
+def _place(parameter: Tensor) -> tuple[int, int]:
+    """Where the parameter is: its memory, and what `torch.utils.swap_tensors` exchanges behind the object."""
+    return parameter.data_ptr(), parameter._cdata
+
+
 def _hooked(parameter: nn.Parameter, call: Any) -> Any:
     """Return the hook on the parameter's gradient; a frozen one has it too, for it may be trained later."""
     frozen = not parameter.requires_grad
@@ -129,6 +139,8 @@ def _hooked(parameter: nn.Parameter, call: Any) -> Any:
         return None
     parameter.requires_grad_(True)
     hook = parameter.register_post_accumulate_grad_hook(call)  # type: ignore[no-untyped-call]
+    hooks = parameter._post_accumulate_grad_hooks  # after `torch.utils.swap_tensors` nothing reads them
+    parameter._post_accumulate_grad_hooks = hooks
     if frozen:
         parameter.requires_grad_(False)
     return hook

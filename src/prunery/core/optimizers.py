@@ -142,6 +142,6 @@ def _refused(one: Any, found: str) -> MasksError:
     return MasksError(
         f"masks enforced with an optimiser of type {type(one).__name__}",
         found,
-        "give torch's optimiser, an object with `param_groups` whose `step` can be replaced, or a list; without "
-        "one, call masks.apply_(model) after each step",
+        "give torch's optimiser, an object with `param_groups` whose `step` can be replaced, or a list; "
+        "or call masks.apply_(model) after each step",
     )
