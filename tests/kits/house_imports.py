@@ -98,15 +98,19 @@ def import_cycles(files: Sources) -> list[str]:
     return [" -> ".join(path[path.index(path[-1]) :])]
 
 
-def loads_torch(module: str, files: Sources, seen: frozenset[str] = frozenset()) -> bool:
+def loads_torch(module: str, files: Sources) -> bool:
     """Whether importing `module` imports torch, as far as the sources tell."""
-    if module.split(".")[0] != "prunery":
-        return module.split(".")[0] in ("torch", "torchvision") or module == "safetensors.torch"
-    if module in seen or module not in files:
-        return False
-    parents = {module[:i] for i, letter in enumerate(module) if letter == "."}
-    needs = {name for _, name in imports(files[module], files)} | parents
-    return any(loads_torch(name, files, seen | {module}) for name in needs)
+    ahead, seen = [module], set()
+    while ahead:
+        name = ahead.pop()
+        if name.split(".")[0] in ("torch", "torchvision") or name == "safetensors.torch":
+            return True
+        if name in seen or name not in files:
+            continue
+        seen.add(name)
+        parents = [name[:i] for i, letter in enumerate(name) if letter == "."]
+        ahead += [*parents, *(needed for _, needed in imports(files[name], files))]
+    return False
 
 
 def upward_imports(files: Sources) -> list[str]:
