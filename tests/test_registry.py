@@ -119,4 +119,4 @@ def test_an_archive_imports_nothing(module):
     ],
 )
 def test_choices_are_read_from_text(text, choice):
-    assert Choice.of(text) == choice
+    assert Choice.parse(text) == choice

@@ -13,6 +13,7 @@ import prunery
 from prunery.core.context import ScoringContext
 from prunery.core.criteria import Evidence, criterion
 from prunery.core.evidence import gather
+from prunery.core.filters import outputs_of
 from prunery.core.layers import prunable
 from prunery.core.masks import Masks
 from prunery.errors import EvidenceError
@@ -29,8 +30,13 @@ def scores(name, model, **about):
     options = about.pop("options", {})
     row = criterion.bind({"name": name, **options})
     question = ScoringContext(model, prunable(model), Masks({}), seed=0, options=row.options, **about)
+    kinds = {kind: gather(kind, question) for kind in row.facts["needs"].split()}
     layer = question.layers[0].name
-    return row(Evidence(layer, {kind: gather(kind, question)[layer] for kind in row.facts["needs"].split()}))
+    if not row.facts.get("whole"):
+        return row(Evidence(layer, {kind: of[layer] for kind, of in kinds.items()}))
+    member = outputs_of(question.layers[0])
+    count = len(question.layers[0].parameter)
+    return row(Evidence(layer, {kind: of[layer] for kind, of in kinds.items()}, member, count))
 
 
 def squared(output, y):
@@ -225,7 +231,7 @@ def test_scores_are_finite_shaped_like_the_weight_and_repeatable(name):
     assert torch.equal(first, scores(name, model, batches=[(x, y)], example=x[:1]))
 
 
-@pytest.mark.parametrize("name", list(criterion))
+@pytest.mark.parametrize("name", [name for name in criterion if not criterion[name].facts.get("whole")])
 def test_formulas_are_pointwise(name):
     kinds = {
         kind: torch.randn(4, 6, generator=torch.Generator().manual_seed(i))

@@ -107,20 +107,20 @@ def test_filter_norms_l1_and_l2_by_hand():
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor([[3.0, 0.0], [1.9, 1.9], [0.1, 0.1]]))
     for norm, kept in (("l1", 1), ("l2", 0)):  # |.|1: 3, 3.8, 0.2; |.|2: 3, 2.69, 0.14
-        masks = prunery.prune(copy.deepcopy(model), "3x", granularity={"name": "filter", "norm": norm})
+        units = {"name": "filter", "norm": norm}
+        masks = prunery.prune(copy.deepcopy(model), "3x", granularity=units, exclude=())
         assert masks["0.weight"].any(1).nonzero().flatten().tolist() == [kept]
     with pytest.raises(ChoiceError, match="'l1' or 'l2'"):
-        prunery.prune(model, 0.5, granularity="filter(norm='max')")
+        prunery.prune(model, 0.5, granularity="filter(norm='max')", exclude=())
     with pytest.raises(ChoiceError, match="signed"):
         prunery.prune(model, 0.5, granularity="filter(norm='l2')", criterion="grasp")
 
 
 def test_filters_of_transposed_convolutions_are_output_channels():
     model = Odd()
+    layers = prunable(model, ["attention.in_proj_weight"])
     (unit_set,) = [
-        u
-        for u in granularity.bind("filter")(ScoringContext(model, prunable(model)))
-        if u.layer.name == "up.weight"
+        u for u in granularity.bind("filter")(ScoringContext(model, layers)) if u.name == "up.weight"
     ]
     assert unit_set.count == 4
     keep = torch.tensor([True, True, True, False])  # group 1, second output channel
@@ -128,7 +128,7 @@ def test_filters_of_transposed_convolutions_are_output_channels():
     assert mask.shape == model.up.weight.shape == (6, 2, 3)
     assert not mask[3:, 1].any()
     assert int((~mask).sum()) == 9
-    masks = prunery.prune(model, 0.5, granularity="filter", scope="layer")
+    masks = prunery.prune(model, 0.5, granularity="filter", exclude=["attention.in_proj_weight"])
     x = torch.randn(2, 6, 9)
     dead = (model.up(x) == 0).all(2).all(0)
     assert int(dead.sum()) == 2
@@ -171,7 +171,9 @@ def test_random_filters_are_drawn_whatever_weights_they_lost():
     model = nn.Sequential(nn.Conv2d(3, 200, 3))
     weights = prunery.prune(model, 0.5, criterion="random", seed=1)
     first = weights["0.weight"][:, 0, 0, 0]  # what a filter's random score is drawn for
-    masks = prunery.prune(model, 0.6, criterion="random", granularity="filter", masks=weights, seed=2)
+    masks = prunery.prune(
+        model, 0.6, criterion="random", granularity="filter", masks=weights, exclude=(), seed=2
+    )
     kept = masks["0.weight"].flatten(1).any(1)
     share = [float(kept[of].float().mean()) for of in (first, ~first)]
     assert kept.sum() == 80
@@ -180,7 +182,7 @@ def test_random_filters_are_drawn_whatever_weights_they_lost():
 
 def test_units_are_those_of_the_last_cut():
     model = nn.Sequential(nn.Conv2d(3, 10, 3))
-    filters = prunery.prune(model, 0.5, granularity="filter")
+    filters = prunery.prune(model, 0.5, granularity="filter", exclude=())
     assert [(r.units_kept, r.units_total) for r in filters.layers()] == [(5, 10)]
     weights = prunery.prune(model, 0.8, masks=filters)
     assert [(r.units_kept, r.units_total) for r in weights.layers()] == [(54, 270)]

@@ -119,7 +119,8 @@ def test_norms_shared_by_two_layers_are_left_alone():
         def forward(self, x):
             return self.bn(self.b(torch.relu(self.bn(self.a(x)))))
 
-    masks = prunery.prune(Twice(), 0.5, granularity="filter", scope="layer", example=torch.randn(1, 3, 8, 8))
+    x = torch.randn(1, 3, 8, 8)
+    masks = prunery.prune(Twice(), 0.5, granularity="filter", exclude=(), example=x)
     assert set(masks) == {"a.weight", "a.bias", "b.weight", "b.bias"}
 
 
@@ -136,7 +137,8 @@ def test_removed_weights_say_nothing_of_their_filter():
     with torch.no_grad():
         model[0].weight.copy_(torch.eye(4))
         model[0].weight[0] = torch.tensor([0.1, 100.0, torch.nan, 100.0])
-    masks = prunery.prune(model, 0.75, masks=Masks({"0.weight": torch.eye(4).bool()}), granularity="filter")
+    before = Masks({"0.weight": torch.eye(4).bool()})
+    masks = prunery.prune(model, 0.75, masks=before, granularity="filter", exclude=())
     assert not masks["0.weight"][0].any()
     assert masks.kept == 1
 

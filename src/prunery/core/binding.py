@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from prunery.core.criteria import criterion as criteria
-from prunery.core.granularity import UnitSet
 from prunery.core.granularity import granularity as granularities
 from prunery.core.layers import unmatched
-from prunery.core.schedule import of_rounds
+from prunery.core.schedule import cuts_of, of_rounds
 from prunery.core.schedule import schedule as schedules
 from prunery.core.scope import Target
 from prunery.core.scope import scope as scopes
 from prunery.core.sparsity import Wanted, parse_wanted
+from prunery.core.units import UnitSet
 from prunery.errors import ChoiceError, PatternError, SparsityError
 from prunery.registry import BoundEntry, Choice
 
@@ -42,7 +42,7 @@ def bind(
     criterion: Named,
     options: Mapping[str, Any] | None,
     granularity: Named,
-    scope: Named,
+    scope: Named | None,
     schedule: Named | None,
     rounds: int | None,
     floor: float,
@@ -55,6 +55,7 @@ def bind(
     scored_by = criteria.bind(Choice(named.name, asked))
     units = granularities.bind(granularity)
     check_norm(scored_by, units)
+    scope = units.facts.get("scope", "global") if scope is None else scope
     scored_by = inverted(scored_by, units.options.get("norm")) if invert else scored_by
     if not isinstance(floor, int | float) or not 0 <= floor < 1:
         raise SparsityError(f"a floor of {floor}", "a floor is a density in [0, 1)", "give, say, floor=0.01")
@@ -68,7 +69,13 @@ def bind(
 
 
 def check_norm(criterion: BoundEntry, granularity: BoundEntry) -> None:
-    """ChoiceError for squares of signed scores."""
+    """Raise ChoiceError for squares of signed scores, and for scores of units where weights are the units."""
+    if criterion.facts.get("of_units") and granularity.facts.get("weights"):
+        raise ChoiceError(
+            f"criterion {criterion.name!r} with granularity {granularity.name!r}",
+            "it scores whole units, and here each weight is one",
+            "use granularity 'filter'",
+        )
     if criterion.facts.get("signed") and granularity.options.get("norm") == "l2":
         raise ChoiceError(
             f"norm 'l2' with criterion {criterion.name!r}",
@@ -109,18 +116,31 @@ def cuts(
     sparsity: Wanted, method: Bindings, units: Sequence[UnitSet], masks: Mapping[str, Tensor]
 ) -> Iterator[list[Target]]:
     """The targets of each cut, one per unit set; the last ones are what was asked."""
-    live = {u.layer.name: _live_units(u, masks) for u in units}
+    live = {u.name: u.live_count(masks) for u in units}
     final = _targets(sparsity, units, live)
     _check_reach(method, units, final, live)
     levels = {}
     for group in {t.group for t in final}:
         members = [u for u, t in zip(units, final, strict=True) if t.group == group]
-        start = 1 - sum(live[u.layer.name] for u in members) / sum(u.count for u in members)
+        start = 1 - sum(live[u.name] for u in members) / sum(u.count for u in members)
         wanted = next(t.sparsity for t in final if t.group == group)
-        levels[group] = method.schedule(wanted, start) if wanted > start else [wanted]  # there already
+        levels[group] = (
+            _levels(method.schedule, wanted, start) if wanted > start else [wanted]
+        )  # there already
     rounds = max(map(len, levels.values()))
     for r in range(rounds):
         yield [replace(t, sparsity=levels[t.group][min(r, len(levels[t.group]) - 1)]) for t in final]
+
+
+def _levels(schedule: BoundEntry, sparsity: float, start: float) -> list[float]:
+    """Return the cumulative sparsities of a schedule's cuts; SparsityError if they lie inside a training."""
+    if schedule.facts.get("during"):
+        raise SparsityError(
+            f"schedule {schedule.name!r}",
+            "its cuts lie inside a training",
+            "use it in a study, or train with fit(..., updates=[in_training(...)])",
+        )
+    return [cut.sparsity for cut in cuts_of(schedule(sparsity, start))]
 
 
 def _check_reach(
@@ -128,24 +148,15 @@ def _check_reach(
 ) -> None:
     """Raise SparsityError where earlier masks already removed more than the target leaves."""
     for pool in method.scope([u.count for u in units], final):
-        left = sum(live[units[m].layer.name] for m in pool.members)
+        left = sum(live[units[m].name] for m in pool.members)
         if pool.keep > left:
             total = sum(units[m].count for m in pool.members)
             raise SparsityError(
-                f"sparsity {final[pool.members[0]].sparsity:g} in {units[pool.members[0]].layer.name!r} "
+                f"sparsity {final[pool.members[0]].sparsity:g} in {units[pool.members[0]].name!r} "
                 f"and {len(pool.members) - 1} more layers",
                 f"the masks given already remove {total - left} of {total}",
                 "ask for at least the sparsity that they have",
             )
-
-
-def _live_units(unit_set: UnitSet, masks: Mapping[str, Tensor]) -> int:
-    member = unit_set.members[0]
-    if member.name not in masks:
-        return unit_set.count
-    import torch
-
-    return int(member.reduce(masks[member.name], torch.any).count_nonzero())
 
 
 def _targets(sparsity: Wanted, units: Sequence[UnitSet], live: Mapping[str, int]) -> list[Target]:
@@ -153,15 +164,15 @@ def _targets(sparsity: Wanted, units: Sequence[UnitSet], live: Mapping[str, int]
     wanted = parse_wanted(sparsity)
     if isinstance(wanted, float):
         return [Target("*", wanted) for _ in units]
-    layers = [u.layer for u in units]
+    layers = [layer for u in units for layer in u.layers]
     targets = []
     for unit_set in units:
-        name = unit_set.layer.name
-        pattern = next((p for p in wanted if unit_set.layer.matches(p)), None)
+        name = unit_set.name
+        pattern = next((p for p in wanted if unit_set.matches(p)), None)
         gone = 1 - live[name] / unit_set.count
         targets.append(Target(f"= {name}", gone) if pattern is None else Target(pattern, wanted[pattern]))
     for pattern in set(wanted) - {t.group for t in targets}:
-        if not any(layer.matches(pattern) for layer in layers):
+        if not any(u.matches(pattern) for u in units):
             raise unmatched("sparsity", pattern, layers)
         raise PatternError(
             f"sparsity pattern {pattern!r}",

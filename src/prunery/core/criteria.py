@@ -1,9 +1,15 @@
-"""Criteria: how much does one weight matter? Each is one line from evidence to a score; larger means keep.
+"""Criteria: how much does one weight matter? Each is one formula from evidence to scores; larger means keep.
 
-`needs` names the evidence that is gathered for a row; `at` is where the method's paper prunes ("init" or
-"trained"); `rounds` the number of exponential rounds it asks for; `examples_per_class` the size of the batch
-it is scored on; `signed` that scores may be negative; `norm` how they become the score of
-a larger unit, where that is not the granularity's to say; `above` the bounds that numeric options exceed.
+Facts of a row:
+    needs               the evidence that is gathered for it
+    at                  where the method's paper prunes: "init" or "trained"
+    rounds              the number of exponential rounds that it asks for
+    examples_per_class  the size of the batch that it is scored on
+    signed              scores may be negative
+    norm                how they become the score of a larger unit, where that is not the granularity's to say
+    above               the bounds that numeric options exceed
+    whole               a score depends on the rest of its layer: the row gets all of it, removed weights 0
+    of_units            it scores whole units, which are larger than a weight
 """
 
 from __future__ import annotations
@@ -16,19 +22,26 @@ from prunery.registry import Registry
 if TYPE_CHECKING:
     import torch
 
-criterion = Registry("criterion")
+    from prunery.core.units import Member
+
+criterion = Registry("criterion", stand_in={"needs": "", "at": "trained"})
 
 
 class Evidence:
     """What is known of one layer's weights: tensors of one shape, read as attributes.
 
-    Only the declared kinds may be read. `slice` gives a piece of the flattened layer, in at least float32,
-    so that a formula runs on pieces that fit the cache and half precision loses nothing.
+    Only the declared kinds may be read; `module:kind` by its bare name. `slice` gives a piece of the
+    flattened layer, in at least float32, so that a formula runs on pieces that fit the cache and half
+    precision loses nothing. A criterion of whole layers may ask for its units.
     """
 
-    def __init__(self, layer: str, kinds: dict[str, torch.Tensor]) -> None:
-        self._layer, self._kinds = layer, kinds
-        self._flat = {kind: tensor.reshape(-1) for kind, tensor in kinds.items()}
+    def __init__(
+        self, layer: str, kinds: dict[str, torch.Tensor], member: Member | None = None, count: int = 0
+    ) -> None:
+        self._layer = layer
+        self._kinds = {kind.rpartition(":")[2]: tensor for kind, tensor in kinds.items()}
+        self._flat = {kind: tensor.reshape(-1) for kind, tensor in self._kinds.items()}
+        self._member, self._count = member, count
 
     def __getattr__(self, kind: str) -> torch.Tensor:
         if kind.startswith("_") or kind not in self._kinds:
@@ -40,9 +53,30 @@ class Evidence:
         return self._kinds[kind]
 
     def slice(self, lo: int, hi: int) -> Evidence:
-        """The same evidence for the weights lo..hi of the flattened layer."""
-        pieces = {kind: flat[lo:hi] for kind, flat in self._flat.items()}
-        return Evidence(self._layer, {k: t.float() if t.itemsize < 4 else t for k, t in pieces.items()})
+        """Return the same evidence for the weights lo..hi of the flattened layer."""
+        return Evidence(self._layer, {kind: _precise(flat[lo:hi]) for kind, flat in self._flat.items()})
+
+    def whole(self, mask: torch.Tensor | None) -> Evidence:
+        """Return the evidence of the whole layer, in at least float32 and 0 where the mask removes."""
+        kinds = {kind: _precise(tensor) for kind, tensor in self._kinds.items()}
+        if mask is not None:
+            kinds = {kind: tensor.masked_fill(~mask.to(tensor.device), 0) for kind, tensor in kinds.items()}
+        return Evidence(self._layer, kinds, self._member, self._count)
+
+    def by_unit(self, values: torch.Tensor) -> torch.Tensor:
+        """Return values shaped like the weight as a matrix (units, weights of a unit)."""
+        assert self._member is not None
+        return self._member.by_unit(values, self._count)
+
+    def of_units(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return scores of units, shape (units,), as a tensor shaped like the weight."""
+        assert self._member is not None
+        numbers = self._member.numbers(scores.device).long() - 1
+        return scores[numbers]
+
+
+def _precise(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float() if tensor.itemsize < 4 else tensor
 
 
 @criterion.add(needs="noise", at="trained", norm="first", source="the control: a uniform draw per unit")
@@ -84,3 +118,40 @@ def grasp(e: Evidence, *, temperature: float = 200.0) -> torch.Tensor:
 def synflow(e: Evidence) -> torch.Tensor:
     """|w · dR/dw|, R the sum of outputs on an input of ones with every parameter in absolute value."""
     return (e.weight * e.flow_grad).abs()
+
+
+@criterion.add(needs="weight", whole=True, at="trained", source="Lee et al. 2021 (LAMP), eq. 1")
+def lamp(e: Evidence) -> torch.Tensor:
+    """w² over the sum of squares of the layer's weights that are not smaller.
+
+    Weights of one magnitude are ranked by place, so that one weight of each layer has the score 1.
+    """
+    import torch
+
+    squares = e.weight.reshape(-1).double().square()
+    ascending, order = squares.sort(stable=True)
+    not_smaller = ascending.flip(0).cumsum(0).flip(0)
+    scores = torch.empty_like(squares)
+    scores[order] = torch.where(not_smaller > 0, ascending / not_smaller, 0.0)
+    return scores.view(e.weight.shape)
+
+
+@criterion.add(
+    needs="weight",
+    whole=True,
+    of_units=True,
+    norm="first",
+    at="trained",
+    source="He et al. 2019 (FPGM), eq. 4: Euclidean distances",
+)
+def fpgm(e: Evidence) -> torch.Tensor:
+    """The sum of a filter's Euclidean distances to the layer's other filters that are left.
+
+    Filters near the geometric median of all say what the others say, and go first.
+    """
+    import torch
+
+    rows = e.by_unit(e.weight)
+    left = rows.any(1)
+    distances = torch.cdist(rows, rows[left], compute_mode="donot_use_mm_for_euclid_dist")
+    return e.of_units(distances.sum(1))

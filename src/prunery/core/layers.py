@@ -171,7 +171,7 @@ def _all_excluded(exclude: Sequence[str], count: int) -> PatternError:
     return PatternError(
         f"exclude={exclude!r}",
         f"the patterns match all {count} prunable layers",
-        "leave at least one layer to prune",
+        "leave at least one layer to prune; exclude=() spares nothing, not even the output layer",
     )
 
 

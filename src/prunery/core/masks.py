@@ -15,13 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from prunery import atomic
-from prunery.core.bits import clear_, nonzero, one_thread, packed, unpacked, zeros_kept
+from prunery.core.bits import clear_, nonzero, one_thread, packed, revived, unpacked, zeros_kept
 from prunery.core.layers import all_layers, parameter_of, prunable
 from prunery.core.wrappers import named_parameters
 from prunery.errors import MasksError, ZerosKeptWarning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from prunery.core.coverage import Coverage
 
 
 _FORMAT = "prunery-masks-1"
@@ -62,6 +64,7 @@ class Masks(Mapping[str, Tensor]):
         self._masks = dict(masks)
         self.uncounted = frozenset(uncounted)
         self.units = dict(units or {})
+        self.coverage: Coverage | None = None
         self._kept: dict[str, int] = {}
         for name, mask in self._masks.items():
             if mask.dtype is not torch.bool:
@@ -251,7 +254,7 @@ def warn_of_zeros_kept(masks: Masks, model: nn.Module) -> None:
 
 def _revived(parameter: Tensor, name: str, mask: Tensor) -> int:
     _check_values(parameter, name)
-    return int((nonzero(parameter) & ~mask.to(parameter.device)).count_nonzero())
+    return revived(parameter, mask)
 
 
 def _check_values(parameter: Tensor, name: str) -> None:

@@ -1,136 +1,160 @@
-"""Which normalisation layers follow which prunable layer, channel for channel.
+"""Which norm follows which layer, channel for channel.
 
-With an example the model is run once and each channel-wise function is watched; without one the graph is
-traced symbolically. A model without batch, group or instance norm needs neither.
+With an example the model is run once, and each tensor that a layer makes carries the numbers of the filters
+that its elements come from, through functions that keep filters apart; a norm reads them off. Without one the
+graph is traced symbolically (see `norms_traced`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from prunery.core.channels import NORMS, PRODUCTS, carried, norm_channels, of_product
 from prunery.core.context import ScoringContext, run_quietly
 from prunery.core.forward import StandIns, stand_ins_for
-from prunery.core.layers import Layer
-from prunery.errors import EvidenceError
+from prunery.core.norms_traced import traced
+from prunery.core.units import Member
+from prunery.errors import NormWarning
 
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
+Riders = dict[str, list[Member]]
+
+_KINDS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
-def followers(context: ScoringContext) -> dict[str, list[str]]:
-    """Per layer name, the scale and shift parameters (one value per filter) of the norms that follow it.
+def followers(context: ScoringContext, filters: Mapping[str, Member]) -> Riders:
+    """Return, per layer name, the scales and shifts of the norms that normalise its filters and nothing else.
 
-    A norm that follows several layers is left out: it lives as long as any of them does.
-    Raises EvidenceError when the model has norms, no example was given and it cannot be traced.
+    filters: the slices of each layer's weight that its filters own. A norm over other axes, one that follows
+    several layers or a sum, is left out: it lives as long as any of its inputs does. Warns (NormWarning) of a
+    norm without scale and shift that makes something of a removed filter.
+
+    EvidenceError: the model has norms, no example was given and it cannot be traced.
     """
-    model, layers = context.model, context.layers
-    scales = {name: m for name, m in model.named_modules() if isinstance(m, _NORMS) and m.weight is not None}
-    if not scales:
-        return {}
     runnable = context.example is not None or context.batches is not None
-    pairs = _watched(context) if runnable else _traced(model, layers)
-    found: dict[str, list[str]] = {}
-    layers_of: dict[str, set[str]] = {}
-    for layer_name, norm_name in pairs:
-        layers_of.setdefault(norm_name, set()).add(layer_name)
-    for layer_name, norm_name in pairs:
-        if len(layers_of[norm_name]) > 1:
-            continue
-        names = [f"{norm_name}.weight", f"{norm_name}.bias"] if norm_name in scales else []
-        own = found.setdefault(layer_name, [])
-        own += [name for name in names if name not in own]
-    return found
+    if not runnable:
+        has_norms = any(isinstance(module, _KINDS) for module in context.model.modules())
+        return traced(context.model, context.layers, _KINDS) if has_norms else {}
+    stand_ins = stand_ins_for(context.model, context.masks, context.where())
+    with _Watch(context, filters, stand_ins) as watch:
+        run_quietly(context, stand_ins)
+    for layer in sorted(watch.unsilenced):
+        _warn(layer)
+    riders: Riders = watch.riders()
+    return riders
+
+
+def _warn(layer: str) -> None:
+    warnings.warn(
+        f"the filters of {layer!r} are normalised without scale and shift: a removed filter is not 0 behind "
+        "that norm until its statistics are estimated again (recovery bn), or the model is trained",
+        NormWarning,
+        stacklevel=2,
+    )
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """A tensor (kept, so that its id stays its own), and the filter of `layer` that each element is of."""
+
+    tensor: Tensor
+    layer: str
+    filters: Tensor
+    weight: bool = False  # whether it is the layer's weight, perhaps transposed
 
 
 class _Watch(TorchFunctionMode):
-    """Notes which layer's channels a tensor carries, through functions that keep channels apart."""
+    """Notes which filters the elements of each tensor come from, and which norms read them."""
 
-    def __init__(self, context: ScoringContext, stand_ins: StandIns) -> None:
+    def __init__(self, context: ScoringContext, filters: Mapping[str, Member], stand_ins: StandIns) -> None:
         super().__init__()
-        norms = [(n, m.weight) for n, m in context.model.named_modules() if isinstance(m, _NORMS)]
-        self.layers = {id(stand_ins[id(layer.parameter)]): layer.name for layer in context.layers}
-        self.norms = {id(stand_ins[id(weight)]): name for name, weight in norms if weight is not None}
-        self.carried: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept, so that its id stays its own
-        self.pairs: list[tuple[str, str]] = []
+        named = context.model.named_parameters()
+        self.parameters = {id(stand_ins[id(p)]): name for name, p in named}
+        self.labels: dict[int, _Labelled] = {}
+        self.uses: dict[str, list[tuple[str, Tensor] | None]] = {}
+        self.unsilenced: set[str] = set()
+        for layer in context.layers:
+            weight = stand_ins[id(layer.parameter)]
+            if layer.name in filters:
+                numbers = filters[layer.name].numbers(weight.device)
+                self.labels[id(weight)] = _Labelled(weight, layer.name, numbers, weight=True)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        """Run the function, and label what comes out of it."""
         kwargs = kwargs or {}
+        name = getattr(func, "__name__", "").strip("_")
+        if name in NORMS:
+            self._note_norm(name, args, kwargs)
+        operands = [(i, self.labels[id(a)]) for i, a in enumerate(args) if id(a) in self.labels]
         output = func(*args, **kwargs)
-        tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
-        name = next((self.layers[id(t)] for t in tensors if id(t) in self.layers), None)
-        if (
-            name is None
-            and tensors
-            and id(tensors[0]) in self.carried
-            and _keeps_channels(func, tensors[0], output)
-        ):
-            name = self.carried[id(tensors[0])][0]
-            self.pairs += [(name, self.norms[id(t)]) for t in tensors[1:] if id(t) in self.norms]
-        if name is not None and isinstance(output, Tensor):
-            self.carried[id(output)] = (name, output)
+        self._forget_written(getattr(func, "__name__", ""), args, kwargs)
+        weights = [(place, known) for place, known in operands if known.weight]
+        if name in PRODUCTS and weights:
+            place, known = weights[0]
+            self._label(output, known.layer, of_product(name, place, known.filters, output))
+        elif operands and operands[0][0] == 0:
+            known = operands[0][1]
+            labels = carried(func, name, known.filters, args, kwargs, output)
+            self._label(output, known.layer, labels, weight=known.weight)
         return output
 
+    def _label(self, output: Any, layer: str, labels: Any, *, weight: bool = False) -> None:
+        several = isinstance(output, tuple | list)
+        outputs = output if several else [output]
+        for tensor, own in zip(
+            outputs, labels if isinstance(labels, tuple | list) else [labels], strict=False
+        ):
+            if isinstance(tensor, Tensor) and isinstance(own, Tensor) and own.shape == tensor.shape:
+                self.labels[id(tensor)] = _Labelled(tensor, layer, own, weight)
 
-# fmt: off
-_CHANNELWISE = {
-    "batch_norm", "group_norm", "instance_norm", "relu", "relu_", "relu6", "leaky_relu", "gelu", "silu",
-    "mish", "elu", "selu", "hardswish", "hardtanh", "hardsigmoid", "sigmoid", "tanh", "softplus",
-    "dropout", "dropout2d", "alpha_dropout", "identity", "clone", "contiguous", "to", "float", "fn",
-    "boolean_dispatch", "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d",
-    "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
-    "adaptive_max_pool2d",
-}
-# fmt: on
+    def _forget_written(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Forget what shares memory with a tensor that was written into."""
+        method = name.endswith("_") and not name.startswith("__")
+        in_place = method or (name.startswith("__i") and name != "__invert__") or name == "__setitem__"
+        target = kwargs.get("out", args[0] if in_place and args else None)
+        if isinstance(target, Tensor):
+            memory = target.untyped_storage().data_ptr()
+            for key, known in list(self.labels.items()):
+                if known.tensor.untyped_storage().data_ptr() == memory:
+                    del self.labels[key]
 
+    def _note_norm(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note the filters behind each channel of a norm, for its scale and its shift."""
+        x = args[0] if args else kwargs.get("input")
+        others = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor) and t is not x]
+        names = [self.parameters[id(t)] for t in others if id(t) in self.parameters]
+        known, channels = self.labels.get(id(x)), None
+        if known is not None:
+            shape = args[1] if len(args) > 1 else kwargs.get("normalized_shape")
+            channels = norm_channels(name, known.filters, shape)
+        for parameter in names:
+            use = (known.layer, channels) if known is not None and channels is not None else None
+            self.uses.setdefault(parameter, []).append(use)
+        # without statistics kept from before, a filter that is 0 stays 0 in a batch or instance norm
+        shifts = name in ("layer_norm", "group_norm") or (name == "batch_norm" and bool(others))
+        if known is not None and channels is not None and not names and shifts:
+            self.unsilenced.add(known.layer)
 
-def _keeps_channels(func: Any, before: Tensor, after: Any) -> bool:
-    known = getattr(func, "__name__", "") in _CHANNELWISE
-    return known and isinstance(after, Tensor) and before.ndim > 1 and before.shape[1] == after.shape[1]
-
-
-def _watched(context: ScoringContext) -> list[tuple[str, str]]:
-    stand_ins = stand_ins_for(context.model, context.masks, context.where())
-    with _Watch(context, stand_ins) as watch:
-        run_quietly(context, stand_ins)
-    pairs: list[tuple[str, str]] = watch.pairs
-    return pairs
-
-
-def _traced(model: nn.Module, layers: Sequence[Layer]) -> list[tuple[str, str]]:
-    try:
-        graph = torch.fx.symbolic_trace(model).graph
-    except Exception as problem:  # whatever the user's forward raises under tracing
-        raise EvidenceError(
-            "granularity 'filter' on a model with normalisation layers",
-            f"no example was given, and the model cannot be traced without one ({type(problem).__name__})",
-            "pass example=, what the model is called with",
-        ) from problem
-    modules: Mapping[str, nn.Module] = dict(model.named_modules())
-    own = {layer.module_name: layer.name for layer in layers}
-    carried: dict[Any, str] = {}
-    pairs: list[tuple[str, str]] = []
-    for node in graph.nodes:
-        if node.op == "call_module" and node.target in own:
-            carried[node] = own[node.target]
-        elif node.args and node.args[0] in carried and _node_keeps_channels(node, modules):
-            carried[node] = carried[node.args[0]]
-            if node.op == "call_module":
-                pairs.append((carried[node], node.target))
-    return pairs
-
-
-def _node_keeps_channels(node: Any, modules: Mapping[str, nn.Module]) -> bool:
-    if node.op == "call_module":
-        kind = modules[node.target]
-        plain = type(kind).__module__.startswith("torch.nn.modules.")
-        shape_changing = (nn.Linear, nn.modules.conv._ConvNd, nn.Flatten, nn.Unflatten, nn.PixelShuffle)
-        return plain and not isinstance(kind, shape_changing) and not list(kind.children())
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    return name in _CHANNELWISE or node.target in (functional.max_pool2d, functional.avg_pool2d)
+    def riders(self) -> Riders:
+        """Return the scales and shifts whose every use was on the same filters of one layer."""
+        riders: Riders = {}
+        for parameter, uses in self.uses.items():
+            first = uses[0]
+            if first is None or not all(
+                use and use[0] == first[0] and torch.equal(use[1], first[1]) for use in uses
+            ):
+                continue
+            index = (first[1].long() - 1).reshape(-1)
+            shape = tuple(first[1].shape)
+            riders.setdefault(first[0], []).append(
+                Member(parameter, shape, index=index, counted=False, scored=False)
+            )
+        return riders

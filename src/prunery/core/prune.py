@@ -16,17 +16,18 @@ from torch import Tensor, nn
 from prunery.core.binding import Bindings, Named, bind, cuts
 from prunery.core.bits import one_thread
 from prunery.core.context import ScoringContext
-from prunery.core.criteria import Evidence
+from prunery.core.coverage import coverage_of
 from prunery.core.evidence import gather
-from prunery.core.granularity import UnitSet
-from prunery.core.layers import prunable
-from prunery.core.masks import Masks
+from prunery.core.layers import all_layers, prunable
+from prunery.core.masks import Masks, warn_of_zeros_kept
+from prunery.core.outputs import without_outputs
 from prunery.core.scope import Target
-from prunery.core.selection import Scores, keep
+from prunery.core.scores import scores_of
+from prunery.core.selection import keep
 from prunery.core.sparsity import Wanted
+from prunery.core.units import UnitSet
 from prunery.core.validate import device_of
-from prunery.errors import EmptyLayerWarning
-from prunery.registry import BoundEntry
+from prunery.errors import CoverageWarning, EmptyLayerWarning
 
 
 def prune(
@@ -36,50 +37,58 @@ def prune(
     criterion: Named = "magnitude",
     options: Mapping[str, Any] | None = None,
     granularity: Named = "weight",
-    scope: Named = "global",
+    scope: Named | None = None,
     schedule: Named | None = None,
     rounds: int | None = None,
     masks: Masks | None = None,
     example: Any = None,
     batches: Any = None,
     loss: Callable[[Any, Any], Tensor] | None = None,
-    exclude: Sequence[str] = (),
+    exclude: Sequence[str] | None = None,
+    include: Sequence[str] = (),
     floor: float = 0.0,
     budget: str | None = None,
     device: torch.device | str | None = None,
     seed: int = 0,
 ) -> Masks:
-    """Masks that keep exactly what was asked; `model` is pruned IN PLACE (removed weights become 0).
+    """Prune `model` IN PLACE and return its masks: exactly what was asked is kept, removed weights become 0.
 
     sparsity: 0.9, "90%", "10x", ..., or a mapping from layer patterns to these (the first match counts;
     layers without a match stay dense). Continue from earlier `masks`; sparsity still counts all prunable
-    weights. Gradient criteria are scored in the mode (train or eval) that the model is in.
-    Raises a PruneryError before the model is touched; warns (EmptyLayerWarning) of layers left empty.
+    weights. Gradient criteria are scored in the mode (train or eval) that the model is in. scope, exclude:
+    by default the granularity's: one pool of all weights, or for filters a pool a layer, in which one filter
+    stays or more, with the output layers spared. include: patterns of parameters that are pruned too.
+    Raises a PruneryError before the model is touched. Warns of layers left empty (EmptyLayerWarning) and of
+    parameters out of reach (CoverageWarning).
     """
-    where = device_of(model, masks=masks, exclude=exclude, options=options, seed=seed, device=device)
+    where = device_of(
+        model, masks=masks, exclude=exclude or (), include=include, options=options, seed=seed, device=device
+    )
     method = bind(criterion, options, granularity, scope, schedule, rounds, floor, budget)
-    layers = prunable(model, exclude)
-    before = (masks or Masks({})).to(layers[0].parameter.device)
-    before.check(model)
-    options = method.criterion.options
-    context = ScoringContext(model, layers, before, example, batches, loss, where, seed, options, exclude)
+    exclude = method.granularity.facts.get("exclude", ()) if exclude is None else exclude
+    spared = without_outputs(model, exclude, example, batches, include)
+    layers = prunable(model, spared, include=include)
+    before = (masks.fitted(model) if masks else Masks({})).to(layers[0].parameter.device)
+    chosen = method.criterion.options
+    context = ScoringContext(model, layers, before, example, batches, loss, where, seed, chosen, spared)
     units = method.granularity(context)
     after = before
     for targets in cuts(sparsity, method, units, before):
         after = prune_step(units, targets, method, replace(context, masks=after))
     after.apply_(model)
-    _warn_of_empty_layers(after)
+    warn_of_zeros_kept(after, model)
+    after.coverage = coverage_of(model, all_layers(model, include)[0], spared)
+    _warn(after)
     return after
 
 
 def prune_step(
     units: Sequence[UnitSet], targets: Sequence[Target], method: Bindings, context: ScoringContext
 ) -> Masks:
-    """The masks after one cut, nested in the context's: in each pool as many units as the targets leave."""
-    masks = context.masks
-    kinds = {kind: _gathered(kind, units, context) for kind in method.criterion.facts["needs"].split()}
-    evidence = [Evidence(u.layer.name, {k: kinds[k][u.layer.name] for k in kinds}) for u in units]
-    scores = [_scores(u, e, method.criterion, masks) for u, e in zip(units, evidence, strict=True)]
+    """Return the masks after one cut, nested in the context's: each pool keeps what the targets leave it."""
+    masks, criterion = context.masks, method.criterion
+    kinds = {kind: _gathered(kind, context) for kind in criterion.facts["needs"].split()}
+    scores = [scores_of(unit_set, kinds, criterion, masks) for unit_set in units]
     kept: dict[int, Tensor] = {}
     with one_thread():
         for pool in method.scope([u.count for u in units], targets):
@@ -89,69 +98,31 @@ def prune_step(
     return _expanded(units, kept, masks)
 
 
-def _gathered(kind: str, units: Sequence[UnitSet], context: ScoringContext) -> dict[str, Tensor]:
+def _gathered(kind: str, context: ScoringContext) -> dict[str, Tensor]:
     if kind == "weight" and context.device is None:  # read where they are
-        return {u.layer.name: u.layer.parameter.detach() for u in units}
+        return {layer.name: layer.parameter.detach() for layer in context.layers}
     return gather(kind, context)
 
 
-def _scores(unit_set: UnitSet, evidence: Evidence, criterion: BoundEntry, masks: Masks) -> Scores:
-    """The scores of a layer's units, produced piece by piece where a unit is one weight."""
-    member, parameter = unit_set.members[0], unit_set.layer.parameter
-
-    def of_weights(lo: int, hi: int) -> Tensor:
-        values: Tensor = criterion(evidence.slice(lo, hi))
-        return values.to(parameter.device)
-
-    piece = of_weights
-    if unit_set.norm is not None:
-        norm = criterion.facts.get("norm", unit_set.norm)
-        values = of_weights(0, parameter.numel()).view(member.shape)
-        if member.name in masks and norm != "first":  # what is removed says nothing of its unit
-            values = values.masked_fill(~masks[member.name], 0)
-        reduced = member.reduce(values, _NORMS[norm])
-
-        def piece(lo: int, hi: int) -> Tensor:
-            return reduced[lo:hi]
-
-    live = member.reduce(masks[member.name], torch.any) if member.name in masks else None
-    return Scores(member.name, unit_set.count, parameter.device, piece, live)
-
-
-def _l2(values: Tensor, axes: list[int]) -> Tensor:
-    peak = values.abs().max().clamp_min(torch.finfo(values.dtype).tiny)  # squares of large scores overflow
-    return (values / peak).square().sum(axes).sqrt() * peak
-
-
-def _first(values: Tensor, axes: list[int]) -> Tensor:
-    return values[tuple(0 if axis in axes else slice(None) for axis in range(values.ndim))]
-
-
-_NORMS: dict[str, Callable[[Tensor, list[int]], Tensor]] = {
-    "l1": torch.sum,
-    "l2": _l2,
-    "-l2": lambda values, axes: -_l2(values, axes),  # of scores that were all negated
-    "first": _first,
-}
-
-
 def _expanded(units: Sequence[UnitSet], kept: Mapping[int, Tensor], masks: Masks) -> Masks:
-    """Masks of all members of all units, within the earlier ones; layers not in play keep theirs."""
+    """Return masks of all members of all units, within the earlier ones; layers not in play keep theirs."""
     merged, uncounted, counts = dict(masks), set(masks.uncounted), dict(masks.units)
     for index, unit_set in enumerate(units):
-        counts.pop(unit_set.layer.name, None)  # where one weight is a unit, the weights are counted
+        if unit_set.norm is not None:
+            counts[unit_set.name] = (int(kept[index].count_nonzero()), unit_set.count)
         for member in unit_set.members:
             mask = member.expand(kept[index])
-            if member.axes is not None:
+            if unit_set.norm is not None:
                 mask = mask & merged[member.name] if member.name in merged else mask.clone()
-                counts[unit_set.layer.name] = (int(kept[index].count_nonzero()), unit_set.count)
+            else:
+                counts.pop(member.name, None)  # where one weight is a unit, the weights are counted
             merged[member.name] = mask
             if not member.counted:
                 uncounted.add(member.name)
     return Masks(merged, uncounted=sorted(uncounted), units=counts)
 
 
-def _warn_of_empty_layers(masks: Masks) -> None:
+def _warn(masks: Masks) -> None:
     if empty := [layer.name for layer in masks.layers() if not layer.kept]:
         warnings.warn(
             f"no weight is left in {', '.join(empty)}: the network may be cut in two; a floor (floor=0.01) "
@@ -159,3 +130,6 @@ def _warn_of_empty_layers(masks: Masks) -> None:
             EmptyLayerWarning,
             stacklevel=3,
         )
+    if masks.coverage and masks.coverage.out_of_reach:
+        do = "name them if they are weights (include=[...]), or exclude them"
+        warnings.warn(f"{masks.coverage}; {do}", CoverageWarning, stacklevel=3)

@@ -6,12 +6,13 @@ A scope partitions the unit sets into pools, each with a number of units to keep
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prunery.core.selection import Pool
+from prunery.errors import SparsityError
 from prunery.registry import Registry
 
-scope = Registry("scope")
+scope = Registry("scope", stand_in={})
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,12 @@ def global_(counts: Sequence[int], targets: Sequence[Target]) -> list[Pool]:
 
 
 @scope.add(source="uniform: the same sparsity in every layer")
-def layer(counts: Sequence[int], targets: Sequence[Target]) -> list[Pool]:
-    """Each layer is a pool of its own."""
-    return [_pool([index], counts, target.sparsity) for index, target in enumerate(targets)]
+def layer(counts: Sequence[int], targets: Sequence[Target], *, least: int = 0) -> list[Pool]:
+    """Return a pool for each layer, which keeps `least` units or more."""
+    if not isinstance(least, int) or isinstance(least, bool) or least < 0:
+        raise SparsityError(f"least={least!r} of scope 'layer'", "it is no number of units", "give, say, 1")
+    pools = [_pool([index], counts, target.sparsity) for index, target in enumerate(targets)]
+    return [replace(p, keep=max(p.keep, min(least, counts[p.members[0]]))) for p in pools]
 
 
 def _pool(members: Sequence[int], counts: Sequence[int], sparsity: float) -> Pool:

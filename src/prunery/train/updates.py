@@ -19,14 +19,15 @@ from prunery.core.binding import Bindings, Named, bind
 from prunery.core.context import ScoringContext
 from prunery.core.criteria import criterion as criteria
 from prunery.core.forward import eval_mode
-from prunery.core.granularity import UnitSet
 from prunery.core.layers import prunable
 from prunery.core.masks import Masks
+from prunery.core.outputs import without_outputs
 from prunery.core.prune import prune_step
 from prunery.core.schedule import Cut, cuts_of, is_update
 from prunery.core.scope import Target
 from prunery.core.selection import Pool, floors
 from prunery.core.sparsity import Sparsity, parse
+from prunery.core.units import UnitSet
 from prunery.errors import ChoiceError, SparsityError, SpecError
 from prunery.seeds import number
 
@@ -65,10 +66,11 @@ def in_training(
     criterion: Named = "magnitude",
     options: Mapping[str, Any] | None = None,
     granularity: Named = "weight",
-    scope: Named = "global",
+    scope: Named | None = None,
     schedule: Named = "gradual",
     floor: float = 0.0,
-    exclude: Sequence[str] = (),
+    exclude: Sequence[str] | None = None,
+    include: Sequence[str] = (),
     example: Any = None,
     batches: Any = None,
     loss: Callable[[Any, Any], Tensor] | None = None,
@@ -85,7 +87,14 @@ def in_training(
     if is_update(result):
         update: MaskUpdate = result
         return update
-    return CutsInTraining(tuple(cuts_of(result)), method, tuple(exclude), example, batches, loss)
+    exclude = method.granularity.facts.get("exclude", ()) if exclude is None else exclude
+    patterns = {
+        "exclude": (exclude,) if isinstance(exclude, str) else tuple(exclude),
+        "include": tuple(include),
+    }
+    return CutsInTraining(
+        tuple(cuts_of(result)), method, **patterns, example=example, batches=batches, loss=loss
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +111,8 @@ class CutsInTraining:
 
     cuts: tuple[Cut, ...]
     method: Bindings
-    exclude: Sequence[str] = ()
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
     example: Any = None
     batches: Any = None
     loss: Callable[[Any, Any], Tensor] | None = None
@@ -111,16 +121,16 @@ class CutsInTraining:
         if any(cut.at is None for cut in self.cuts):
             found = f"the cuts of {self.method.schedule.name!r} have no place in it"
             raise SparsityError("pruning during a training", found, "use gradual or drop_grow")
-        units = self.method.granularity.name
-        if units != "weight" and any(cut.regrow for cut in self.cuts):
+        units = self.method.granularity
+        if not units.facts.get("weights") and any(cut.regrow for cut in self.cuts):
             found = "a larger unit that starts at 0 gets no gradient"
-            raise ChoiceError(f"regrowth with granularity {units!r}", found, "use granularity 'weight'")
+            raise ChoiceError(f"regrowth with granularity {units.name!r}", found, "use granularity 'weight'")
 
     def __repr__(self) -> str:
         """Tell it from others; what it is scored on is left out, as a checkpoint knows no data."""
         choices = (self.method.criterion, self.method.granularity, self.method.scope)
         words = [f"{c.row.function.__qualname__} {c.name}({dict(c.options)})" for c in choices]
-        where = f"floor={self.method.floor}, exclude={list(self.exclude)}"
+        where = f"floor={self.method.floor}, exclude={self.exclude}, include={self.include}"
         return f"CutsInTraining({list(self.cuts)}, {', '.join(words)}, {where})"
 
     def due(self, step: int, total: int) -> bool:
@@ -136,18 +146,22 @@ class CutsInTraining:
 
     def __call__(self, context: UpdateContext) -> Masks:
         """Return the masks after the cuts that are due, in order."""
-        layers = prunable(context.model, self.exclude)
-        options = self.method.criterion.options
-        scoring = ScoringContext(
-            context.model, layers, context.masks, self.example, self.batches, self.loss,
-            seed=number(context.seed, "cut", context.step), options=options, exclude=self.exclude,
-        )  # fmt: skip
+        scoring = self._scoring(context)
         with eval_mode(context.model):
             units = self.method.granularity(scoring)
             self._check_reach(units, context.masks)
             for cut in self._at(context.step, context.total):
                 scoring = replace(scoring, masks=self._cut(cut, units, scoring))
         return scoring.masks
+
+    def _scoring(self, context: UpdateContext) -> ScoringContext:
+        model, example, batches = context.model, self.example, self.batches
+        exclude = without_outputs(model, self.exclude, example, batches, self.include)
+        layers = prunable(model, exclude, include=self.include)
+        seed, options = number(context.seed, "cut", context.step), self.method.criterion.options
+        return ScoringContext(
+            model, layers, context.masks, example, batches, self.loss, None, seed, options, exclude
+        )
 
     def _cut(self, cut: Cut, units: Sequence[UnitSet], scoring: ScoringContext) -> Masks:
         method = self.method
@@ -168,12 +182,6 @@ class CutsInTraining:
                 )
 
 
-def _live(units: Sequence[UnitSet], masks: Masks) -> list[int]:
-    """Units kept, per unit set."""
-    kept = {layer.name: layer.units_kept for layer in masks.layers()}
-    return [kept.get(u.layer.name, u.count) for u in units]
-
-
 def _removed(cut: Cut, units: Sequence[UnitSet], method: Bindings, scoring: ScoringContext) -> Masks:
     return prune_step(units, [Target("*", cut.sparsity)] * len(units), method, scoring)
 
@@ -192,15 +200,14 @@ def _exchanged(cut: Cut, units: Sequence[UnitSet], method: Bindings, scoring: Sc
     masks = prune_step(units, targets, _in_pools(method, staying), scoring)
     coming = [replace(p, keep=p.keep - _kept(p, units, masks)) for p in pools]
     growing = _in_pools(replace(method, criterion=criteria.bind(cut.grow), floor=0.0), coming)
-    scoring = replace(scoring, masks=free, seed=number(scoring.seed, "grow"))
+    scoring = replace(scoring, masks=free, seed=number(scoring.seed, "grow"), memo={})
     grown = prune_step(units, targets, growing, scoring)
     either = {name: mask | grown[name] if name in grown else mask for name, mask in masks.items()}
     return Masks(either, uncounted=sorted(masks.uncounted), units=masks.units)
 
 
 def _kept(pool: Pool, units: Sequence[UnitSet], masks: Masks) -> int:
-    live = _live(units, masks)
-    return sum(live[m] for m in pool.members)
+    return sum(units[m].live_count(masks) for m in pool.members)
 
 
 def _in_pools(method: Bindings, pools: Sequence[Pool]) -> Bindings:
@@ -213,9 +220,9 @@ def _complement(units: Sequence[UnitSet], masks: Masks) -> Masks:
     """Masks that keep what `masks` remove."""
     removed = {}
     for unit_set in units:
-        name, parameter = unit_set.layer.name, unit_set.layer.parameter
-        nothing = torch.zeros_like(parameter, dtype=torch.bool)
-        removed[name] = ~masks[name] if name in masks else nothing
+        for layer in unit_set.layers:
+            nothing = torch.zeros_like(layer.parameter, dtype=torch.bool)
+            removed[layer.name] = ~masks[layer.name] if layer.name in masks else nothing
     return Masks(removed)
 
 
