@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from prunery.core.layers import Layer, adapters, matched
 from prunery.core.weights import weight_names
+from prunery.core.wrappers import named_modules
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,7 +75,7 @@ def _matrices(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     beside, seen = adapters(model), set[int]()
     tables = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
     seen.update(id(p) for m in tables for p in m.parameters(recurse=False))
-    for module_name, module in model.named_modules():
+    for module_name, module in named_modules(model):
         if _stands_aside(module) or module_name.startswith(beside):
             continue
         for short, p in module.named_parameters(recurse=False):

@@ -21,6 +21,7 @@ from prunery.core.context import ScoringContext, run_quietly
 from prunery.core.forward import StandIns, stand_ins_for
 from prunery.core.norms_traced import traced
 from prunery.core.units import Member
+from prunery.core.wrappers import named_parameters
 from prunery.errors import NormWarning
 
 Riders = dict[str, list[Member]]
@@ -74,7 +75,7 @@ class _Watch(TorchFunctionMode):
 
     def __init__(self, context: ScoringContext, filters: Mapping[str, Member], stand_ins: StandIns) -> None:
         super().__init__()
-        named = context.model.named_parameters()
+        named = named_parameters(context.model, once=True)
         self.parameters = {id(stand_ins[id(p)]): name for name, p in named}
         self.labels: dict[int, _Labelled] = {}
         self.uses: dict[str, list[tuple[str, Tensor] | None]] = {}

@@ -16,6 +16,7 @@ from torch.nn import functional
 from prunery.core.channels import ELEMENTWISE
 from prunery.core.layers import Layer
 from prunery.core.units import Member
+from prunery.core.wrappers import unwrapped
 from prunery.errors import EvidenceError
 
 _SPATIAL = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
@@ -28,6 +29,7 @@ def traced(model: nn.Module, layers: Sequence[Layer], kinds: tuple[type, ...]) -
 
     EvidenceError: the model cannot be traced, or a trace cannot tell which axis a norm is over.
     """
+    model = unwrapped(model)
     try:
         graph = torch.fx.symbolic_trace(model).graph
     except Exception as problem:  # whatever the user's forward raises under tracing

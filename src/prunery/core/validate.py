@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
+from prunery.core.wrappers import named_parameters
 from prunery.errors import ChoiceError, MasksError, ModelError, PatternError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def check_memory(model: nn.Module, in_play: AbstractSet[int]) -> None:
 
 def _spans(model: nn.Module) -> Iterator[tuple[int, int, int, str, Any]]:
     """Yield (storage, first element, last element, name, parameter) of every parameter with elements."""
-    for name, p in model.named_parameters():
+    for name, p in named_parameters(model, once=True):
         if p.numel() and not p.is_meta and str(p.layout) == "torch.strided":
             last = sum((n - 1) * step for n, step in zip(p.shape, p.stride(), strict=True))
             start = int(p.storage_offset())

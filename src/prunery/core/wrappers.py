@@ -51,11 +51,13 @@ def named_modules(
             yield from named_modules(child, f"{name}.{part}" if name else part, once=once, seen=seen)
 
 
-def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield (name, parameter) for every name that a parameter has in the bare model."""
-    for name, module in named_modules(model, once=False):
+def named_parameters(model: nn.Module, *, once: bool = False) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield (name, parameter) for each name that a parameter has in the bare model; once: the first alone."""
+    seen: set[nn.Parameter] = set()
+    for name, module in named_modules(model, once=once):
         for short, parameter in module._parameters.items():
-            if parameter is not None:
+            if parameter is not None and not (once and parameter in seen):
+                seen.add(parameter)
                 yield (f"{name}.{short}" if name else short), parameter
 
 

@@ -59,7 +59,7 @@ def _used(
         given = {id(parameter_of(model, name)): mask for name, mask in (masks or {}).items()}
         prunable = {id(layer.parameter) for layer in layers}
         _substitute_(double, model, prunable, given, flow, dense=masks is None)
-        weights: list[Tensor] = [double.get_parameter(layer.name).requires_grad_() for layer in layers]
+        weights: list[Tensor] = [parameter_of(double, layer.name).requires_grad_() for layer in layers]
         args, kwargs = call_of(mapped(lambda t: _signal(t, flow), placed(example, double)))
         # cuDNN's recurrent layers have no backward pass in eval mode
         with no_trace(double), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
