@@ -109,14 +109,15 @@ def all_layers(model: nn.Module, include: Sequence[str] = ()) -> tuple[list[Laye
 def _weights_in(
     module: nn.Module, module_name: str, include: Sequence[str]
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the module's weights, and its other parameters that are asked for by name."""
+    """Yield the module's weights, and its other matrices that are asked for by name (biases by their own)."""
     weights = dict(weights_of(module))
     yield from weights.items()
-    for short, parameter in module.named_parameters(recurse=False) if include else ():
+    for short, p in module.named_parameters(recurse=False) if include else ():
         name = f"{module_name}.{short}".lstrip(".")
-        a_matrix = parameter.ndim >= 2 and parameter.numel() and parameter.is_floating_point()
-        if short not in weights and a_matrix and any(matched(name, pattern) for pattern in include):
-            yield short, parameter
+        patterns = [name] if "bias" in short and name in include else [] if "bias" in short else include
+        matrix = short not in weights and p.ndim >= 2 and p.numel() and p.is_floating_point()
+        if matrix and any(matched(name, pattern) for pattern in patterns):
+            yield short, p
 
 
 def adapters(model: nn.Module) -> tuple[str, ...]:

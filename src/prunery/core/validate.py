@@ -81,8 +81,15 @@ def check_memory(model: nn.Module, in_play: AbstractSet[int]) -> None:
 
 def _spans(model: nn.Module) -> Iterator[tuple[int, int, int, str, Any]]:
     """Yield (storage, first element, last element, name, parameter) of every parameter with elements."""
+    from torch.nn.parameter import UninitializedParameter
+
     for name, p in named_parameters(model, once=True):
-        if p.numel() and not p.is_meta and str(p.layout) == "torch.strided":
+        if (
+            not isinstance(p, UninitializedParameter)
+            and p.numel()
+            and not p.is_meta
+            and str(p.layout) == "torch.strided"
+        ):
             last = sum((n - 1) * step for n, step in zip(p.shape, p.stride(), strict=True))
             start = int(p.storage_offset())
             yield p.untyped_storage().data_ptr(), start, start + int(last), name, p
