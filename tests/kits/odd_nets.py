@@ -5,6 +5,8 @@ import random
 import torch
 from torch import nn
 
+import prunery
+
 SHARED = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
 
@@ -155,10 +157,16 @@ class Draws(Odd):
         return super().forward(x) + torch.randn(10)
 
 
-class Untraceable(Odd):
-    """Refuses images of any number but two."""
+class OnlyTwo(Odd):
+    """Takes two images at a time and no other number."""
 
     def forward(self, x):
         if len(x) != 2:
             raise RuntimeError("two, please")
         return super().forward(x)
+
+
+@prunery.granularity.add(name="breaks")
+def breaks(context):
+    """A granularity that does not work."""
+    raise KeyError("units")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from lab_kit import raw
 
-from prunery.errors import ModelError
+from prunery.errors import ModelError, PruneryError
 from prunery.lab.plan import plan
 from prunery.lab.spec import from_plain
 from prunery.lab.spec_source import overridden
@@ -80,9 +80,12 @@ def test_the_preflight_tries_the_model_out(tmp_path):
         assert WRONG[name] in str(caught.value)
 
 
-def test_what_a_cut_raises_names_the_method_and_the_model(tmp_path):
-    with pytest.raises(ModelError) as caught:
-        check(tmp_path, "task.model=odd_nets:Untraceable", "methods.0.granularity=filter")
+def test_what_a_cut_raises_names_the_method_and_whose_code_it_was(tmp_path):
+    with pytest.raises(PruneryError) as caught:
+        check(tmp_path, "task.model=odd_nets:OnlyTwo", "methods.0.granularity=filter")
     assert "method 'magnitude filter" in caught.value.asked
-    assert "odd_nets:Untraceable" in caught.value.asked
     assert "RuntimeError: two, please" in caught.value.found
+    with pytest.raises(ModelError) as caught:
+        check(tmp_path, "methods.0.granularity=odd_nets:breaks", "methods.0.name=mine")
+    assert caught.value.asked == "method 'mine': cutting with odd_nets:breaks"
+    assert caught.value.found == "it raised KeyError: 'units'"

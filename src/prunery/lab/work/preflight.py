@@ -1,8 +1,7 @@
 """Checks that need the data and the model, made before any step runs.
 
 The data set opens, the model builds and takes its images, patterns match, floors can be kept, every class
-has the examples that a criterion is scored on. Models of the library stand on the meta device; a user's is
-built and tried out as it will run.
+has the examples that a criterion is scored on. A user's model is tried out as it will run.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from prunery.core.context import ScoringContext
 from prunery.core.criteria import criterion as criteria
 from prunery.core.granularity import granularity as granularities
 from prunery.core.layers import prunable
+from prunery.core.outputs import without_outputs
 from prunery.core.scope import Target
 from prunery.core.scope import scope as scopes
 from prunery.core.selection import floors
@@ -66,15 +66,18 @@ def _built(spec: Spec, plan: Plan, shape: Shape, classes: int) -> nn.Module:
     if is_factory(name):
         trains = any(step.epochs for step in plan.steps.values())
         return tried_out(name, shape, classes, seed=spec.seeds[0], trains=trains)
-    model = build(name, shape=shape, classes=classes, device="meta")
+    model = build(name, shape=shape, classes=classes, seed=spec.seeds[0])
     check_output(name, model, shape, classes)
     return model
 
 
 def _check_cuts(spec: Spec, method: Method, model: nn.Module, data: ImageSet) -> None:
-    layers = prunable(model, method.exclude)
-    example = torch.zeros(1, *data.shape, device=layers[0].parameter.device)
-    units = granularities.bind(method.granularity)(ScoringContext(model, layers, example=example))
+    device = next(iter(model.parameters()), torch.empty(0)).device
+    example = torch.zeros(1, *data.shape, device=device)
+    spared = without_outputs(model, method.exclude, example, None)
+    layers = prunable(model, spared)
+    context = ScoringContext(model, layers, example=example, exclude=spared)
+    units = granularities.bind(method.granularity)(context)
     counts = [unit.count for unit in units]
     for sparsity in spec.sparsities_of(method):
         pools = scopes.bind(method.scope)(counts, [Target("*", sparsity)] * len(layers))
