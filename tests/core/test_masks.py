@@ -105,8 +105,8 @@ def test_filters_take_bias_and_batch_norm_along(with_example):
 def test_filter_norms_l1_and_l2_by_hand():
     model = nn.Sequential(nn.Linear(2, 3, bias=False))
     with torch.no_grad():
-        model[0].weight.copy_(torch.tensor([[3.0, 0.01], [1.9, 1.9], [0.1, 0.1]]))
-    for norm, kept in (("l1", 1), ("l2", 0)):  # |.|1: 3.01, 3.8, 0.2; |.|2: 3, 2.69, 0.14
+        model[0].weight.copy_(torch.tensor([[3.0, 0.0], [1.9, 1.9], [0.1, 0.1]]))
+    for norm, kept in (("l1", 1), ("l2", 0)):  # |.|1: 3, 3.8, 0.2; |.|2: 3, 2.69, 0.14
         units = {"name": "filter", "norm": norm}
         masks = prunery.prune(copy.deepcopy(model), "3x", granularity=units, exclude=())
         assert masks["0.weight"].any(1).nonzero().flatten().tolist() == [kept]

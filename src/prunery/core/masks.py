@@ -231,22 +231,25 @@ class Masks(Mapping[str, Tensor]):
 def warn_of_zeros_kept(masks: Masks, model: nn.Module) -> None:
     """Warn (ZerosKeptWarning) where `masks`, just applied to `model`, keep weights that are 0 already.
 
-    So it is after a second cut to a lower sparsity. A layer that is 0 throughout was set so by whoever built
-    the model, and one in a thousand weights may be 0 by chance: they are not warned of.
+    So it is after a second cut to a lower sparsity. Where units were cut, whole rows of zeros count. A layer
+    that is 0 throughout was set so by whoever built the model, and one in a thousand weights may be 0 by
+    chance: they are not warned of.
     """
-    rows = masks.layers()
-    zeros = {row.name: zeros_kept(parameter_of(model, row.name), row.kept) for row in rows}
-    told = [
-        f"{zeros[r.name]} of {r.kept} in {r.name}"
-        for r in rows
-        if r.total < 1000 * zeros[r.name] < 1000 * r.kept
-    ]
+    told = []
+    for row in masks.layers():
+        parameter, kept, what, few = parameter_of(model, row.name), row.kept, "weights", row.total // 1000
+        zeros = zeros_kept(parameter, kept)
+        if zeros and row.name in masks.units:
+            rows = masks[row.name].flatten(1).any(1).to(parameter.device)
+            zeros, few = int((rows & ~nonzero(parameter).flatten(1).any(1)).count_nonzero()), 0
+            kept, what = int(rows.count_nonzero()), "rows"
+        if few < zeros < kept:
+            told.append(f"{zeros} of the {kept} {what} kept in {row.name}")
     if told:
-        share = 1 - (masks.kept - sum(zeros.values())) / masks.total
         warnings.warn(
-            f"the masks keep weights that are 0 already ({', '.join(told)}): they say sparsity "
-            f"{masks.sparsity:.4g}, and {share:.4g} of the weights are 0. To go on from an earlier cut, "
-            "pass its masks (masks=..., or masks=prunery.Masks.of(model)) and a sparsity at least as high",
+            f"{', '.join(told)} are 0 already: the network is sparser than the masks, which say "
+            f"{masks.sparsity:.4g}. To go on from an earlier cut, pass its masks (masks=..., or "
+            "masks=prunery.Masks.of(model)) and a sparsity at least as high",
             ZerosKeptWarning,
             stacklevel=3,
         )
