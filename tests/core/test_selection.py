@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from prunery.core import selection as selection_module
 from prunery.core.scope import Target, scope
@@ -168,3 +170,41 @@ def test_floors_above_the_budget_raise_with_the_numbers():
 def test_asking_for_more_than_is_live_raises():
     with pytest.raises(SparsityError, match="earlier cuts left 2"):
         keep_top([scores_of(torch.ones(5), live=torch.tensor([True, True, False, False, False]))], 3)
+
+
+def test_scope_layer_keeps_at_least_so_many_units():
+    counts, targets = [10, 3, 1], [Target("*", 0.99)] * 3
+    assert [pool.keep for pool in scope.bind("layer")(counts, targets)] == [0, 0, 0]
+    assert [pool.keep for pool in scope.bind("layer(least=1)")(counts, targets)] == [1, 1, 1]
+    assert [pool.keep for pool in scope.bind("layer(least=2)")(counts, targets)] == [2, 2, 1]
+    with pytest.raises(SparsityError, match="no number of units"):
+        scope.bind("layer(least=-1)")(counts, targets)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_any_scores_leave_exactly_what_is_asked_for(data):
+    """Ties, zeros, infinities, subnormals and both signs; several members; earlier cuts."""
+    value = st.sampled_from([0.0, -0.0, 1.0, -1.0, math.inf, -math.inf, 1e-45, 3.4e38]) | st.floats(
+        width=32, allow_nan=False
+    )
+    lists = data.draw(st.lists(st.lists(value, min_size=1, max_size=30), min_size=1, max_size=4))
+    lives = [data.draw(st.lists(st.booleans(), min_size=len(v), max_size=len(v))) for v in lists]
+    members = [
+        scores_of(torch.tensor(v), f"m{i}", torch.tensor(live))
+        for i, (v, live) in enumerate(zip(lists, lives, strict=True))
+    ]
+    k = data.draw(st.integers(0, sum(map(sum, lives))))
+    kept = keep_top(members, k)
+    assert sum(int(mask.sum()) for mask in kept) == k
+    stays = [
+        s for v, m in zip(lists, kept, strict=True) for s, keep in zip(v, m.tolist(), strict=True) if keep
+    ]
+    goes = [
+        s
+        for v, m, live in zip(lists, kept, lives, strict=True)
+        for s, keep, alive in zip(v, m.tolist(), live, strict=True)
+        if alive and not keep
+    ]
+    assert not any(bool((m & ~torch.tensor(live)).any()) for m, live in zip(kept, lives, strict=True))
+    assert not stays or not goes or min(stays) >= max(goes)

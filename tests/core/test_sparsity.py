@@ -1,6 +1,10 @@
 """One parser for every form of sparsity, and an error that shows the forms for anything else."""
 
+from fractions import Fraction
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prunery.core.schedule import schedule
 from prunery.core.sparsity import parse, parse_wanted
@@ -123,3 +127,23 @@ def test_tables_refuse_unknown_names_options_and_duplicates():
         table.add()(pear)
     with pytest.raises(ValueError, match="neither a name"):
         Choice.parse(3)
+
+
+@given(st.decimals(min_value=0, max_value=100, places=4).filter(lambda d: d < 100))
+def test_any_percentage_and_its_density_are_read_exactly(percent):
+    assert parse(f"{percent}%") == float(Fraction(percent) / 100)
+    assert parse(f"density={1 - percent / 100}") == float(1 - (1 - Fraction(percent) / 100))
+
+
+@given(st.floats(min_value=1, max_value=1e9, allow_nan=False))
+def test_any_ratio_leaves_its_share(ratio):
+    assert parse(f"{ratio:.6f}x") == 1 - 1 / float(f"{ratio:.6f}")
+
+
+@given(st.text(max_size=12) | st.floats() | st.integers() | st.none() | st.booleans())
+def test_whatever_is_given_is_a_sparsity_or_our_error(value):
+    try:
+        sparsity = parse(value)
+    except SparsityError:
+        return
+    assert 0 <= sparsity < 1
