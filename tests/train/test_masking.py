@@ -147,6 +147,13 @@ def test_the_gradient_is_that_of_the_next_batch_at_every_weight():
         assert torch.equal(found["1.bias"], steps[step]["1.bias"])
 
 
+def test_an_update_sees_the_model_in_train_mode_however_it_was_handed_over():
+    looks, model = Looks(), network().eval()
+    fit(model, SPLITS, settings(epochs=0), seed=0, updates=[looks])
+    assert list(looks.gradients) == [0]
+    assert not model.training
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_optimiser_forgets_what_changed_and_nothing_else(optimizer):
     model = network()

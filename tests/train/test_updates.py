@@ -98,6 +98,13 @@ def test_where_few_are_removed_few_are_exchanged():
             assert int((mask ^ after[name]).sum()) == 2 * free
 
 
+def test_a_floor_is_not_given_up_for_an_exchange():
+    """Of 50 200 weights 1 004 stay, and a floor of 0.02 keeps them all where they are."""
+    _, history, seen = trained(0.98, schedule=EXCHANGES, floor=0.02)
+    assert [layer.kept for layer in history.masks.layers()] == [384, 600, 20]
+    assert all(same(dict(seen.after[0]), dict(masks)) for masks in seen.after)
+
+
 def test_a_pool_of_all_layers_exchanges_between_them():
     steps = exchanges(0.9, 0.3, scope="global")
     layers = [[layer.kept for layer in after.layers()] for _, _, after in steps]
