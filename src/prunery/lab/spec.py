@@ -90,10 +90,10 @@ class Spec(BaseModel):
         if there or "magnitude" not in self.controls:
             return self.methods
         first = self.methods[0]
-        axes = ["granularity", "scope", "exclude", "floor", "sparsities"]
-        if not first.in_training:  # a cut in a training of its own is no control of what it is worth
-            axes += ["schedule", "recovery"]
+        axes = ("granularity", "scope", "exclude", "floor", "sparsities")
         kept = {axis: getattr(first, axis) for axis in axes}
+        if not first.in_training:  # whose schedule and recovery are no control of what they are worth
+            kept |= {"schedule": first.asked_schedule, "recovery": first.recovery}
         control = Method(criterion=Choice("magnitude"), name=_free(self.methods), **kept)
         return (*self.methods, control)
 

@@ -30,7 +30,7 @@ from prunery.errors import SparsityError, SpecError
 from prunery.lab import actions
 from prunery.lab.actions import Action, plain
 from prunery.models import names as model_names
-from prunery.registry import BoundEntry, Choice, Registry
+from prunery.registry import BoundEntry, Choice, Registry, is_dotted
 from prunery.train.settings import Training
 
 
@@ -119,6 +119,16 @@ class Task(BaseModel):
 Place = Literal["init", "trained"]
 
 
+def _usual_schedule(data: dict[str, Any]) -> Choice | None:
+    """None for the criterion's own; that of a user's row stands in the spec, to be read without the row."""
+    name = data["criterion"].name
+    return _own_schedule(name) if is_dotted(name) else None
+
+
+def _own_schedule(criterion_name: str) -> Choice:
+    return of_rounds(criterion[criterion_name].facts.get("rounds", 1))
+
+
 def _during(data: Mapping[str, Any]) -> bool:
     """Whether the method's cuts lie inside a training."""
     choice = data["schedule"]
@@ -146,9 +156,12 @@ def _usual_recovery(data: dict[str, Any]) -> tuple[Choice, ...]:
 def _derived_name(data: dict[str, Any]) -> str:
     """The choices that are not the usual ones, as words."""
     words = [_word(data["criterion"])]
-    words += [_word(data["granularity"])] * (data["granularity"] != Choice("weight"))
-    words += [_word(data["scope"])] * (data["scope"] != _usual_scope(data))
-    words += [_word(data["schedule"])] if data["schedule"] is not None else []
+    usual = {
+        "granularity": Choice("weight"),
+        "scope": _usual_scope(data),
+        "schedule": _usual_schedule(data),
+    }
+    words += [_word(data[axis]) for axis, choice in usual.items() if data[axis] not in (choice, None)]
     if data["recovery"] != _usual_recovery(data):
         words.append("+".join(map(_word, data["recovery"])))
     if data["at"] != _usual_place(data):
@@ -184,7 +197,7 @@ class Method(BaseModel):
     """Which weights live or die together?"""
     scope: Scope = Field(default_factory=_usual_scope)
     """Who competes with whom? By default all weights of the network; of filters, those of each layer."""
-    schedule: Schedule | None = None
+    schedule: Schedule | None = Field(default_factory=_usual_schedule)
     """When, and how far, is each cut? By default as the criterion's paper does it."""
     recovery: Recovery = Field(default_factory=_usual_recovery)
     """What happens to the survivors after a cut? One action, or a list of them that are done in order. By
@@ -205,17 +218,23 @@ class Method(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_none(cls, data: Any) -> Any:
-        """A scope or exclude that is null is one that was left out."""
+        """A key whose default depends on the others is left out where it is null."""
         if not isinstance(data, Mapping):
             return data
-        return {k: v for k, v in data.items() if v is not None or k not in ("scope", "exclude")}
+        return {k: v for k, v in data.items() if v is not None or k not in ("schedule", "scope", "exclude")}
 
     def bound_schedule(self) -> BoundEntry:
         """The schedule with its options; the criterion's own number of rounds if none was given."""
         if self.schedule is None:
-            return schedule.bind(of_rounds(criterion[self.criterion.name].facts.get("rounds", 1)))
+            return schedule.bind(_own_schedule(self.criterion.name))
         options = {k: v for k, v in self.schedule.options.items() if k != "training" or not self.in_training}
         return schedule.bind(Choice(self.schedule.name, options))
+
+    @property
+    def asked_schedule(self) -> Choice | None:
+        """The schedule; None where it is the criterion's own."""
+        own = is_dotted(self.criterion.name) and self.schedule == _own_schedule(self.criterion.name)
+        return None if own else self.schedule
 
     @property
     def in_training(self) -> bool:

@@ -105,6 +105,13 @@ class Plan:
     steps: Mapping[str, Step]
     cells: tuple[Cell, ...]
 
+    @property
+    def names_code(self) -> bool:
+        """Whether any step depends on code of a user's own: a model, a data set or a row."""
+        return any(
+            step.rows or ":" in step.args["model"] or ":" in step.args["data"] for step in self.steps.values()
+        )
+
     def epochs(self) -> int:
         """The epochs of training of all steps together."""
         return sum(step.epochs for step in self.steps.values())
