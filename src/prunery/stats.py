@@ -27,12 +27,12 @@ class Summary:
 
     @property
     def low(self) -> float | None:
-        """The lower end of the interval; None for a single value."""
+        """Return the lower end of the interval; None for a single value."""
         return None if self.half is None else self.mean - self.half
 
     @property
     def high(self) -> float | None:
-        """The upper end of the interval; None for a single value."""
+        """Return the upper end of the interval; None for a single value."""
         return None if self.half is None else self.mean + self.half
 
 
@@ -44,7 +44,7 @@ class Difference:
     p: float | None
 
     def verdict(self, p: float | None = None) -> str | None:
-        """`higher`, `lower` or `indistinguishable`, by `p` (a corrected one) or its own; None for n = 1."""
+        """Return `higher`, `lower` or `indistinguishable`, by `p` (corrected) or its own; None for n = 1."""
         p = self.p if p is None else p
         if p is None:
             return None
@@ -54,7 +54,7 @@ class Difference:
 
     @property
     def detectable(self) -> float | None:
-        """The smallest true difference that these seeds could be expected to show; None for n = 1."""
+        """Return the smallest true difference that these seeds could be expected to show; None for n = 1."""
         if self.summary.half is None:
             return None
         freedom = self.summary.n - 1
@@ -62,7 +62,7 @@ class Difference:
 
 
 def summary(values: Sequence[float], *, step: float = 0.0) -> Summary | None:
-    """The summary of the values, in their unit; None where there are none.
+    """Return the summary of the values, in their unit; None where there are none.
 
     `step` is what one example more or less changes (0.01 points for 10 000 images). Whole counts that agree
     are no proof of no spread: the interval reaches at least half a step to either side.
@@ -80,7 +80,7 @@ def summary(values: Sequence[float], *, step: float = 0.0) -> Summary | None:
 def paired(
     values: Mapping[int, float], baseline: Mapping[int, float], *, step: float = 0.0
 ) -> Difference | None:
-    """`values` minus `baseline` over the seeds that both have; None where they share none.
+    """Return `values` minus `baseline` over the seeds that both have; None where they share none.
 
     `step` is what one example more or less changes (0.01 points for 10 000 images). Counting rounds each
     value to a step, so that equal differences are no proof of no spread: interval and test take the standard
@@ -97,7 +97,7 @@ def paired(
 
 
 def detectable(freedom: int, error: float) -> float:
-    """The true difference that a test at 5 % finds four times out of five, given its standard error.
+    """Return the true difference that a test at 5 % finds four times out of five, given its standard error.
 
     (t(0.975) + t(0.8)) · error with these degrees of freedom: the usual approximation of the power of a
     t-test, for one test without correction.
@@ -108,7 +108,7 @@ def detectable(freedom: int, error: float) -> float:
 
 
 def noise_floor(dense: Sequence[float]) -> float | None:
-    """The difference that two means of n dense repeats stay below 95 % of the time; None for n = 1.
+    """Return the difference that two means of n dense repeats stay below 95 % of the time; None for n = 1.
 
     t(n - 1) · sd · sqrt(2 / n), with n the number of repeats. A smaller difference says nothing.
     """
@@ -117,7 +117,7 @@ def noise_floor(dense: Sequence[float]) -> float | None:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values, corrected over their family, in the order given.
+    """Return the p-values, corrected over their family, in the order given.
 
     Holm 1979, section 2: the i-th smallest of m is multiplied by m - i + 1, and none falls below an
     earlier one. Comparing them with 0.05 keeps the chance of any false verdict in the family below 5 %.
@@ -133,14 +133,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @lru_cache(maxsize=256)
 def t_quantile(freedom: int) -> float:
-    """The two-sided 95 % quantile of Student's t with `freedom` degrees of freedom."""
+    """Return the two-sided 95 % quantile of Student's t with `freedom` degrees of freedom."""
     from scipy.special import stdtrit  # scipy.stats costs two seconds more
 
     return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
 def _p_value(mean: float, error: float, freedom: int) -> float:
-    """The two-sided p-value of a mean with that standard error, by Student's t."""
+    """Return the two-sided p-value of a mean with that standard error, by Student's t."""
     if mean == 0 or error == 0:
         return float(mean == 0)
     from scipy.special import stdtr
@@ -149,7 +149,7 @@ def _p_value(mean: float, error: float, freedom: int) -> float:
 
 
 def filled(layers: Sequence[tuple[float, float]], kept: float) -> tuple[float, float]:
-    """(fewest, most) MACs that so many weights can cost in layers of (weights, MACs a weight)."""
+    """Return (fewest, most) MACs that so many weights can cost in layers of (weights, MACs a weight)."""
     ranked = sorted(layers, key=lambda layer: layer[1])
     return _in_turn(ranked, kept), _in_turn(reversed(ranked), kept)
 

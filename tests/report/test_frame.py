@@ -1,6 +1,7 @@
 """The frame: one row per cell, costs summed along the path, each bad end told from the others."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import report_case as case
@@ -58,6 +59,14 @@ def test_costs_are_sums_along_the_path(plan):
     assert (dense["epochs_before"], dense["epochs_after"], dense["epochs"]) == (10, 0, 10)
     extra = row(table, case.cell_of(plan, "dense + 5 epochs"))
     assert (extra["epochs_before"], extra["epochs_after"]) == (10, 5)
+
+
+def test_to_look_at_a_network_is_none_of_its_cost(plan):
+    store = case.store(plan, right)
+    cell = case.cell_of(plan, "magnitude", 0.9)
+    store.records[cell.key] = replace(store.record(cell.key), cost={"seconds": 100.0, "seconds_test": 2.0})
+    values = row(frame(plan, store), cell)
+    assert (values["seconds"], values["seconds_test"]) == (16.5, 2.0)
 
 
 def test_counts_come_from_the_last_cut():

@@ -10,9 +10,11 @@ import pytest
 import report_case as case
 import write_kit as kit
 from cli_kit import prunery
+from rich.console import Console
 
 from prunery.errors import ChoiceError
 from prunery.report import write
+from prunery.report.follow import follow
 from prunery.report.results.columns import COLUMNS, column
 from prunery.report.results.frame import frame
 from prunery.report.results.groups import groups_of
@@ -189,6 +191,11 @@ def test_the_command_takes_several(store, folder):
     status, _, errors, _ = prunery("report", store.root, "-o", "two", *wrong, cwd=folder)
     assert status == 2
     assert "did you mean 'rows_of_mine:wrong'" in errors
+
+
+def test_a_report_that_follows_a_run_has_it_too(store, folder):
+    follow(store, folder / "out", None, Console(file=io.StringIO()), columns=["rows_of_mine:wrong"])
+    assert "rows_of_mine:wrong" in (folder / "out" / "cells.csv").read_text()
 
 
 def test_each_column_of_the_catalogue_is_declared_once():

@@ -26,7 +26,7 @@ _LEFT, _WIDE, _HIGH = 0.85, 8.6, 4.6  # inches
 
 
 def files(studies: Sequence[Loaded]) -> dict[str, bytes]:
-    """index.html and studies.csv; classes.md, classes.png and classes.svg where studies differ in classes."""
+    """Return index.html and studies.csv; classes.md, .png and .svg where studies differ in classes."""
     contents = {"index.html": _index(studies), "studies.csv": _csv(studies)}
     if series := _by_classes(studies):
         contents["classes.md"] = markdown(_table(series))[1:].encode()
@@ -37,7 +37,7 @@ def files(studies: Sequence[Loaded]) -> dict[str, bytes]:
 
 
 def classes(study: Loaded) -> int:
-    """How many classes the study's networks tell apart, by its chance level."""
+    """Return how many classes the study's networks tell apart, by its chance level."""
     chance = next((g.first("chance_top1") for g in study.groups if g.first("chance_top1")), None)
     return round(100 / chance) if chance else 0
 
@@ -52,7 +52,7 @@ def _csv(studies: Sequence[Loaded]) -> bytes:
 
 
 def _by_classes(studies: Sequence[Loaded]) -> list[Loaded]:
-    """The first studies that differ in their number of classes alone, with as many images of each."""
+    """Return the first studies that differ in their number of classes alone, with as many images of each."""
 
     def same(study: Loaded) -> str:
         task = {k: v for k, v in study.spec["task"].items() if k not in ("classes", "images")}
@@ -68,7 +68,7 @@ def _by_classes(studies: Sequence[Loaded]) -> list[Loaded]:
 
 
 def _lines(series: Sequence[Loaded]) -> dict[str, list[Group | None]]:
-    """Per dense network and method, its group in each study."""
+    """Return, by dense network and method, its group in each study."""
     names = list(
         dict.fromkeys(formats.label(g) for s in series for g in s.groups if g.role in ("dense", "pruned"))
     )
@@ -118,7 +118,7 @@ def _figure(series: Sequence[Loaded]) -> Figure:
 
 
 def _line(axes: Axes, counts: Sequence[int], groups: Sequence[Group | None], name: str, look: Look) -> None:
-    """One line with intervals through the groups that ended well, named at its end."""
+    """Draw one line with intervals through the groups that ended well, and name it at its end."""
     points = [(n, g.summary) for n, g in zip(counts, groups, strict=True) if g and g.sound and g.summary]
     if not points:
         return
@@ -131,7 +131,7 @@ def _line(axes: Axes, counts: Sequence[int], groups: Sequence[Group | None], nam
 
 
 def _index(studies: Sequence[Loaded]) -> bytes:
-    """A page that links the studies' pages, each with its first answers."""
+    """Return a page that links the studies' pages, each with its first answers."""
     parts = []
     for study in studies:
         sentences = "".join(f"<li>{escape(s)}</li>" for s in answers(study.groups)[:2])

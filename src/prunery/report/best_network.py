@@ -15,7 +15,7 @@ SPLIT = "validation_top1"
 
 
 def best(study: Loaded, *, within: float, method: str | None = None) -> Mapping[str, Any]:
-    """The row of the done cell with the fewest weights left that is at most `within` points below dense.
+    """Return the row of the done cell with the fewest weights left, at most `within` points below dense.
 
     By top-1 on validation, where dense is that of the same seed; weights are of the whole network, whatever a
     method leaves out. Of equally small cells the more accurate one, then the lower seed. The test split has
@@ -50,12 +50,12 @@ def best(study: Loaded, *, within: float, method: str | None = None) -> Mapping[
 
 
 def lost(row: Mapping[str, Any], dense: Mapping[str, float]) -> float:
-    """How many points of validation top-1 the cell is below its dense network."""
+    """Return how many points of validation top-1 the cell is below its dense network."""
     return float(dense[row["dense_key"]] - row[SPLIT])
 
 
 def description(row: Mapping[str, Any], study: Loaded) -> str:
-    """The cell in words, with its accuracies and those of its dense network."""
+    """Return the cell in words, with its accuracies and those of its dense network."""
     dense = study.frame[study.frame["key"] == row["dense_key"]].iloc[0]
     pairs = ((split, row[f"{split}_top1"], dense[f"{split}_top1"]) for split in ("validation", "test"))
     accuracies = ", ".join(

@@ -29,7 +29,7 @@ def follow(
     columns: Sequence[str] = (),
     wait: Callable[[float], None] = time.sleep,
 ) -> list[Loaded]:
-    """The studies as they were at the end, when no cell was missing any more or at Ctrl-C; files are written.
+    """Return the studies as they were when no cell was missing any more, or at Ctrl-C; write their files.
 
     On a terminal the tables stay in place; elsewhere a line says what changed. `texts` and `figures`
     are written at the end, when what they show is there.
@@ -55,7 +55,7 @@ def follow(
 def _look(
     read: Callable[[], list[Loaded]], before: Sequence[Loaded], out: str | Path, show: Show
 ) -> list[Loaded]:
-    """The studies as they are now; shown and written if they changed."""
+    """Return the studies as they are now; shown and written if they changed."""
     studies = read()
     if [s.statuses for s in studies] != [s.statuses for s in before]:
         show(studies)
@@ -64,7 +64,7 @@ def _look(
 
 
 def _over(store: Source, studies: Sequence[Loaded]) -> bool:
-    """Whether every cell is there or has failed, and nobody works on one that may yet succeed."""
+    """Return whether every cell is there or has failed, and nobody works on one that may yet succeed."""
     if all(study.complete for study in studies):
         return True
     missing = any("missing" in study.statuses for study in studies)

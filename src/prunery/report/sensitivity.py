@@ -36,12 +36,12 @@ class About:
 
     @property
     def title(self) -> str:
-        """One line over the table and the plot."""
+        """Return one line over the table and the plot."""
         return f"{self.model} on {self.data}: each layer pruned alone"
 
 
 def write(scan: Sensitivity, about: About, out: str | Path) -> list[Path]:
-    """The paths of the files written to the folder `out`; each is whole or not there."""
+    """Return the paths of the files written to the folder `out`; each is whole or not there."""
     contents = files(scan, about)  # all are made before the first is written
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,14 +49,14 @@ def write(scan: Sensitivity, about: About, out: str | Path) -> list[Path]:
 
 
 def files(scan: Sensitivity, about: About) -> dict[str, bytes]:
-    """sensitivity.csv, .md, .png and .svg; the same bytes for the same scan."""
+    """Return sensitivity.csv, .md, .png and .svg; the same bytes for the same scan."""
     texts = {"csv": csv_text(scan), "md": _markdown(scan, about)}
     made = {kind: content.encode() for kind, content in texts.items()} | images(scan, about)
     return {f"sensitivity.{kind}": content for kind, content in made.items()}
 
 
 def csv_text(scan: Sensitivity) -> str:
-    """A line per measurement, the model as it was given first."""
+    """Return a line per measurement, the model as it was given first."""
     rows = []
     for row in (scan.unpruned, *scan.rows):
         values = [row.layer or UNPRUNED, formats.plain(row.sparsity), str(row.correct), str(row.total)]
@@ -66,7 +66,7 @@ def csv_text(scan: Sensitivity) -> str:
 
 
 def table(scan: Sensitivity, about: About, *, loss: bool = False) -> TextTable:
-    """Accuracy (or loss) by layer and sparsity, under that of the model as it was given."""
+    """Return accuracy (or loss) by layer and sparsity, under that of the model as it was given."""
     header = ("layer", "weights", "share", *map(formats.percent, scan.sparsities))
     first = _line(UNPRUNED, scan.unpruned, [scan.unpruned] * len(scan.sparsities), loss)
     rows = [_line(name, rows_of[0], _across(scan, rows_of), loss) for name, rows_of in _layers(scan).items()]
@@ -75,7 +75,7 @@ def table(scan: Sensitivity, about: About, *, loss: bool = False) -> TextTable:
 
 
 def images(scan: Sensitivity, about: About) -> dict[str, bytes]:
-    """The heat map as `{"png": bytes, "svg": bytes}`; empty where no layer has a row."""
+    """Return the heat map as `{"png": bytes, "svg": bytes}`; empty where no layer has a row."""
     return png_and_svg(lambda: _figure(scan, about)) if scan.rows else {}
 
 
@@ -89,7 +89,7 @@ def _layers(scan: Sensitivity) -> dict[str, list[Scanned]]:
 
 
 def _across(scan: Sensitivity, rows: list[Scanned]) -> list[Scanned | None]:
-    """The layer's row for each sparsity, None where it has none."""
+    """Return the layer's row for each sparsity, None where it has none."""
     by_sparsity = {row.sparsity: row for row in rows}
     return [by_sparsity.get(sparsity) for sparsity in scan.sparsities]
 
@@ -157,7 +157,7 @@ def _subtitle(scan: Sensitivity, about: About) -> tuple[str, str]:
 
 
 def _cells(axes: Axes, scan: Sensitivity) -> None:
-    """A cell per layer and sparsity: its accuracy as text, the points lost as its shade."""
+    """Draw a cell per layer and sparsity: its accuracy as text, the points lost as its shade."""
     from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 
     layers = _layers(scan)
@@ -179,7 +179,7 @@ def _cells(axes: Axes, scan: Sensitivity) -> None:
 
 
 def _lost(scan: Sensitivity, row: Scanned | None) -> float:
-    """Points of accuracy lost; 0 where there is a gain, NaN where there is no row."""
+    """Return points of accuracy lost; 0 where there is a gain, NaN where there is no row."""
     return math.nan if row is None else max(0.0, scan.unpruned.top1 - row.top1)
 
 

@@ -34,7 +34,7 @@ def write(
     figures: bool = False,
     columns: Sequence[str] = (),
 ) -> list[Path]:
-    """The paths of the files written: tables, CSV, plots, a page, and `texts` with numbers for their quotes.
+    """Return the paths of the files written: tables, CSV, plots, a page, `texts` with their quotes filled.
 
     table.md, table.tex, cells.csv, summary.csv, layers.csv, accuracy.png, accuracy.svg, report.html; texts
     are Markdown.
@@ -51,7 +51,7 @@ def write(
 def written(
     studies: Sequence[Loaded], out: str | Path, *, texts: Sequence[str | Path] = (), figures: bool = False
 ) -> list[Path]:
-    """The paths of the files written for studies that were loaded."""
+    """Return the paths of the files written for studies that were loaded."""
     folder = Path(out)
     contents: dict[Path, bytes] = {}
     for study in studies:
@@ -77,7 +77,7 @@ def print_shown(studies: Sequence[Loaded], console: Console) -> None:
 
 
 def shown(study: Loaded, *, width: int) -> list[RenderableType]:
-    """What a terminal shows of a study: tables, and paragraphs with an empty line after each."""
+    """Return what a terminal shows of a study: tables, and paragraphs with an empty line after each."""
     pairs = published_tables.pairs(study.frame, study.published)
     parts: list[RenderableType] = []
     for table in (*_accuracies(study), *published_tables.tables(pairs)):
@@ -88,7 +88,7 @@ def shown(study: Loaded, *, width: int) -> list[RenderableType]:
 
 
 def files(study: Loaded) -> dict[str, bytes]:
-    """The contents of a study's files by name."""
+    """Return the contents of a study's files by name."""
     cells, groups = study.frame, study.groups
     texts = {
         "table.md": _markdown(study),
@@ -107,7 +107,7 @@ def files(study: Loaded) -> dict[str, bytes]:
 
 
 def _accuracies(study: Loaded) -> list[TextTable]:
-    """Top-1 on test, and the controls that are too many to stand in that table."""
+    """Return top-1 on test, and the controls that are too many to stand in that table."""
     groups = study.groups
     accuracy_tables = (
         tables.accuracy(study.frame, groups),
@@ -118,7 +118,7 @@ def _accuracies(study: Loaded) -> list[TextTable]:
 
 
 def _tables(study: Loaded) -> list[TextTable]:
-    """All tables: accuracy, controls, differences, published values, other metrics, costs."""
+    """Return all tables: accuracy, controls, differences, published values, other metrics, costs."""
     cells, groups = study.frame, study.groups
     compared = [tables.differences(groups, reference) for reference in REFERENCES]
     listed = recorded(cells, study.columns)

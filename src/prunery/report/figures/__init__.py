@@ -25,7 +25,7 @@ KINDS: dict[str, Callable[[Data], Iterator[Draw]]] = {
 
 
 def files(study: Study) -> dict[str, bytes]:
-    """Each figure for which there are data as PNG and SVG, the same bytes for the same records.
+    """Return each figure for which there are data as PNG and SVG, the same bytes for the same records.
 
     `cost.png`, `cost.svg`; a study of more methods than one figure can hold has `cost-2.png` and more.
     """
@@ -39,7 +39,7 @@ def files(study: Study) -> dict[str, bytes]:
 
 
 def _plainly(draw: Draw) -> Draw:
-    """Drawn with names as they are: a `$` in one begins no formula."""
+    """Return the drawing with names as they are: a `$` in one begins no formula."""
 
     def drawn() -> Figure:
         import matplotlib as mpl

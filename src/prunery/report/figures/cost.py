@@ -54,7 +54,7 @@ class Point:
 
 
 def figures(data: Data) -> Iterator[Callable[[], Figure]]:
-    """The figures; none where no sound group has both an accuracy and a cost."""
+    """Return the figures; none where no sound group has both an accuracy and a cost."""
     drawn = points(data)
     methods = pruned(data, lambda place: any(p.group is data.groups[place] for p in drawn))
     for part in parts(data, methods):
@@ -62,7 +62,7 @@ def figures(data: Data) -> Iterator[Callable[[], Figure]]:
 
 
 def points(data: Data) -> list[Point]:
-    """The groups that have a sound mean and a cost, as on the page."""
+    """Return the groups that have a sound mean and a cost, as on the page."""
     drawn = []
     for group, point, cost in zip(data.groups, data.top1, data.training_macs, strict=False):
         if (
@@ -78,7 +78,7 @@ def points(data: Data) -> list[Point]:
 
 
 def front(drawn: Sequence[Point]) -> list[Point]:
-    """The points that no other is as cheap and as accurate as, from the cheapest."""
+    """Return the points that no other is as cheap and as accurate as, from the cheapest."""
     kept: list[Point] = []
     for point in sorted(drawn, key=lambda p: (p.cost, -p.mean)):
         if not kept or point.mean > kept[-1].mean:
@@ -87,7 +87,7 @@ def front(drawn: Sequence[Point]) -> list[Point]:
 
 
 def shifts(drawn: Sequence[Point], span: float) -> list[float]:
-    """How far each point goes aside along an axis `span` long, so that methods of equal cost can be seen.
+    """Return how far each point is moved along an axis `span` long, so that equal costs can be seen.
 
     The dense network and its controls stay where they are; methods go to both sides of them.
     """
@@ -107,7 +107,7 @@ def shifts(drawn: Sequence[Point], span: float) -> list[float]:
 
 
 def _aside(drawn: Sequence[Point], places: Sequence[int]) -> dict[int, float]:
-    """Steps to the side of points of equal cost: one place for each method, none for what stands beside."""
+    """Return steps to the side for points of equal cost: a place a method, none for what stands beside."""
     methods = arms([drawn[i].group for i in sorted(places)], "pruned")
     centre = (len(methods) - 1) / 2
     steps = {method: k - centre for k, method in enumerate(methods)}
@@ -143,7 +143,7 @@ def _figure(part: Part, every: Sequence[Point]) -> Figure:
 
 
 def _looks(part: Part) -> dict[str, dict[str, Any]]:
-    """How the part's methods are drawn, and what stands beside them, by role."""
+    """Return how the part's methods are drawn, and what stands beside them, by role."""
     beside = {role: look | {"linestyle": "none"} for role, (_, look) in _BESIDE.items()}
     return beside | {method: style(part.data.looks[method]) for method in part.methods}
 
@@ -176,7 +176,7 @@ def _sheet(part: Part, shown: Sequence[Point], best: Sequence[Point]) -> Sheet:
 
 
 def _named(best: Sequence[Point]) -> list[str]:
-    """`snip at 90 %`; neighbours of one method share its name: `snip at 90 % and 50 %`."""
+    """Return `snip at 90 %`; neighbours of one method share its name: `snip at 90 % and 50 %`."""
     runs: list[list[Point]] = []
     for point in best:
         if runs and runs[-1][0].group.method == point.group.method:
@@ -194,7 +194,7 @@ def _run(run: Sequence[Point]) -> str:
 
 
 def _heights(drawn: Sequence[Point]) -> list[float]:
-    """The means, and the ends of their intervals as far as they reach little beyond the means."""
+    """Return the means, and the ends of their intervals as far as they reach little beyond the means."""
     means = [p.mean for p in drawn]
     low, high = min(means), max(means)
     reach = 0.5 * max(high - low, 0.5)
@@ -203,7 +203,7 @@ def _heights(drawn: Sequence[Point]) -> list[float]:
 
 
 def _front(axes: Axes, axis: Scale, best: Sequence[Point], right: float) -> None:
-    """The front as stairs: from a point to the right until a dearer one is better."""
+    """Draw the front as stairs: from a point to the right until a dearer one is better."""
     at = [math.log10(p.cost) for p in best]
     heights = [axis.y(p.mean) for p in best]
     stairs = [*at, right], [*heights, heights[-1]]
@@ -213,7 +213,7 @@ def _front(axes: Axes, axis: Scale, best: Sequence[Point], right: float) -> None
 def _line(
     axes: Axes, axis: Scale, marked: Sequence[tuple[Point, float]], look: dict[str, Any], label: str
 ) -> None:
-    """A thin line through a method's points, in the order of their sparsity."""
+    """Draw a thin line through a method's points, in the order of their sparsity."""
     at = [math.log10(p.cost) + dx for p, dx in marked]
     thin = look | {"marker": "", "linewidth": 0.9, "alpha": 0.45}
     axes.plot(at, [axis.y(p.mean) for p, _ in marked], zorder=3, label=f"{label}: line", **thin)
@@ -222,7 +222,7 @@ def _line(
 def _marks(
     axes: Axes, axis: Scale, marked: Sequence[tuple[Point, float]], look: dict[str, Any], label: str
 ) -> None:
-    """Points with their intervals; the sparser, the smaller."""
+    """Draw points with their intervals; the sparser, the smaller."""
     at = [math.log10(p.cost) + dx for p, dx in marked]
     up = [axis.y(p.mean) for p, _ in marked]
     for i, (x, y, (point, _)) in enumerate(zip(at, up, marked, strict=True)):

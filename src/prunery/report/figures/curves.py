@@ -38,7 +38,7 @@ Curves = dict[int, dict[int, Curve]]
 
 
 def figures(data: Data) -> Iterator[Callable[[], Figure]]:
-    """The figures; none where no method was trained after its last cut."""
+    """Return the figures; none where no method was trained after its last cut."""
     by_place = last(data)
     for part in parts(data, pruned(data, lambda place: place in by_place)):
         levels = part.levels(lambda place: place in by_place, MOST_PANELS)
@@ -46,7 +46,7 @@ def figures(data: Data) -> Iterator[Callable[[], Figure]]:
 
 
 def last(data: Data) -> Curves:
-    """The validation accuracies of each group's last training, seed by seed: after the last cut, or dense."""
+    """Return each group's validation accuracies in its last training, seed by seed."""
     steps = data.curves["steps"]
     by_place: Curves = {}
     for place, seed, path in data.curves["paths"]:
@@ -67,7 +67,7 @@ def _last(steps: Sequence[dict[str, Any]], path: Sequence[Any]) -> Curve:
 
 
 def band(curves: Sequence[Curve]) -> list[tuple[float, float, float, float]]:
-    """(epoch, lowest, mean, highest) over seeds, at the epochs for which every seed has a value."""
+    """Return (epoch, lowest, mean, highest) over seeds, at the epochs for which every seed has a value."""
     bands = []
     for epoch, values in enumerate(zip(*curves, strict=False), 1):
         known = [v for v in values if v is not None]
@@ -113,14 +113,14 @@ def _at(part: Part, by_place: Curves, level: float) -> dict[str, list[tuple[floa
 
 
 def _broken(part: Part, level: float) -> str:
-    """How many of a panel's methods have collapsed or diverged seeds: their curves may lie on each other."""
+    """Return how many of a panel's methods have bad seeds: their curves may lie on each other."""
     groups = [g for g in part.groups if g.sparsity == level]
     bad = sum(any(g.having(status) for status in BROKEN) for g in groups)
     return f"{bad} of {len(groups)} collapsed or diverged" if bad else ""
 
 
 def _dense(data: Data, by_place: Curves) -> float | None:
-    """Where dense was after its last epoch: the mean over seeds."""
+    """Return where dense was after its last epoch: the mean over seeds."""
     bands = band(list(by_place[data.dense].values())) if data.dense in by_place else []
     return bands[-1][2] if bands else None
 

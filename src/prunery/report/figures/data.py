@@ -27,27 +27,27 @@ class Data:
 
     @property
     def groups(self) -> Sequence[Group]:
-        """The study's groups; a place is an index into them."""
+        """Return the study's groups; a place is an index into them."""
         return self.study.groups
 
     @cached_property
     def looks(self) -> dict[str, Look]:
-        """How each pruned method is drawn."""
+        """Return how each pruned method is drawn."""
         return looks_of(self.groups)
 
     @cached_property
     def top1(self) -> list[dict[str, Any]]:
-        """A point of top-1 accuracy on test for each group; empty where it was not measured."""
+        """Return a point of top-1 accuracy on test for each group; empty where it was not measured."""
         return next((m["points"] for m in points.metrics(self.study) if m["id"] == "test_top1"), [])
 
     @cached_property
     def training_macs(self) -> list[float | None]:
-        """The training MACs of each group; empty where they were not recorded."""
+        """Return the training MACs of each group; empty where they were not recorded."""
         return next((c["values"] for c in points.costs(self.study) if c["id"] == "training_macs"), [])
 
     @cached_property
     def curves(self) -> dict[str, Any]:
-        """The training curves of each cell."""
+        """Return the training curves of each cell."""
         return records.curves(self.study)
 
     @cached_property
@@ -56,25 +56,25 @@ class Data:
 
     @property
     def layers(self) -> dict[str, Any]:
-        """Weights and MACs of each layer, by the group's place."""
+        """Return weights and MACs of each layer, by the group's place."""
         return self._measures[0]
 
     @property
     def histograms(self) -> dict[int, dict[str, Any]]:
-        """The histograms of weights, by the group's place."""
+        """Return the histograms of weights, by the group's place."""
         return {int(place): histogram for place, histogram in self._measures[1].items()}
 
     @property
     def dense(self) -> int | None:
-        """The place of the dense network."""
+        """Return the place of the dense network."""
         return next((i for i, g in enumerate(self.groups) if g.role == "dense"), None)
 
     def place(self, method: str, sparsity: float) -> int | None:
-        """The place of a pruned method at a sparsity."""
+        """Return the place of a pruned method at a sparsity."""
         return self.study.index(method, "pruned", sparsity)
 
     def title(self, what: str) -> str:
-        """`lenet300 on mnist: what`."""
+        """Return `lenet300 on mnist: what`."""
         return f"{captions.task(self.study.frame)}: {what}"
 
 
@@ -89,50 +89,50 @@ class Part:
     every: tuple[str, ...]  # the methods of all parts
 
     def title(self, what: str) -> str:
-        """The figure's title."""
+        """Return the figure's title."""
         return self.data.title(what) + (f" ({self.number} of {self.many})" if self.many > 1 else "")
 
     @property
     def groups(self) -> list[Group]:
-        """The pruned groups of these methods."""
+        """Return the pruned groups of these methods."""
         return [g for g in self.data.groups if g.role == "pruned" and g.method in self.methods]
 
     def note(self) -> list[str]:
-        """That other methods are in other figures, and those of which nothing could be drawn."""
+        """Say that other methods are in other figures, and of which ones nothing could be drawn."""
         known = self.data.looks
         notes = [f"{len(self.methods)} of the study's {len(known)} methods"] if self.many > 1 else []
         none = [method for method in known if method not in self.every]
         return [*notes, *([f"nothing to draw of {formats.few(none, most=4)}"] if none else [])]
 
     def at_sparsity(self, by_place: Mapping[int, V], sparsity: float) -> dict[str, V]:
-        """What was found of the methods at a sparsity, where something was."""
+        """Return what was found of the methods at a sparsity, where something was."""
         places = {method: self.data.place(method, sparsity) for method in self.methods}
         return {m: by_place[p] for m, p in places.items() if p is not None and p in by_place}
 
     def shown(self, by_place: Mapping[int, Any], levels: Sequence[float]) -> list[str]:
-        """The methods of which something was found at one of the sparsities."""
+        """Return the methods of which something was found at one of the sparsities."""
         having = {method for level in levels for method in self.at_sparsity(by_place, level)}
         return [method for method in self.methods if method in having]
 
     def elsewhere(self, shown: Sequence[str]) -> list[str]:
-        """That the other methods have data at other sparsities only."""
+        """Say that the other methods have data at other sparsities only."""
         others = [method for method in self.methods if method not in shown]
         return [f"at other sparsities only: {formats.few(others, most=4)}"] if others else []
 
     def some(self, levels: Sequence[float]) -> list[str]:
-        """That these are not all of the methods' sparsities."""
+        """Say that these are not all of the methods' sparsities."""
         every = len({g.sparsity for g in self.groups})
         return [f"{len(levels)} of {every} sparsities"] if len(levels) < every else []
 
     def budget(self) -> list[str]:
-        """The epochs of training that these methods had, and whether they were unequal."""
+        """Return the epochs of training that these methods had, and whether they were unequal."""
         epochs = formats.ranged(float(sum(g.epochs)) for g in self.groups if g.epochs)
         if epochs == "-":
             return []
         return [f"{'UNEQUAL ' if captions.unequal(self.groups) else ''}total epochs {epochs}"]
 
     def levels(self, has: Callable[[int], bool], most: int) -> list[float]:
-        """Up to `most` sparsities, the lowest and the highest among them, at which methods have data.
+        """Return up to `most` sparsities, the lowest and the highest among them, at which methods have data.
 
         A sparsity counts if half as many methods have data there as at the one where most have.
         """
@@ -146,7 +146,7 @@ class Part:
 
 
 def parts(data: Data, methods: Iterable[str], most: int = MOST_METHODS) -> list[Part]:
-    """The methods in parts of at most `most`; those that ran at the same sparsities stay together."""
+    """Return the methods in parts of at most `most`; those that ran at the same sparsities stay together."""
     every = list(methods)
     if len(every) <= most:
         chunks = [every] if every else []
@@ -159,26 +159,26 @@ def parts(data: Data, methods: Iterable[str], most: int = MOST_METHODS) -> list[
 
 
 def pruned(data: Data, has: Callable[[int], bool]) -> list[str]:
-    """The pruned methods of which a group has data."""
+    """Return the pruned methods of which a group has data."""
     places = [i for i, g in enumerate(data.groups) if g.role == "pruned" and has(i)]
     return arms([data.groups[i] for i in places], "pruned")
 
 
 def picked(levels: Sequence[float], most: int) -> list[float]:
-    """Up to `most` of the levels, evenly spread, with the first and the last one."""
+    """Return up to `most` of the levels, evenly spread, with the first and the last one."""
     if len(levels) <= most:
         return list(levels)
     return [levels[round(i * (len(levels) - 1) / (most - 1))] for i in range(most)]
 
 
 def seeds(counts: Iterable[int]) -> str:
-    """`n = 3 seeds`, `n = 1 seed`, `n = 2-3 seeds`."""
+    """Return `n = 3 seeds`, `n = 1 seed`, `n = 2-3 seeds`."""
     distinct = set(counts)
     return f"n = {formats.ranged(map(float, distinct))} seed" + ("" if distinct == {1} else "s")
 
 
 def share(part: float) -> str:
-    """A share in %, short, as in the page's heat map: `100`, `12`, `1.2`, `0.12`."""
+    """Return a share in %, short, as in the page's heat map: `100`, `12`, `1.2`, `0.12`."""
     percent = 100 * part
     if percent >= 99.95:
         return "100"
@@ -187,6 +187,6 @@ def share(part: float) -> str:
 
 
 def layer_name(name: str, most: int = 26) -> str:
-    """A layer's name as the page says it; of a long one the end, which tells it from others."""
+    """Return a layer's name as the page says it; of a long one the end, which tells it from others."""
     short = name.removesuffix(".weight")
     return short if len(short) <= most else f"…{short[1 - most :]}"

@@ -26,14 +26,14 @@ Row = list[float | None]
 
 
 def figures(data: Data) -> Iterator[Callable[[], Figure]]:
-    """The figures; none where no layer was measured."""
+    """Return the figures; none where no layer was measured."""
     by_place = densities(data)
     for part in parts(data, pruned(data, lambda place: place in by_place)):
         yield partial(_figure, part, by_place, part.levels(lambda place: place in by_place, MOST_PANELS))
 
 
 def densities(data: Data) -> dict[int, Row]:
-    """The share of each layer's weights that is kept, mean over seeds, by the group's place."""
+    """Return the share of each layer's weights that is kept, mean over seeds, by the group's place."""
     whole = data.layers["dense"].get("params_dense", [])
     return {
         place: [_ratio(kept, all_) for kept, all_ in zip(counts["params_kept"], whole, strict=True)]
@@ -70,7 +70,7 @@ def _figure(part: Part, by_place: Mapping[int, Row], levels: Sequence[float]) ->
 
 
 def _columns(levels: int, fit: float) -> int:
-    """How many of up to four panels stand side by side, where so many fit: none of four stays alone."""
+    """Return how many of up to four panels stand side by side, where so many fit; of four, 2 or 4."""
     columns = max(1, min(levels, int(fit + 0.2)))
     return 2 if (levels, columns) == (4, 3) else columns
 
@@ -115,7 +115,7 @@ def _sheet(part: Part, levels: Sequence[float], body: float, width: float, *, la
 
 
 def _values(part: Part, by_place: Mapping[int, Row], level: float) -> list[Row]:
-    """A row of values for each layer, with a column for each method; None where nothing was measured."""
+    """Return a row of values for each layer, a column for each method; None where none was measured."""
     none: Row = [None] * len(part.data.layers["names"])
     places = [part.data.place(method, level) for method in part.methods]
     columns = [none if p is None else by_place.get(p, none) for p in places]
@@ -129,7 +129,7 @@ def _shades() -> Colormap:
 
 
 def _cells(axes: Axes, values: Sequence[Row], low: float, room: float | None) -> QuadMesh:
-    """Cells shaded by the logarithm of what is left; white where that is nothing; numbers where they fit."""
+    """Draw cells shaded by the logarithm of what is left, white for nothing, with numbers where they fit."""
     import numpy as np
     from matplotlib.colors import LogNorm
 
@@ -152,7 +152,7 @@ def _cells(axes: Axes, values: Sequence[Row], low: float, room: float | None) ->
 
 
 def _dark(shade: Sequence[float]) -> bool:
-    """Whether white reads better on it than ink."""
+    """Return whether white reads better on it than ink."""
     linear: list[float] = [((v + 0.055) / 1.055) ** 2.4 for v in shade[:3]]
     shares = (0.2126, 0.7152, 0.0722)
     return sum(part * v for part, v in zip(shares, linear, strict=True)) < 0.2
@@ -169,7 +169,7 @@ def _names(axes: Axes, names: Sequence[str], size: float) -> None:
 
 
 def _methods(axes: Axes, methods: Sequence[str]) -> None:
-    """The methods' names, slanted, below the lowest panel of each column."""
+    """Write the methods' names, slanted, below the lowest panel of each column."""
     axes.set_xticks([])
     for i, method in enumerate(methods):
         axes.annotate(
@@ -187,7 +187,7 @@ def _methods(axes: Axes, methods: Sequence[str]) -> None:
 
 
 def _ramp(made: Sheet, mesh: Any, low: float, down: float, left: float) -> None:
-    """What the shades mean: a bar from the lowest density of the figure's study to all of a layer."""
+    """Draw what the shades mean: a bar from the study's lowest density to all of a layer."""
     panel_width = min(3.2, made.width - left - 1.6)
     axes = made.panel(left, down, panel_width, 0.13, "shades")
     round_ones = (0.001, 0.01, 0.1, 1.0) if low < 0.02 else (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)

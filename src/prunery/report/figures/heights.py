@@ -17,7 +17,7 @@ _SIZES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def accuracies(values: Iterable[float]) -> Scale:
-    """The heights of accuracies in %: log axis of the error, which shows all of these values."""
+    """Return the heights of accuracies in %: log axis of the error, which shows all of these values."""
     known = list(values)
     errors = [100 - v for v in known if v < 100]
     rough = Scale(0, 1, 0, 1, 100 - min([50, *errors]) / 2)
@@ -34,14 +34,14 @@ def set_accuracy(axes: Axes, axis: Scale, *, labels: bool = True, most: int = 12
 
 
 def log_limits(values: Sequence[float], pad: float = 0.06) -> tuple[float, float]:
-    """Limits of a log axis that shows these counts, as powers of ten."""
+    """Return limits of a log axis that shows these counts, as powers of ten."""
     low, high = math.log10(min(values)), math.log10(max(values))
     more = max(pad * (high - low), (_LEAST - (high - low)) / 2)
     return low - more, high + more
 
 
 def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
-    """Round counts between two powers of ten, the roundest first, until there are enough; none too close."""
+    """Return round counts between two powers of ten: the roundest that are far enough apart."""
     kept: list[float] = []
     exponents = range(math.floor(low), math.ceil(high) + 1)
     for m in (1, 3, 2, 5, 1.5, 7, 4, 2.5, 6, 8):
@@ -56,7 +56,7 @@ def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
 
 
 def compact(value: float) -> str:
-    """A count in few characters, as the page says it: `78.4 k`, `1.2 T`."""
+    """Return a count in few characters, as the page says it: `78.4 k`, `1.2 T`."""
     for size, letter in _SIZES:
         if value >= size:
             return f"{value / size:.3g} {letter}"

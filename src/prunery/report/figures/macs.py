@@ -36,14 +36,14 @@ Row = list[float | None]
 
 
 def figures(data: Data) -> Iterator[Callable[[], Figure]]:
-    """The figures; none where no layer has a count of MACs."""
+    """Return the figures; none where no layer has a count of MACs."""
     by_place = kept(data)
     for part in parts(data, pruned(data, lambda place: place in by_place)):
         yield partial(_figure, part, by_place, part.levels(lambda place: place in by_place, MOST_PANELS))
 
 
 def kept(data: Data) -> dict[int, Row]:
-    """The kept MACs of all layers and of each, means over seeds, by the group's place."""
+    """Return the kept MACs of all layers and of each, means over seeds, by the group's place."""
     groups = data.layers["groups"].items()
     rows = {place: _with_sum(measured["macs_kept"]) for place, measured in groups}
     known = any(v for v in dense(data))
@@ -51,7 +51,7 @@ def kept(data: Data) -> dict[int, Row]:
 
 
 def dense(data: Data) -> Row:
-    """The MACs of all layers and of each in the dense network."""
+    """Return the MACs of all layers and of each in the dense network."""
     return _with_sum(data.layers["dense"].get("macs_dense", []))
 
 
@@ -99,7 +99,7 @@ def _sheet(part: Part, levels: Sequence[float], body: float, *, lines: bool) -> 
 
 
 def _axes(axes: Axes, limits: tuple[float, float], floor: float | None, count: int) -> None:
-    """A log axis up, with a place for 0 below it where something is 0."""
+    """Set a log axis up, with a place for 0 below it where something is 0."""
     low, high = limits
     ticks = {math.log10(t): compact(t) for t in log_ticks(low, high, most=6)}
     if floor is not None:
@@ -112,7 +112,7 @@ def _axes(axes: Axes, limits: tuple[float, float], floor: float | None, count: i
 
 
 def _outline(axes: Axes, values: Row) -> None:
-    """The dense network as a box for each layer, from its MACs to the axis below."""
+    """Draw the dense network as a box for each layer, from its MACs to the axis below."""
     bottom = axes.get_ylim()[0]
     for x, value in enumerate(values):
         if value:
@@ -125,7 +125,7 @@ def _outline(axes: Axes, values: Row) -> None:
 def _draw(
     axes: Axes, part: Part, by_place: Mapping[int, Row], level: float, floor: float, slot: float
 ) -> None:
-    """A mark per method and layer, side by side, hung from the dense network's MACs by what was removed."""
+    """Draw a mark per method and layer, with a line up to the dense network's MACs."""
     beside = _beside(part, slot)
     step = 0.84 / len(part.methods) if beside else 0.0
     for method, row in part.at_sparsity(by_place, level).items():
@@ -144,7 +144,7 @@ def _draw(
 
 
 def _beside(part: Part, slot: float) -> bool:
-    """Whether the marks of all methods fit side by side in the inches of a layer."""
+    """Return whether the marks of all methods fit side by side in the inches of a layer."""
     return slot * 0.86 / len(part.methods) >= _ROOM
 
 

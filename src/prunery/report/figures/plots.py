@@ -40,7 +40,7 @@ class Look:
     hollow: bool = False
 
     def marks(self) -> dict[str, Any]:
-        """Matplotlib's settings for its markers."""
+        """Return Matplotlib's settings for its markers."""
         edge = (self.colour, 1.7) if self.hollow else ("white", 0.9)
         face = "white" if self.hollow else self.colour
         return {"markerfacecolor": face, "markeredgecolor": edge[0], "markeredgewidth": edge[1]}
@@ -50,14 +50,14 @@ RANDOM = Look(GREY, "o", (0, (5, 2)), hollow=True)
 
 
 def images(groups: Sequence[Group], *, title: str, published: Sequence[Published] = ()) -> dict[str, bytes]:
-    """The plot as `{"png": bytes, "svg": bytes}`; empty where no pruned cell is done."""
+    """Return the plot as `{"png": bytes, "svg": bytes}`; empty where no pruned cell is done."""
     if not any(g.values for g in groups if g.role == "pruned"):
         return {}
     return png_and_svg(lambda: accuracy(groups, title=title, published=published))
 
 
 def accuracy(groups: Sequence[Group], *, title: str, published: Sequence[Published] = ()) -> Figure:
-    """The figure: a line per method through its means, with 95 % t-intervals; dense as a band.
+    """Return the figure: a line per method through its means, with 95 % t-intervals; dense as a band.
 
     Published top-1 accuracies are hollow markers in the colour of the method that they stand beside.
     """
@@ -83,7 +83,7 @@ def accuracy(groups: Sequence[Group], *, title: str, published: Sequence[Publish
 
 
 def _removed(groups: Sequence[Group]) -> str:
-    """`weights`, `weights or filters`: what the sparsities are shares of."""
+    """Return `weights`, `weights or filters`: what the sparsities are shares of."""
     pruned = [g for g in groups if g.role == "pruned"]
     return " or ".join(dict.fromkeys(f"{g.first('granularity') or 'weight'}s" for g in pruned))
 
@@ -104,7 +104,7 @@ def _prepare(axes: Axes, axis: Scale, all_sparsities: Sequence[float], what: str
 
 
 def _references(axes: Axes, axis: Scale, groups: Sequence[Group]) -> None:
-    """Dense as a line with its interval, and the chance level where it lies within the limits."""
+    """Draw dense as a line with its interval, and the chance level where it lies within the limits."""
     dense = _dense(groups)
     if dense is not None and dense.summary is not None:
         axes.axhline(axis.y(dense.summary.mean), color=INK, linewidth=1.3, zorder=2)
@@ -125,7 +125,7 @@ def _references(axes: Axes, axis: Scale, groups: Sequence[Group]) -> None:
 
 
 def _method(axes: Axes, axis: Scale, groups: Sequence[Group], look: Look, *, shift: float) -> None:
-    """One method: a line through its sound cells with their intervals; a broken cell's seeds one by one."""
+    """Draw a line through a method's sound cells with their intervals; a broken cell's seeds one by one."""
     at = [axis.x(g.sparsity) + shift for g in groups]
     means = [axis.y(g.summary.mean) if g.summary and g.sound else float("nan") for g in groups]
     axes.plot(at, means, color=look.colour, linewidth=1.8, linestyle=look.line, zorder=4)
@@ -144,7 +144,7 @@ def _method(axes: Axes, axis: Scale, groups: Sequence[Group], look: Look, *, shi
 
 
 def _published(axes: Axes, axis: Scale, beside: Sequence[Published], looks: Mapping[str, Look]) -> None:
-    """Hollow diamonds: single published values, in the method's colour."""
+    """Draw single published values as hollow diamonds, in the method's colour."""
     for value in beside:
         look = Look(looks[value.method].colour, "d", hollow=True)
         place = [axis.x(value.sparsity)], [axis.y(value.value)]
@@ -160,7 +160,7 @@ def _broken(axes: Axes, axis: Scale, x: float, group: Group, colour: str) -> Non
 def _entries(
     axis: Scale, groups: Sequence[Group], looks: Mapping[str, Look]
 ) -> list[tuple[float, str, Look]]:
-    """The legend's entries: where each line ends, the method's name with its last value, and its look."""
+    """Return the legend's entries: where each line ends, the method with its last value, and its look."""
     entries = [_end(axis, _groups_of(groups, method), look) for method, look in looks.items()]
     dense = _dense(groups)
     if dense is not None and dense.summary is not None:
@@ -170,7 +170,7 @@ def _entries(
 
 
 def _end_labels(axes: Axes, axis: Scale, entries: Sequence[tuple[float, str, Look]]) -> None:
-    """The legend's entries at the heights where the lines end, moved apart where they would touch."""
+    """Draw the legend's entries at the heights where the lines end, moved apart where they would touch."""
     gap = 0.062 * (axis.top - axis.bottom)
     placed = spread([e[0] for e in entries], gap=gap, low=axis.bottom, high=axis.top)
     for (wanted, label, look), y in zip(entries, placed, strict=True):
@@ -201,7 +201,7 @@ def _end(axis: Scale, groups: Sequence[Group], look: Look) -> tuple[float, str, 
 
 
 def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
-    """Colour, marker and line of each method; the random control is grey and dashed wherever it stands."""
+    """Return colour, marker and line of each method; the random control is grey and dashed."""
     looks: dict[str, Look] = {}
     taken = 0
     for method in arms(groups, "pruned"):
@@ -216,7 +216,7 @@ def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
 
 
 def _shift(axis: Scale, index: int, count: int) -> float:
-    """A little to the side, so that the bars of different methods do not hide each other."""
+    """Return a small step to the side, so that the bars of different methods do not hide each other."""
     return min(0.009, 0.06 / count) * (axis.right - axis.left) * (index - (count - 1) / 2)
 
 

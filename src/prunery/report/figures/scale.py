@@ -48,24 +48,24 @@ class Scale:
     ceiling: float
 
     def x(self, sparsity: float) -> float:
-        """-log10 of the density: 0 for dense, 1 for 90 %, 2 for 99 %."""
+        """Return -log10 of the density: 0 for dense, 1 for 90 %, 2 for 99 %."""
         return -math.log10(1 - sparsity)
 
     def y(self, accuracy: float) -> float:
-        """-log10 of the error: 1 for 90 % correct, 2 for 99 %."""
+        """Return -log10 of the error: 1 for 90 % correct, 2 for 99 %."""
         return -math.log10(1 - min(max(accuracy, 0.0), self.ceiling) / 100)
 
     def accuracy(self, y: float) -> float:
-        """The accuracy in % at a height."""
+        """Return the accuracy in % at a height."""
         return 100 * (1 - 10**-y)
 
     def inside(self, accuracy: float) -> bool:
-        """Whether the accuracy lies within the limits."""
+        """Return whether the accuracy lies within the limits."""
         return self.bottom <= self.y(accuracy) <= self.top
 
 
 def scale(groups: Sequence[Group], *, beside: Sequence[float] = ()) -> Scale:
-    """The scale that shows every seed of these groups; intervals may reach a little beyond, not far.
+    """Return the scale that shows every seed of these groups; intervals may reach a little beyond, not far.
 
     `beside`: other accuracies in % that it is to show.
     """
@@ -95,7 +95,7 @@ def scale(groups: Sequence[Group], *, beside: Sequence[float] = ()) -> Scale:
 
 
 def accuracy_ticks(axis: Scale, *, most: int = 12) -> list[float]:
-    """Round accuracies in % within the limits, none too close to another; finer ones on a narrow axis."""
+    """Return round accuracies in % within the limits, far enough apart; finer ones on a narrow axis."""
     low, high = axis.accuracy(axis.bottom), axis.accuracy(axis.top)
     gap = (axis.top - axis.bottom) / most
     round_ones = _apart((a for a in _PREFERRED if low <= a <= high), axis, gap)
@@ -103,7 +103,7 @@ def accuracy_ticks(axis: Scale, *, most: int = 12) -> list[float]:
 
 
 def sparsity_ticks(axis: Scale, sparsities: Sequence[float]) -> list[float]:
-    """The sparsities to label, from the highest down, none so close to another that labels would touch."""
+    """Return the sparsities to label: from the highest down, those whose labels do not touch."""
     kept: list[float] = []
     for sparsity in sorted(sparsities, reverse=True):
         if all(abs(axis.x(sparsity) - axis.x(k)) > 0.07 * (axis.right - axis.left) for k in kept):
@@ -112,7 +112,7 @@ def sparsity_ticks(axis: Scale, sparsities: Sequence[float]) -> list[float]:
 
 
 def spread(heights: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
-    """Heights moved as little as needed to be at least `gap` apart within [low, high], in the same order.
+    """Return the heights, moved as little as needed to be `gap` apart within [low, high], in order.
 
     Neighbours that are too close form a block, centred on the mean of its members, until no blocks touch.
     """
@@ -149,7 +149,7 @@ def _apart(candidates: Iterable[float], axis: Scale, gap: float) -> list[float]:
 
 
 def _steps(low: float, high: float) -> list[float]:
-    """Multiples of 1, 2 or 5 tenths, hundredths, ... between the ends, at least four of them."""
+    """Return multiples of 1, 2 or 5 tenths, hundredths, ... between the ends, at least four of them."""
     for step in (5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02):
         first = math.ceil(low / step)
         ticks = [round(i * step, 4) for i in range(first, math.floor(high / step) + 1)]

@@ -40,7 +40,7 @@ class Sheet:
     body: float
 
     def panel(self, left: float, down: float, width: float, height: float, label: str = "") -> Axes:
-        """Axes without spines, with a faint grid behind what they show."""
+        """Return axes without spines, with a faint grid behind what they show."""
         box = (left, self.body - down - height, width, height)
         sizes = (self.width, self.height, self.width, self.height)
         at = tuple(v / size for v, size in zip(box, sizes, strict=True))
@@ -53,14 +53,14 @@ class Sheet:
         return axes
 
     def words(self, text: str, left: float, down: float, **style: Any) -> None:
-        """A text at a place given as for panels."""
+        """Write a text at a place given as for panels."""
         self.figure.text(left / self.width, (self.body - down) / self.height, text, **style)
 
 
 def sheet(
     body: float, *, title: str, notes: Sequence[str], entries: Sequence[Entry] = (), width: float = WIDTH
 ) -> Sheet:
-    """A sheet with `body` inches below its head; each note begins a line, and long ones are wrapped."""
+    """Return a sheet with `body` inches below its head; each note begins a line, long ones are wrapped."""
     from matplotlib.figure import Figure
 
     room = width - 2 * MARGIN
@@ -84,7 +84,7 @@ def sheet(
 
 
 def wrapped(words: Iterable[str], room: float, size: float, *, bold: bool = False) -> list[str]:
-    """The words in lines that are no wider than `room` inches; a word that is wider is broken."""
+    """Return the words in lines that are no wider than `room` inches; a word that is wider is broken."""
     lines: list[str] = []
     for word in (piece for whole in words for piece in _pieces(whole, room, size, bold)):
         longer = f"{lines[-1]} {word}" if lines else word
@@ -96,7 +96,7 @@ def wrapped(words: Iterable[str], room: float, size: float, *, bold: bool = Fals
 
 
 def _pieces(word: str, room: float, size: float, bold: bool) -> list[str]:
-    """The word, or its pieces where it is wider than `room` inches."""
+    """Return the word, or its pieces where it is wider than `room` inches."""
     if text_width(word, size, bold=bold) <= room:
         return [word]
     pieces = [""]
@@ -109,7 +109,7 @@ def _pieces(word: str, room: float, size: float, bold: bool) -> list[str]:
 
 @cache
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """How many inches a text is wide."""
+    """Return how many inches a text is wide."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
@@ -118,23 +118,23 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 
 
 def widest(texts: Iterable[str], size: float) -> float:
-    """How many inches the widest of some texts is."""
+    """Return how many inches the widest of some texts is."""
     return max((text_width(text, size) for text in texts), default=0.0)
 
 
 def entry(method: str, look: Look, *, line: bool = True) -> Entry:
-    """A method's entry in a legend."""
+    """Return a method's entry in a legend."""
     return Entry(shortened(method), style(look) | ({} if line else {"linestyle": "none"}))
 
 
 def style(look: Look, size: float = 6.5) -> dict[str, Any]:
-    """Matplotlib's settings for a method's line and markers."""
+    """Return Matplotlib's settings for a method's line and markers."""
     line = {"color": look.colour, "linewidth": 1.6, "linestyle": look.line}
     return {**line, "marker": look.marker, "markersize": size, **look.marks()}
 
 
 def reference(marker: str = "", *, hollow: bool = False, line: str = "solid") -> dict[str, Any]:
-    """Matplotlib's settings for what stands beside the methods, in ink."""
+    """Return Matplotlib's settings for what stands beside the methods, in ink."""
     line_style = {"color": INK, "linewidth": 1.2, "linestyle": line, "marker": marker, "markersize": 6.5}
     return {
         **line_style,
@@ -145,7 +145,7 @@ def reference(marker: str = "", *, hollow: bool = False, line: str = "solid") ->
 
 
 def _rows(entries: Sequence[Entry], room: float) -> list[list[tuple[float, Entry]]]:
-    """The entries in rows, each with its place from the left; all columns are as wide as the widest entry."""
+    """Return the entries in rows, each with its place from the left; all columns are equally wide."""
     if not entries:
         return []
     column = _SAMPLE + 0.3 + widest((e.text for e in entries), PLAIN)
@@ -159,7 +159,7 @@ def _rows(entries: Sequence[Entry], room: float) -> list[list[tuple[float, Entry
 def _legend(
     figure: Figure, rows: Sequence[Sequence[tuple[float, Entry]]], top: float, size: tuple[float, float]
 ) -> None:
-    """The rows of a legend below `top`, on axes in inches over the whole figure."""
+    """Draw the rows of a legend below `top`, on axes in inches over the whole figure."""
     axes = figure.add_axes((0, 0, 1, 1), label="legend", zorder=-1)
     axes.set_axis_off()
     axes.set_xlim(0, size[0])

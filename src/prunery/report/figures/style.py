@@ -21,7 +21,7 @@ _STYLE = {
 
 
 def png_and_svg(make: Callable[[], Figure]) -> dict[str, bytes]:
-    """What `make` draws as `{"png": bytes, "svg": bytes}`. No pyplot and no global state is touched."""
+    """Return what `make` draws as `{"png": bytes, "svg": bytes}`; no global state is touched."""
     import matplotlib as mpl
     import matplotlib.style
 
@@ -31,7 +31,7 @@ def png_and_svg(make: Callable[[], Figure]) -> dict[str, bytes]:
 
 
 def _bytes(figure: Figure, kind: str) -> bytes:
-    """The file's bytes, without dates or the version of what wrote it."""
+    """Return the file's bytes, without dates or the version of what wrote it."""
     metadata: dict[str, dict[str, str | None]] = {
         "png": {"Software": None},
         "svg": {"Date": None, "Creator": None},

@@ -55,11 +55,11 @@ class Ridge:
 
     @property
     def reach(self) -> float:
-        """The largest absolute weight."""
+        """Return the largest absolute weight."""
         return max(abs(self.low), abs(self.high))
 
     def outline(self, base: float, unit: float = 1.0) -> tuple[list[float], list[float]]:
-        """The bins as stairs above `base`, with weights in units of `unit`."""
+        """Return the bins as stairs above `base`, with weights in units of `unit`."""
         step = (self.high - self.low) / len(self.heights)
         at, up = [self.low], [base]
         for i, height in enumerate(self.heights):
@@ -69,7 +69,7 @@ class Ridge:
 
 
 def figures(data: Data) -> Iterator[Callable[[], Figure]]:
-    """The figures; none where no histogram was recorded."""
+    """Return the figures; none where no histogram was recorded."""
     by_place = {place: ridges(layers) for place, layers in data.histograms.items()}
     deep = any(len(layers) > _DEEP for layers in by_place.values())
     methods = pruned(data, lambda place: place in by_place)
@@ -78,7 +78,7 @@ def figures(data: Data) -> Iterator[Callable[[], Figure]]:
 
 
 def ridges(histogram: Mapping[str, Any]) -> list[Ridge]:
-    """The layers' ridges as the page draws them; what a layer without any weight lacks is 0."""
+    """Return the layers' ridges as the page draws them; what a layer without any weight lacks is 0."""
     most = len(ALPHABET) - 1
     return [
         Ridge(name, low or 0.0, high or 0.0, tuple(ALPHABET.index(c) / most for c in code), kept, total)
@@ -87,7 +87,7 @@ def ridges(histogram: Mapping[str, Any]) -> list[Ridge]:
 
 
 def _places(part: Part, by_place: Mapping[int, Any]) -> dict[str, int]:
-    """Each method's place at the middle sparsity, or at the nearest one that it has a histogram for."""
+    """Return each method's place at the middle sparsity, or at the nearest one with a histogram."""
     levels = sorted({g.sparsity for g in part.groups})
     middle = levels[len(levels) // 2]
     near = {}
@@ -132,7 +132,7 @@ def _figure(part: Part, by_place: Mapping[int, list[Ridge]]) -> Figure:
 
 
 def _title(method: str, layers: Sequence[Ridge], width: float) -> list[str]:
-    """The method's name, in as many lines as it needs, and how much was removed."""
+    """Return the method's name, in as many lines as it needs, and how much was removed."""
     kept, total = sum(r.kept for r in layers), sum(r.total for r in layers)
     removed = f"{formats.percent(1 - kept / total)} of weights removed" if total else "nothing was counted"
     name = wrapped(formats.shortened(method).split(), width, PLAIN, bold=True)
@@ -140,7 +140,7 @@ def _title(method: str, layers: Sequence[Ridge], width: float) -> list[str]:
 
 
 def _axis(reaches: Sequence[Sequence[float]]) -> str:
-    """Which weights share an axis: those of all panels, of a panel, or of a layer alone, by their reaches."""
+    """Return which weights share an axis, by their reaches: all panels', a panel's or a layer's."""
     known = [panel for panel in reaches if panel]
     unlike = [max(panel) > _UNLIKE * statistics.median(panel) for panel in known]
     if 2 * sum(unlike) > len(known):
@@ -172,13 +172,13 @@ def _sheet(part: Part, places: Mapping[str, int], body: float, width: float, *, 
 
 
 def _unit_names(part: Part, places: Mapping[str, int]) -> str:
-    """`weights`, `filters or weights`: what the sparsities are shares of."""
+    """Return `weights`, `filters or weights`: what the sparsities are shares of."""
     kinds = [part.data.groups[p].first("granularity") or "weight" for p in places.values()]
     return " or ".join(f"{kind}s" for kind in dict.fromkeys(kinds))
 
 
 def _axes(axes: Axes, names: Sequence[str], reach: float, *, labels: bool) -> None:
-    """Weights across; up, a step for each layer, the first one on top, its name above its line."""
+    """Set weights across; up, a step for each layer, the first one on top, its name above its line."""
     axes.set_xlim(-1.04 * reach, 1.04 * reach)
     axes.set_ylim(-0.06, len(names) + 0.19)
     tick = 10.0 ** math.floor(math.log10(0.8 * reach))
@@ -192,7 +192,7 @@ def _axes(axes: Axes, names: Sequence[str], reach: float, *, labels: bool) -> No
 def _draw(
     axes: Axes, layers: Sequence[Ridge], behind: Mapping[str, Ridge], colour: str, *, relative: bool
 ) -> None:
-    """The ridges from the first layer to the last, each before the one above it; dense as an outline."""
+    """Draw the ridges from the first layer to the last, each before the one above it; dense as an outline."""
     for i, ridge in enumerate(layers):
         base, order = float(len(layers) - 1 - i), 3 + 4 * i
         unit = ridge.reach if relative and ridge.reach else 1.0
@@ -210,7 +210,7 @@ def _draw(
 
 
 def _head(made: Sheet, lines: Sequence[str], left: float, down: float) -> None:
-    """A panel's title, whose last line ends above the panel."""
+    """Write a panel's title, whose last line ends above the panel."""
     for i, line in enumerate(reversed(lines)):
         how: dict[str, Any] = (
             {"color": GREY, "fontsize": SMALL} if i == 0 else {"fontweight": "bold", "fontsize": PLAIN}

@@ -40,30 +40,30 @@ class Study:
 
     @property
     def task(self) -> Mapping[str, Any]:
-        """The spec's task: model, data, training."""
+        """Return the spec's task: model, data, training."""
         task: Mapping[str, Any] = self.spec.get("task", {})
         return task
 
     def has(self, column: str) -> bool:
-        """Whether the frame has a value in this column."""
+        """Return whether the frame has a value in this column."""
         return column in self.frame.columns and bool(self.frame[column].notna().any())
 
     def record(self, key: str) -> Record | None:
-        """The step's record, or None."""
+        """Return the step's record, or None."""
         return self.store.record(key) if self.store.has(key) else None
 
     def pairs(self) -> list[Pair]:
-        """The published values with our groups beside them."""
+        """Return the published values with our groups beside them."""
         return pairs(self.frame, [Published(**{"report": "without a name", **row}) for row in self.published])
 
     def places(self) -> int:
-        """How many devices and numbers of threads the seconds of the done cells come from; 1 if not told."""
+        """Return how many devices and numbers of threads the done cells' seconds come from; 1 if not told."""
         known = [c for c in ("device", "threads") if c in self.frame.columns]
         done = self.frame[self.frame["status"] == "done"]
         return max(1, len(done[known].drop_duplicates())) if known else 1
 
     def index(self, method: str, role: str, sparsity: float | None = None) -> int | None:
-        """The place in `groups` of a method at a sparsity (the method's first for None); None without one."""
+        """Return the place in `groups` of a method at a sparsity (its first for None), or None."""
         for place, group in enumerate(self.groups):
             if (group.method, group.role) == (method, role) and sparsity in (None, group.sparsity):
                 return place
@@ -71,12 +71,12 @@ class Study:
 
 
 def measured(group: Group) -> list[Run]:
-    """The runs that have a measure record, whatever became of them."""
+    """Return the runs that have a measure record, whatever became of them."""
     return [run for run in group.runs if run.status in ("done", "collapsed", "diverged")]
 
 
 def series(study: Study) -> list[dict[str, Any]]:
-    """The pruned methods with the colour, marker and line that `report.plots` draws them in.
+    """Return the pruned methods with the colour, marker and line that `figures.plots` draws them in.
 
     slot: place in the palette, None for the random control, which is grey wherever it stands.
     """

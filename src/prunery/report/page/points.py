@@ -15,7 +15,7 @@ from prunery.report.text.captions import named
 
 
 def metrics(study: Study) -> list[dict[str, Any]]:
-    """Each accuracy that was measured: its name and chance level in %, and one point per group."""
+    """Return each accuracy that was measured: its name and chance level in %, and one point per group."""
     measured = []
     for column in shown(study.columns, figure="accuracy"):
         if study.has(column.name):
@@ -30,7 +30,7 @@ def metrics(study: Study) -> list[dict[str, Any]]:
 
 
 def costs(study: Study) -> list[dict[str, Any]]:
-    """Each cost that was recorded: name, unit, and per group the mean over the cells that are done."""
+    """Return each cost that was recorded: name, unit, and per group the mean over the cells that are done."""
     recorded = []
     for column in shown(study.columns, figure="cost"):
         if column.unit == "s" and study.places() > 1:
@@ -43,7 +43,7 @@ def costs(study: Study) -> list[dict[str, Any]]:
 
 
 def entries(study: Study) -> list[dict[str, Any]]:
-    """The groups: what they are, their comparisons, and their runs with status, notes and keys."""
+    """Return the groups: what they are, their comparisons, and their runs with status, notes and keys."""
     return [_entry(group) for group in study.groups]
 
 

@@ -24,7 +24,7 @@ DENSE = ("params_dense", "macs_dense")
 
 
 def curves(study: Study) -> dict[str, Any]:
-    """The training curves of each cell: a path of cuts and of places in `steps`, seed by seed.
+    """Return the training curves of each cell: a path of cuts and of places in `steps`, seed by seed.
 
     Seeds come in until the page has `MOST_CURVES` numbers; `left_out` names the others.
     """
@@ -45,7 +45,7 @@ def curves(study: Study) -> dict[str, Any]:
 
 
 def _path(study: Study, cell: Cell, steps: dict[str, dict[str, Any]]) -> Iterator[Any]:
-    """The cell's way as keys of trainings and `{"cut": sparsity}`, up to the first step without a record."""
+    """Return the cell's path as keys of trainings and `{"cut": sparsity}`, as far as there are records."""
     for key in cell.path:
         step = study.plan.steps[key]
         if step.kind == "prune":
@@ -73,7 +73,7 @@ def _percent(correct: Any, total: Any) -> float | None:
 
 
 def layers_and_histograms(study: Study) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The layers and the histograms of all measured cells."""
+    """Return the layers and the histograms of all measured cells."""
     layers: dict[str, Any] = {"names": [], "dense": {}, "groups": {}}
     chosen: dict[int, tuple[int, Rows]] = {}
     for place, group in enumerate(study.groups):
@@ -103,7 +103,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _histograms(chosen: Mapping[int, tuple[int, Rows]]) -> dict[str, Any]:
-    """Per group the seed that is shown and its layers: name, low, high, heights, kept and total weights.
+    """Return, by group, the seed that is shown and its layers: name, low, high, heights, kept, total.
 
     Heights are relative to the layer's highest bin: one letter of `ALPHABET` each, never A for a bin that
     holds something. Neighbouring bins are joined where the page would hold more than `MOST_BINS`.
@@ -124,7 +124,7 @@ def _ridge(row: Mapping[str, Any], join: int) -> list[Any]:
 
 
 def heights(counts: Sequence[int]) -> str:
-    """Counts relative to the largest in 63 steps, as letters; a count above 0 is never the lowest letter."""
+    """Return counts relative to the largest in 63 steps, as letters; only 0 is the lowest letter."""
     top = max(counts, default=0)
     steps = len(ALPHABET) - 1
     return "".join(ALPHABET[max(1, round(steps * c / top)) if c else 0] for c in counts)

@@ -35,7 +35,7 @@ SCRIPTS = (
 
 
 def html(study: Study) -> bytes:
-    """The report of a study as one HTML file that asks for nothing else; the same bytes for the same records.
+    """Return a study's report as one HTML file that asks for nothing else; equal records, equal bytes.
 
     The frame must have a row for each cell of the plan, done or not.
     """
@@ -63,7 +63,7 @@ def html(study: Study) -> bytes:
 
 
 def _parts(study: Study, data: dict[str, Any]) -> dict[str, Any]:
-    """What the template shows, as texts and tables."""
+    """Return what the template shows, as texts and tables."""
     return {
         "study": study.name,
         "task": task(study.frame),
@@ -94,7 +94,7 @@ def _parts(study: Study, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _caveats(study: Study) -> list[tuple[str, str]]:
-    """What a reader must know, each said once: cautions, what the tables' numbers are, how verdicts were."""
+    """Return what a reader must know, each said once: cautions, what numbers are, how verdicts were."""
     caveats = [("", sentence) for sentence in cautions_of(study.frame, study.groups)]
     caveats += [("", sentence) for sentence in shown.accuracy(study).table.caption]
     for table in (each.table for each in shown.differences(study)):
@@ -105,7 +105,7 @@ def _caveats(study: Study) -> list[tuple[str, str]]:
 
 
 def _has(data: dict[str, Any]) -> dict[str, bool]:
-    """Which figures there is something to draw in."""
+    """Return which figures there is something to draw in."""
     done = any(point.get("n") for metric in data["metrics"] for point in metric["points"])
     pruned = any(group["role"] == "pruned" for group in data["groups"])
     return {
@@ -122,7 +122,7 @@ def _one_seed(study: Study) -> bool:
 
 
 def _split(sentence: str) -> tuple[str, str]:
-    """A sentence as its subject, which is set in bold, and the rest: `At 90 %` and `, snip is ...`."""
+    """Return a sentence as its subject, which is set in bold, and the rest: `At 90 %`, `, snip is ...`."""
     for mark in (", ", ": "):
         head, separator, rest = sentence.partition(mark)
         if separator and len(head) <= 12:
@@ -131,7 +131,7 @@ def _split(sentence: str) -> tuple[str, str]:
 
 
 def _published(study: Study) -> list[dict[str, Any]]:
-    """The published accuracies that the accuracy figure shows, each with our column beside it."""
+    """Return the published accuracies that the accuracy figure shows, each with our column beside it."""
     rows = []
     for pair in study.pairs():
         value = pair.published

@@ -32,19 +32,19 @@ class Shown:
 
     @property
     def cells(self) -> list[list[tuple[str, int | None]]]:
-        """The rows as pairs of a text and the group behind it."""
+        """Return the rows as pairs of a text and the group behind it."""
         pairs = zip(self.table.rows, self.links, strict=True)
         return [list(zip(row, links, strict=True)) for row, links in pairs]
 
 
 def accuracy(study: Study) -> Shown:
-    """The accuracy table: top-1 on the test split."""
+    """Return the accuracy table: top-1 on the test split."""
     table = tables.accuracy(study.frame, study.groups)
     return _linked(study, "accuracy", table, tables.lines(study.groups))
 
 
 def controls(study: Study) -> list[Shown]:
-    """Tables of the controls that are too many for the accuracy table."""
+    """Return tables of the controls that are too many for the accuracy table."""
     made = []
     if (table := tables.dense_controls(study.groups)) is not None:
         places = [study.index(row[0], "dense_extra") for row in table.rows]
@@ -55,7 +55,7 @@ def controls(study: Study) -> list[Shown]:
 
 
 def others(study: Study) -> list[Shown]:
-    """A table for each other metric that was measured, none of them in one with top-1."""
+    """Return a table for each other metric that was measured, none of them in one with top-1."""
     made = []
     for metric in recorded(study.frame, study.columns) if study.groups else ():
         table = tables.accuracy(study.frame, groups_of(study.frame, metric=metric), metric=metric)
@@ -65,7 +65,7 @@ def others(study: Study) -> list[Shown]:
 
 
 def differences(study: Study) -> list[Shown]:
-    """A table of paired differences for each reference that something can be compared with."""
+    """Return a table of paired differences for each reference that something can be compared with."""
     made = []
     for reference in REFERENCES:
         table = tables.differences(study.groups, reference)
@@ -76,12 +76,12 @@ def differences(study: Study) -> list[Shown]:
 
 
 def costs(study: Study) -> Shown:
-    """What one cell costs."""
+    """Return what one cell costs."""
     return _plain("costs", tables.costs(study.groups, study.columns))
 
 
 def sizes(study: Study) -> Shown | None:
-    """Weights and MACs that are left, per method and sparsity; None where nothing was measured."""
+    """Return weights and MACs that are left, per method and sparsity; None where nothing was measured."""
     rows, links = [], []
     for place, group in enumerate(study.groups):
         counts = {c: _mean(group, c) for c in _SIZES}
@@ -108,7 +108,7 @@ def sizes(study: Study) -> Shown | None:
 
 
 def retraining(study: Study) -> Shown | None:
-    """Accuracy before and after retraining; None where the frame does not have it."""
+    """Return accuracy before and after retraining; None where the frame does not have it."""
     splits = [s for s in ("test", "train") if study.has(f"before_{s}_top1")]
     if not splits:
         return None
@@ -133,7 +133,7 @@ def retraining(study: Study) -> Shown | None:
 
 
 def problems(study: Study) -> Shown | None:
-    """Every cell that did not end well, or that has a note, with its reason and its key; None without any."""
+    """Return every cell that ended badly or has a note, with its reason and its key; None without any."""
     rows, links = [], []
     for place, group in enumerate(study.groups):
         for status in ("done", *BROKEN, *ABSENT):
@@ -151,7 +151,7 @@ def problems(study: Study) -> Shown | None:
 
 
 def published(study: Study) -> list[Shown]:
-    """Published values beside ours, a table for each metric that was really published."""
+    """Return published values beside ours, a table for each metric that was really published."""
     pairs = study.pairs()
     metrics = [m for m in published_tables.KINDS if any(p.published.metric == m for p in pairs)]
     made = []
@@ -186,7 +186,7 @@ def _plain(name: str, table: TextTable) -> Shown:
 
 
 def _linked(study: Study, name: str, table: TextTable, lines: Sequence[tuple[str, str]]) -> Shown:
-    """The table with the group behind each cell of its columns of sparsities."""
+    """Return the table with the group behind each cell of its columns of sparsities."""
     columns = sparsities(study.groups)
     links = []
     for method, role in lines:

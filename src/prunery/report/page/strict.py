@@ -18,13 +18,13 @@ _ESCAPES: dict[str, int | str | None] = {
 
 
 def embedded(data: Any) -> str:
-    """The data as JSON text without `<`, `>`, `&` and line separators; what is not finite is null."""
+    """Return the data as JSON text without `<`, `>`, `&` and line separators; what is not finite is null."""
     text = json.dumps(clean(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.translate(str.maketrans(_ESCAPES))
 
 
 def clean(data: Any) -> Any:
-    """The data as plain lists, mappings, numbers and texts; None for what is not finite or missing."""
+    """Return the data as plain lists, mappings, numbers and texts; None for what is not finite or missing."""
     if isinstance(data, Mapping):
         return {str(k): clean(v) for k, v in data.items()}
     if isinstance(data, list | tuple):
@@ -40,7 +40,7 @@ def clean(data: Any) -> Any:
 
 
 def significant(value: Any, digits: int = 4) -> float | None:
-    """The number with so many significant digits; None for what is no finite number."""
+    """Return the number with so many significant digits; None for what is no finite number."""
     if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(float(value)):
         return None
     return float(f"{float(value):.{digits}g}")

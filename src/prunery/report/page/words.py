@@ -17,7 +17,7 @@ AXES = ("criterion", "granularity", "scope", "schedule", "recovery", "at")
 
 
 def question(study: Study) -> str:
-    """The study's question as a sentence."""
+    """Return the study's question as a sentence."""
     levels, methods = sparsities(study.groups), arms(study.groups, "pruned")
     at = formats.percent(levels[0]) if len(levels) == 1 else f"{len(levels)} sparsities"
     if len(levels) > 1:
@@ -29,7 +29,7 @@ def question(study: Study) -> str:
 
 
 def lead(study: Study) -> str:
-    """The task, and how much of the study is done."""
+    """Return the task, and how much of the study is done."""
     counts = study.frame["status"].value_counts()
     ran = sum(int(counts.get(status, 0)) for status in ("done", *BROKEN))
     ends = [f"{counts[status]} {status}" for status in (*BROKEN, *ABSENT) if counts.get(status)]
@@ -38,12 +38,12 @@ def lead(study: Study) -> str:
 
 
 def unbroken(text: str) -> str:
-    """The text with spaces that do not break a line before `%` and `±` and within a number."""
+    """Return the text with spaces that do not break a line before `%` and `±` and within a number."""
     return re.sub(r"(?<=\d) (?=[%±]|\d{3}\b)", "\u00a0", text)
 
 
 def facts(study: Study) -> list[tuple[str, str]]:
-    """How the study was set up, as pairs of a name and a text."""
+    """Return how the study was set up, as pairs of a name and a text."""
     first = study.frame.iloc[0]
     seeds = ", ".join(str(s) for s in sorted({int(s) for s in study.frame["seed"]}))
     pairs = [
@@ -58,7 +58,7 @@ def facts(study: Study) -> list[tuple[str, str]]:
 
 
 def methods(study: Study) -> TextTable:
-    """The methods as their choices."""
+    """Return the methods as their choices."""
     rows = []
     for method in _compared(study):
         name = str(method.get("name", method.get("criterion")))
@@ -72,7 +72,7 @@ def methods(study: Study) -> TextTable:
 
 
 def _compared(study: Study) -> list[Mapping[str, Any]]:
-    """The spec's methods as plain data, and the magnitude control if the planner added one."""
+    """Return the spec's methods as plain data, and the magnitude control if the planner added one."""
     named = list(study.spec.get("methods", []))
     known = {method.get("name", method.get("criterion")) for method in named}
     added = [m for m in arms(study.groups, "pruned") if m not in known]
@@ -80,7 +80,7 @@ def _compared(study: Study) -> list[Mapping[str, Any]]:
 
 
 def settings(training: Any) -> str:
-    """A training in words: `epochs 10, optimizer adam, ...`.
+    """Return a training in words: `epochs 10, optimizer adam, ...`.
 
     What is none, zero or false is left out, and what belongs to another optimiser or schedule.
     """
@@ -91,7 +91,7 @@ def settings(training: Any) -> str:
 
 
 def spec_text(study: Study) -> str:
-    """The spec as YAML."""
+    """Return the spec as YAML."""
     import yaml
 
     return str(yaml.safe_dump(dict(study.spec), sort_keys=False, allow_unicode=True, width=100))
@@ -109,7 +109,7 @@ def _validation(task: Mapping[str, Any]) -> str:
 
 
 def _choice(value: Any) -> str:
-    """`finetune (epochs 2, learning rate 0.05)`."""
+    """Return `finetune (epochs 2, learning rate 0.05)`."""
     if not isinstance(value, Mapping):
         return str(value or "")
     options = {k: v for k, v in value.items() if k != "name"}

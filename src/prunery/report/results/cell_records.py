@@ -93,7 +93,7 @@ class CellRecords:
     def spent(self, name: str) -> float | None:
         """Return a cost, summed along the path; None for a cell that is not done.
 
-        What it takes to build and to look at a network is none of its cost.
+        Building and measuring a network is no part of its cost.
         """
         if len(self._done) < len(self.records):
             return None

@@ -65,53 +65,53 @@ class Group:
 
     @property
     def values(self) -> dict[int, float]:
-        """Seed to value in %, of the cells that are done."""
+        """Return seed to value in %, of the cells that are done."""
         return {r.seed: r.value for r in self.runs if r.status == "done" and r.value is not None}
 
     @property
     def summary(self) -> Summary | None:
-        """Mean and interval in %, of the cells that are done; None where none is."""
+        """Return mean and interval in %, of the cells that are done, or None."""
         return summary(list(self.values.values()), step=self.step)
 
     @property
     def step(self) -> float:
-        """What one test image more or less changes, in %; 0 for what is no share of the test images."""
+        """Return what one test image more or less changes, in %; 0 for other metrics."""
         images = self.first("test_images") if self.metric.per_image else None
         return 100 / images if images else 0.0
 
     def minus(self, baseline: Mapping[int, float]) -> Difference | None:
-        """The paired difference to a baseline's values by seed, in points."""
+        """Return the paired difference to a baseline's values by seed, in points."""
         return paired(self.values, baseline, step=self.step)
 
     def having(self, status: str) -> list[Run]:
-        """The runs with this status."""
+        """Return the runs with this status."""
         return [r for r in self.runs if r.status == status]
 
     @property
     def sound(self) -> bool:
-        """Whether something is done and nothing collapsed or diverged, so that a verdict means something."""
+        """Return whether something is done and nothing collapsed or diverged, as a verdict needs."""
         return bool(self.values) and not any(self.having(status) for status in BROKEN)
 
     def first(self, column: str) -> Any:
-        """The value of a column in the first run that has one; None where none has."""
+        """Return the value of a column in the first run that has one; None where none has."""
         return next((r.row[column] for r in self.runs if r.row.get(column) is not None), None)
 
     @property
     def epochs(self) -> tuple[int, int] | None:
-        """Training epochs before and after the first cut; None before any cell is done."""
+        """Return training epochs before and after the first cut; None before any cell is done."""
         before, after = self.first("epochs_before"), self.first("epochs_after")
         return None if before is None or after is None else (int(before), int(after))
 
 
 def absent(value: Any) -> bool:
-    """Whether a table's value is missing (None, NaN or pandas' NA)."""
+    """Return whether a table's value is missing (None, NaN or pandas' NA)."""
     from pandas import isna
 
     return bool(isna(value))
 
 
 def groups_of(frame: pd.DataFrame, *, metric: Column = TOP1) -> list[Group]:
-    """The groups of a frame in its order, compared by seed with each of REFERENCES.
+    """Return the groups of a frame in its order, compared by seed with each of REFERENCES.
 
     `metric` is a column of the frame. Each reference is one family for Holm's correction.
     """
@@ -125,12 +125,12 @@ def groups_of(frame: pd.DataFrame, *, metric: Column = TOP1) -> list[Group]:
 
 
 def arms(groups: Iterable[Group], role: str) -> list[str]:
-    """The names of the methods with this role, in order."""
+    """Return the names of the methods with this role, in order."""
     return list(dict.fromkeys(g.method for g in groups if g.role == role))
 
 
 def sparsities(groups: Iterable[Group]) -> list[float]:
-    """The requested sparsities of the pruned groups, ascending."""
+    """Return the requested sparsities of the pruned groups, ascending."""
     return sorted({g.sparsity for g in groups if g.role == "pruned"})
 
 
@@ -158,7 +158,7 @@ def _compared(plain: list[Group]) -> list[Group]:
 
 
 def _family(plain: list[Group], reference: str, runs_for: Callable[[Group], Runs]) -> dict[int, Against]:
-    """Every group that can be compared with one reference, by its index, corrected as one family."""
+    """Return every group that can be compared with one reference, by its index, corrected as one family."""
     differences, epochs = {}, {}
     for index, group in enumerate(plain):
         if group.role == "pruned" and group.sound:
@@ -175,7 +175,7 @@ def _family(plain: list[Group], reference: str, runs_for: Callable[[Group], Runs
 
 
 def _at(done: Mapping[str, Run], keys: Mapping[int, str]) -> Runs:
-    """The runs, by seed, of the cells with these keys that are done."""
+    """Return the runs, by seed, of the cells with these keys that are done."""
     return {seed: done[key] for seed, key in keys.items() if key in done}
 
 
@@ -185,7 +185,7 @@ def _total(run: Run) -> int | None:
 
 
 def _extra_by_epochs(plain: list[Group]) -> dict[tuple[int, int | None], str]:
-    """The first dense control of each seed and total number of epochs, by its key."""
+    """Return the first dense control of each seed and total number of epochs, by its key."""
     keys: dict[tuple[int, int | None], str] = {}
     for run in (r for g in plain if g.role == "dense_extra" for r in g.runs):
         keys.setdefault((run.seed, _total(run)), run.key)
@@ -195,7 +195,7 @@ def _extra_by_epochs(plain: list[Group]) -> dict[tuple[int, int | None], str]:
 def _extra_keys(
     done: Mapping[str, Run], extra: Mapping[tuple[int, int | None], str], group: Group
 ) -> dict[int, str]:
-    """The dense control with the same training: the planner's, or dense itself, or another as long."""
+    """Return the dense control with the same training: the planner's, or dense itself, or another as long."""
     keys = {}
     for run in group.runs:
         epochs = _total(run)
@@ -209,7 +209,7 @@ def _extra_keys(
 
 
 def _random(plain: list[Group], group: Group) -> Runs:
-    """The random control at the same sparsity: by preference as long trained, then with the same choices."""
+    """Return the random control at the same sparsity: the one as long trained, with the same choices."""
     if group.role != "pruned" or group.first("criterion") == "random":
         return {}
     same = [g for g in plain if g.role == "pruned" and g.sparsity == group.sparsity]
@@ -220,7 +220,7 @@ def _random(plain: list[Group], group: Group) -> Runs:
 
 
 def _shuffled(plain: list[Group], group: Group) -> Runs:
-    """Its own masks shuffled in each layer, at the same sparsity."""
+    """Return its own masks shuffled in each layer, at the same sparsity."""
     arms = (g for g in plain if g.first("arm") == "shuffle" and g.sparsity == group.sparsity and g.sound)
     return next((_done(g) for g in arms if g.first("of") == group.method), {})
 

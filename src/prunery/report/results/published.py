@@ -45,7 +45,7 @@ class Protocol:
 
 
 def rows(study_name: str, frame: pd.DataFrame) -> list[Published]:
-    """The published values that belong beside the groups of a study's frame, in the frame's order."""
+    """Return the published values that belong beside the groups of a study's frame, in the frame's order."""
     known = [r for r in _table("published") if r["value"] and _named_after(study_name, r["report"])]
     matches = []
     for group in _groups(frame) if known else ():
@@ -58,7 +58,7 @@ def rows(study_name: str, frame: pd.DataFrame) -> list[Published]:
 
 
 def protocol(published: Published, group: Mapping[str, Any]) -> Protocol | None:
-    """How the published value beside a group (a row of the frame) was reached; None if nothing is known."""
+    """Return how the published value beside a group (a row of the frame) was reached, or None."""
     for row in _table("published_protocols"):
         same = row["report"] == published.report and group["data"] in row["dataset"].split()
         if (
@@ -71,7 +71,7 @@ def protocol(published: Published, group: Mapping[str, Any]) -> Protocol | None:
 
 
 def reference(model: str, data: str) -> tuple[float, str] | None:
-    """A known top-1 accuracy of the dense network in %, and who reached it; None where we know none."""
+    """Return a known top-1 accuracy of the dense network in %, and who reached it; or None."""
     for row in _table("references"):
         if (row["model"], row["data"]) == (model, data):
             return float(row["top1"]), row["source"]
@@ -83,7 +83,7 @@ def _named_after(study: str, report: str) -> bool:
 
 
 def _groups(frame: pd.DataFrame) -> Iterable[Mapping[str, Any]]:
-    """The first row of each group that a published value may stand beside."""
+    """Return the first row of each group that a published value may stand beside."""
     seen: dict[tuple[str, float], Mapping[str, Any]] = {}
     for row in frame.to_dict("records"):
         if row["role"] in ("dense", "pruned"):
@@ -109,14 +109,14 @@ def _criterion(group: Mapping[str, Any]) -> str:
 
 
 def _schedule(group: Mapping[str, Any]) -> str:
-    """The kind of schedule; several one-shot cuts with training between them are an iterative one."""
+    """Return the kind of schedule; several one-shot cuts with training between them are an iterative one."""
     cuts = group.get("cuts")
     several = isinstance(cuts, int | float) and cuts > 1  # NA and NaN are not
     return "iterative" if several and group["schedule"] == "one_shot" else str(group["schedule"])
 
 
 def _retrained(published: str, ours: str) -> bool:
-    """Whether both were retrained or neither; nothing published estimated its norms anew."""
+    """Return whether both were retrained or neither; nothing published only estimated norms."""
     return published == "-" or ours == ("none" if published == "none" else "retrained")
 
 

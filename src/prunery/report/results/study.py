@@ -40,18 +40,18 @@ class Kept:
         self._failures: dict[str, Failure | None] = {}
 
     def has(self, key: str) -> bool:
-        """Whether the step is there, whole."""
+        """Return whether the step is there, whole."""
         if key not in self._records:
             self._records[key] = self._store.record(key) if self._store.has(key) else None
         return self._records[key] is not None
 
     def record(self, key: str) -> Record:
-        """The step's record."""
+        """Return the step's record."""
         record = self._records[key] if self.has(key) else None
         return self._store.record(key) if record is None else record
 
     def failed(self, key: str) -> Failure | None:
-        """Why the step failed, or None."""
+        """Return why the step failed, or None."""
         if key not in self._failures:
             self._failures[key] = self._store.failed(key)
         return self._failures[key]
@@ -70,22 +70,22 @@ class Loaded:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """The cells' groups under top-1 accuracy on test."""
+        """Return the cells' groups under top-1 accuracy on test."""
         return groups_of(self.frame)
 
     @cached_property
     def published(self) -> list[Published]:
-        """The published values that belong beside them."""
+        """Return the published values that belong beside them."""
         return published.rows(self.name, self.frame)
 
     @property
     def statuses(self) -> tuple[str, ...]:
-        """What became of each cell, in the plan's order."""
+        """Return what became of each cell, in the plan's order."""
         return tuple(map(str, self.frame["status"]))
 
     @property
     def complete(self) -> bool:
-        """Whether every cell has a record."""
+        """Return whether every cell has a record."""
         return not set(ABSENT) & set(self.statuses)
 
 
@@ -103,7 +103,7 @@ def load(store: Source, name: str, columns: Sequence[str] = ()) -> Loaded:
 
 
 def names(store: Source, study: Wanted = None) -> list[str]:
-    """The studies to report: those asked for, or all; StoreError if there is none."""
+    """Return the studies to report: those asked for, or all; StoreError if there is none."""
     asked = store.studies() if study is None else [study] if isinstance(study, str) else study
     wanted = list(asked)
     if not wanted:

@@ -35,7 +35,7 @@ def check(plan: Plan, store: Records) -> None:
 
 
 def wrong(record: Record) -> str | None:
-    """What is impossible about a measure record's MACs, or None."""
+    """Return what is impossible about a measure record's MACs, or None."""
     layers = record.tables.get("layers", [])
     numbers = {n.name: n.value for n in record.numbers}
     kept, effective = numbers.get("macs_kept"), numbers.get("macs_effective")
@@ -51,7 +51,7 @@ def wrong(record: Record) -> str | None:
 
 
 def between(layers: Sequence[Layer], kept: float) -> tuple[float, float]:
-    """The fewest and the most MACs of a network with these layers that keeps so many weights in all.
+    """Return the fewest and the most MACs of a network with these layers that keeps so many weights in all.
 
     Where the rows of a layer are used unequally often (keys and queries of different lengths), its MACs are
     no multiple of its weights, and all that is sure is that MACs lie between none and all.

@@ -18,19 +18,19 @@ _FEW = 4  # methods that a caption names; the answers name all
 
 
 def task(frame: pd.DataFrame) -> str:
-    """`lenet300 on mnist`: the model and the data of a study, and how much of the data where not all."""
+    """Return `lenet300 on mnist`: a study's model and data, and how much of the data where not all."""
     used = part(frame)
     return whole_task(frame) + (f" ({used})" if used else "")
 
 
 def whole_task(frame: pd.DataFrame) -> str:
-    """`lenet300 on mnist`: the model and the data of a study."""
+    """Return `lenet300 on mnist`: the model and the data of a study."""
     first = frame.iloc[0]
     return f"{first['model']} on {first['data']}"
 
 
 def part(frame: pd.DataFrame) -> str:
-    """`10 classes, 1 000 training images`: how much of the data set was used; empty where all."""
+    """Return `10 classes, 1 000 training images`: how much of the data set was used; empty where all."""
     first = frame.iloc[0]
     words = {"classes": "classes", "images": "training images"}
     used = {w: first[c] for c, w in words.items() if c in frame and not absent(first[c])}
@@ -40,7 +40,7 @@ def part(frame: pd.DataFrame) -> str:
 def accuracy_caption(
     frame: pd.DataFrame, groups: Sequence[Group], n: int | None, metric: Column = TOP1
 ) -> tuple[str, ...]:
-    """Sentences that say what a table's numbers are: metric, split, unit, n, chance, budgets."""
+    """Return sentences that say what a table's numbers are: metric, split, unit, n, chance, budgets."""
     sentences = (
         _metric(frame, metric),
         _spread(n),
@@ -52,7 +52,7 @@ def accuracy_caption(
 
 
 def difference_caption(groups: Sequence[Group], reference: str) -> tuple[str, ...]:
-    """Sentences that say what a table of differences shows and how its verdicts were reached."""
+    """Return sentences that say what a table of differences shows and how its verdicts were reached."""
     family = sum(1 for g in groups if reference in g.against and g.against[reference].p_holm is not None)
     shown = f"Top-1 accuracy on the test split minus that of {named(reference)}, in points, paired by seed"
     budgets = [sentence for sentence in (_against_unequal(groups, reference),) if sentence]
@@ -75,7 +75,7 @@ def difference_caption(groups: Sequence[Group], reference: str) -> tuple[str, ..
 
 
 def _against_unequal(groups: Sequence[Group], reference: str) -> str | None:
-    """The sentence that names the methods which trained for other epochs in total than the reference."""
+    """Return the sentence that names the methods with other total epochs than the reference."""
     unlike: dict[str, list[str]] = {}
     for method in arms(groups, "pruned"):
         pairs = [
@@ -103,7 +103,7 @@ def _power(groups: Sequence[Group], reference: str) -> str:
 
 
 def named(reference: str) -> str:
-    """A reference in words."""
+    """Return a reference in words."""
     names = {
         "dense": "the dense network",
         "dense_extra": "the dense network after the same training",
@@ -114,7 +114,7 @@ def named(reference: str) -> str:
 
 
 def unequal(groups: Sequence[Group], *, most: int | None = None) -> str | None:
-    """The sentence that says that methods were compared at unequal total epochs; None where they were not.
+    """Return the sentence that says that methods had unequal total epochs; None where they had not.
 
     Of each budget, up to `most` methods are named, all where it is None; more are counted.
     """

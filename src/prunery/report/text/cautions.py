@@ -29,13 +29,13 @@ caution = Registry("caution")
 
 
 def cautions_of(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
-    """All sentences of warning, in the order of the table."""
+    """Return all sentences of warning, in the order of the table."""
     return [sentence for name in caution for sentence in caution[name].function(frame, groups)]
 
 
 @caution.add(rule="C1")
 def seeds(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
-    """Fewer repetitions than an interval needs to mean much."""
+    """Warn of fewer repetitions than an interval needs to mean much."""
     count = frame["seed"].nunique()
     if count >= FEW_SEEDS:
         return []
@@ -45,7 +45,7 @@ def seeds(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
 
 @caution.add(rule="C9")
 def baselines(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
-    """Which of the usual baselines were not run beside the methods."""
+    """Warn of usual baselines that were not run beside the methods."""
     pruned = [g for g in groups if g.role == "pruned"]
     criteria = {g.first("criterion") for g in pruned}
     missing = []
@@ -62,7 +62,7 @@ def baselines(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
 
 @caution.add(rule="C14")
 def points(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
-    """Fewer operating points than a trade-off needs, by method."""
+    """Warn of fewer operating points than a trade-off needs, by method."""
     methods = arms(groups, "pruned")
     counts = {m: len(sparsities(g for g in groups if g.method == m)) for m in methods}
     few = {m: n for m, n in counts.items() if n < FEW_POINTS}
@@ -81,14 +81,14 @@ def points(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
 
 @caution.add(rule="C15")
 def general(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
-    """A study has one network and one data set, and says nothing beyond them."""
+    """Warn that a study of one network and one data set says nothing beyond them."""
     first = frame.iloc[0]
     return [f"One network ({first['model']}) on one data set ({first['data']}): nothing in general follows."]
 
 
 @caution.add(rule="C16")
 def baseline(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
-    """Dense below a known reference: gains over a weak baseline may be those of more training."""
+    """Warn of dense below a known reference: gains over it may be those of more training."""
     dense = next((g for g in groups if g.role == "dense" and g.summary), None)
     first = frame.iloc[0]
     known = published.reference(str(first["model"]), str(first["data"]))
@@ -110,7 +110,7 @@ def baseline(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
 
 @caution.add(rule="C19")
 def still_moving(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
-    """Training that had not come to rest when it ended."""
+    """Warn of training that had not come to rest when it ended."""
     restless = [g for g in groups if g.role in ("dense", "pruned") and _moves(g)]
     if not restless:
         return []
@@ -127,7 +127,7 @@ def still_moving(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
 
 @caution.add(rule="C21")
 def devices(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
-    """Several devices: their seconds stand in columns of their own, and their arithmetic differs."""
+    """Warn of several devices: their seconds stand in columns of their own, their arithmetic differs."""
     if "device" not in frame.columns:
         return []
     names = [name for name in dict.fromkeys(frame["device"]) if name]
@@ -141,7 +141,7 @@ def devices(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
 
 @caution.add(rule="C27")
 def floors(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
-    """Whether a floor kept every layer from being emptied, by method."""
+    """Say whether a floor kept every layer from being emptied, by method."""
     by_floor: dict[float, list[str]] = {}
     for method in arms(groups, "pruned"):
         floor = next(g for g in groups if (g.method, g.role) == (method, "pruned")).first("floor")
@@ -160,7 +160,7 @@ def floors(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
 
 
 def _moves(group: Group) -> bool:
-    """Whether a run of the group still moved by more than shows."""
+    """Return whether a run of the group still moved by more than shows."""
     rows = [run.row for run in group.runs if run.status == "done"]
     rises = [row["train_rise"] for row in rows if row.get("train_rise") is not None]
     falls = [(row["train_fall"], row.get("train_loss")) for row in rows if row.get("train_fall") is not None]

@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 
 def costs(groups: Sequence[Group], columns: Sequence[Column] = COLUMNS) -> TextTable:
-    """What it takes to reach one cell from the initial weights, as a range over sparsities and seeds.
+    """Return what it takes to reach one cell from the initial weights, as a range over sparsities and seeds.
 
     Seconds of different devices, or of different numbers of threads, stand in columns of their own.
     """
@@ -37,13 +37,13 @@ def costs(groups: Sequence[Group], columns: Sequence[Column] = COLUMNS) -> TextT
 
 
 def _place(row: Row) -> str:
-    """Where a cell's seconds were spent; a path over several devices is a place of its own."""
+    """Return where a cell's seconds were spent; a path over several devices is a place of its own."""
     threads = int(row.get("threads") or 1)
     return f"{row.get('device') or UNKNOWN}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _names(places: Sequence[str]) -> list[str]:
-    """Names of the columns of seconds: several are numbered as the caption lists them."""
+    """Return names of the columns of seconds: several are numbered as the caption lists them."""
     return ["seconds"] if len(places) == 1 else [f"seconds ({i})" for i in range(1, len(places) + 1)]
 
 

@@ -43,7 +43,7 @@ def cell_rows(frame: pd.DataFrame, columns: Sequence[Column] = COLUMNS) -> list[
 
 
 def csv_text(rows: Sequence[dict[str, str]]) -> str:
-    """The rows as CSV with a header; the same rows always give the same bytes."""
+    """Return the rows as CSV with a header; the same rows always give the same bytes."""
     import csv
     import io
 
@@ -55,7 +55,7 @@ def csv_text(rows: Sequence[dict[str, str]]) -> str:
 
 
 def _published_columns(group: Group, published: Sequence[Published]) -> dict[str, str]:
-    """The published accuracies beside a group; several are separated as notes are."""
+    """Return the published accuracies beside a group; several are separated as notes are."""
     accuracies = [p for p in published if p.metric in ACCURACIES and group.role in ("dense", "pruned")]
     same = [p for p in accuracies if p.metric == group.metric.name and group.sound]
     mean = group.summary.mean if group.summary else 0.0

@@ -29,29 +29,29 @@ class Footnotes:
     texts: list[str] = field(default_factory=list)
 
     def mark(self, text: str) -> str:
-        """The mark, such as `[2]`, of a footnote with this text."""
+        """Return the mark, such as `[2]`, of a footnote with this text."""
         if text not in self.texts:
             self.texts.append(text)
         return f"[{self.texts.index(text) + 1}]"
 
     def lines(self) -> list[str]:
-        """The footnotes in the order of their marks."""
+        """Return the footnotes in the order of their marks."""
         return [f"[{i}] {text}" for i, text in enumerate(self.texts, 1)]
 
 
 def label(group: Group) -> str:
-    """`magnitude at 90 %`, or the name of a control."""
+    """Return `magnitude at 90 %`, or the name of a control."""
     at_sparsity = group.role in AT_SPARSITY
     return f"{group.method} at {percent(group.sparsity)}" if at_sparsity else group.method
 
 
 def methods(groups: Iterable[Group]) -> list[str]:
-    """The names of the groups' methods, in order."""
+    """Return the names of the groups' methods, in order."""
     return list(dict.fromkeys(group.method for group in groups))
 
 
 def place(method: str, groups: Sequence[Group]) -> str:
-    """`dense`, `snip at 90 %`, `snip at 90 % and 98 %`, `snip at 7 sparsities from 10 % to 80 %`."""
+    """Return `dense`, `snip at 90 %`, `snip at 90 % and 98 %`, `snip at 7 sparsities from 10 % to 80 %`."""
     at = [percent(s) for s in sorted(g.sparsity for g in groups)]
     if len(groups) == 1:
         return label(groups[0])
@@ -61,42 +61,42 @@ def place(method: str, groups: Sequence[Group]) -> str:
 
 
 def percent(sparsity: float) -> str:
-    """A sparsity in [0, 1] as `97.5 %`: two decimals, or as many as give what is left three digits."""
+    """Return a sparsity in [0, 1] as `97.5 %`: two decimals, or as many as give what is left three digits."""
     left = 100 * (1 - sparsity)
     decimals = 2 if left <= 0 else max(2, 2 - math.floor(math.log10(left)))
     return f"{_shortest(100 * sparsity, min(decimals, 9))} %"
 
 
 def plain(value: float | None, decimals: int = 6) -> str:
-    """A number with at most `decimals` decimals and no trailing zeros, empty for None: for CSV."""
+    """Return a number with at most `decimals` decimals and no trailing zeros, empty for None: for CSV."""
     return "" if value is None else _shortest(value, decimals)
 
 
 def signed(value: float) -> str:
-    """A difference with its sign, a real minus and two decimals."""
+    """Return a difference with its sign, a real minus and two decimals."""
     return f"{value:+.{DECIMALS}f}".replace("-", "−")
 
 
 def interval(summary: Summary, decimals: int = DECIMALS) -> str:
-    """`97.62 ±0.11`: the mean and the half-width of its 95 % t-interval; the value alone for n = 1."""
+    """Return `97.62 ±0.11`: the mean and the half-width of its 95 % t-interval; the value alone for n = 1."""
     mean = f"{summary.mean:.{decimals}f}"
     return mean if summary.half is None else f"{mean} ±{summary.half:.{decimals}f}"
 
 
 def ends(summary: Summary) -> str:
-    """The interval of a difference as `[−0.10, +0.42]`; empty for n = 1."""
+    """Return the interval of a difference as `[−0.10, +0.42]`; empty for n = 1."""
     if summary.low is None or summary.high is None:
         return ""
     return f"[{signed(summary.low)}, {signed(summary.high)}]"
 
 
 def thousands(number: float) -> str:
-    """A count with thin groups: `10 000`."""
+    """Return a count with thin groups: `10 000`."""
     return f"{number:,.0f}".replace(",", " ")
 
 
 def ranged(values: Iterable[float]) -> str:
-    """`10`, or `10-25` where values differ; `-` where there are none."""
+    """Return `10`, or `10-25` where values differ; `-` where there are none."""
     ordered = sorted(set(values))
     if not ordered:
         return "-"
@@ -105,22 +105,22 @@ def ranged(values: Iterable[float]) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Return `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else list(names))
 
 
 def few(names: Sequence[str], what: str = "methods", *, most: int | None) -> str:
-    """`a, b`, or `7 methods` where a caption would turn into a list."""
+    """Return `a, b`, or `7 methods` where a caption would turn into a list."""
     return ", ".join(names) if most is None or len(names) <= most else f"{len(names)} {what}"
 
 
 def seeds(runs: Sequence[Run]) -> str:
-    """`seed 1` or `seeds 0, 2`."""
+    """Return `seed 1` or `seeds 0, 2`."""
     return f"seed{'s' if len(runs) > 1 else ''} {', '.join(str(r.seed) for r in runs)}"
 
 
 def cell(group: Group, *, usual_n: int | None, footnotes: Footnotes, decimals: int = DECIMALS) -> str:
-    """What a table says of one group: its interval, and by name whatever did not end as a number.
+    """Return what a table says of one group: its interval, and by name what did not end as a number.
 
     `n` stands in the cell where it differs from `usual_n`, which the caption names.
     """
@@ -134,17 +134,17 @@ def cell(group: Group, *, usual_n: int | None, footnotes: Footnotes, decimals: i
 
 
 def count(group: Group, status: str) -> str:
-    """`collapsed 2/3`; the status alone where there is one run."""
+    """Return `collapsed 2/3`; the status alone where there is one run."""
     return status if len(group.runs) == 1 else f"{status} {len(group.having(status))}/{len(group.runs)}"
 
 
 def shortened(name: str, most: int = 36) -> str:
-    """The name, cut at `most` characters."""
+    """Return the name, cut at `most` characters."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def briefly(note: str) -> str:
-    """What broke, in few words: `predicts class 1`, `outputs NaN`, `at epoch 3`; or the note as it is."""
+    """Return what broke, in few words (`predicts class 1`, `at epoch 3`), or the note as it is."""
     note = note.removeprefix("test: ")
     for pattern, words in _BRIEFLY.items():
         if match := re.search(pattern, note):
@@ -153,7 +153,7 @@ def briefly(note: str) -> str:
 
 
 def emptied(note: str) -> bool:
-    """Whether a note says that a cut left a layer without a weight."""
+    """Return whether a note says that a cut left a layer without a weight."""
     return "empt" in note
 
 
@@ -171,7 +171,7 @@ def _broken(group: Group) -> list[Run]:
 
 
 def _why_broken(group: Group, status: str) -> str:
-    """What each seed's notes say, in brackets; `(predicts class 5 or 3)` where only the class differs."""
+    """Return what the seeds' notes say, in brackets; `(predicts class 5 or 3)` if only the class differs."""
     texts = [briefly(n) for r in group.having(status) for n in r.notes if not emptied(n)]
     reasons = list(dict.fromkeys(texts))
     constant = "predicts class "

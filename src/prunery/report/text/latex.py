@@ -32,12 +32,12 @@ _PREAMBLE = "% Needs \\usepackage{booktabs} in the preamble. Written from record
 
 
 def escaped(text: str) -> str:
-    """The text with everything that LaTeX would read as a command written as the character that it is."""
+    """Return the text with what LaTeX would read as a command written as the character that it is."""
     return "".join(_ESCAPED.get(character, character) for character in text)
 
 
 def document(tables: Sequence[TextTable]) -> str:
-    """All tables, to be included in a LaTeX document with `\\input`."""
+    """Return all tables, to be included in a LaTeX document with `\\input`."""
     return "\n".join([_PREAMBLE, *(_table(table) for table in tables)])
 
 

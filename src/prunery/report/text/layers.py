@@ -18,7 +18,7 @@ Layers = Sequence[Mapping[str, Any]]
 
 
 def rows(groups: Sequence[Group], records: Records) -> list[dict[str, str]]:
-    """A row per group and layer, and one for all layers: means over the n seeds that were measured.
+    """Return a row per group and layer, and one for all layers: means over the n seeds that were measured.
 
     Collapsed networks are among them: what is left of a network does not depend on what it learnt.
     """
@@ -26,13 +26,13 @@ def rows(groups: Sequence[Group], records: Records) -> list[dict[str, str]]:
 
 
 def _measured(group: Group, records: Records) -> list[Layers]:
-    """The layers of each network of the group that was measured."""
+    """Return the layers of each network of the group that was measured."""
     tables = (records.record(run.key).tables.get("layers") for run in group.runs if records.has(run.key))
     return [table for table in tables if table]
 
 
 def means(networks: Sequence[Layers]) -> dict[str, dict[str, float]]:
-    """Each count of each layer of the first network, over the networks that have such a layer."""
+    """Return each count of each layer of the first network, over the networks that have such a layer."""
     by_name = [{str(layer["name"]): layer for layer in layers} for layers in networks]
     return {
         name: {c: statistics.fmean(n[name][c] for n in by_name if name in n) for c in COUNTS}
@@ -57,6 +57,6 @@ def _row(about: Mapping[str, str], layer: str, n: int, counts: Mapping[str, floa
 
 
 def _share(counts: Mapping[str, float], what: str) -> str:
-    """What is kept of the dense layer; empty where that has none."""
+    """Return what is kept of the dense layer; empty where that has none."""
     whole = counts[f"{what}_dense"]
     return formats.plain(counts[f"{what}_kept"] / whole) if whole else ""

@@ -31,7 +31,7 @@ class _Kind:
 
     @property
     def same(self) -> bool:
-        """Whether the metric is ours."""
+        """Return whether the metric is ours."""
         return not self.why
 
 
@@ -56,7 +56,7 @@ class Pair:
 
     @property
     def difference(self) -> float | None:
-        """Ours minus the published value; None where the metrics differ or ours is not whole."""
+        """Return ours minus the published value; None where the metrics differ or ours is not whole."""
         summary = self.group.summary
         if not self.kind.same or not self.group.sound or summary is None:
             return None
@@ -64,7 +64,7 @@ class Pair:
 
     @property
     def below(self) -> bool:
-        """Whether ours is below by more than our interval; with one seed or broken ones, below at all."""
+        """Return whether ours is below by more than our interval; with one seed or bad ones, below at all."""
         summary = self.group.summary
         if not self.kind.same:
             return False
@@ -75,7 +75,7 @@ class Pair:
 
 
 def pairs(frame: pd.DataFrame, published: Sequence[Published]) -> list[Pair]:
-    """Each published value with our group of the same method and sparsity, under the nearest metric."""
+    """Return each published value with our group of that method and sparsity, under the nearest metric."""
     matched: list[Pair] = []
     for metric in KINDS:
         values = [p for p in published if p.metric == metric]
@@ -88,19 +88,19 @@ def pairs(frame: pd.DataFrame, published: Sequence[Published]) -> list[Pair]:
 
 
 def tables(pairs: Sequence[Pair]) -> list[TextTable]:
-    """One table for each published metric: ours, theirs, n and the difference where it means something."""
+    """Return a table for each published metric: ours, theirs, n, and the difference if it means something."""
     return [
         _table(name, same) for name in KINDS if (same := [p for p in pairs if p.published.metric == name])
     ]
 
 
 def below(pairs: Sequence[Pair]) -> list[str]:
-    """One sentence for each cell of ours that is below the published value, with what differs in protocol."""
+    """Return a sentence for each cell of ours below the published value, with what differs in protocol."""
     return [_below(pair) for pair in pairs if pair.below]
 
 
 def _kind(frame: pd.DataFrame, metric: str) -> _Kind:
-    """The kind; a best epoch on the test split is subtracted where the study recorded its own."""
+    """Return the kind; a best epoch on the test split is subtracted where the study recorded its own."""
     if metric == "test_top1_max" and "test_top1_max" in frame and frame["test_top1_max"].notna().any():
         return replace(KINDS[metric], column=BEST_ON_TEST, why="")
     return KINDS[metric]
@@ -169,7 +169,7 @@ def _below(pair: Pair) -> str:
 
 
 def _differs(pair: Pair) -> Iterator[str]:
-    """What the published protocol is known to have done otherwise."""
+    """Return what the published protocol is known to have done otherwise."""
     row = pair.group.runs[0].row
     theirs = protocol(pair.published, row)
     if theirs is None:

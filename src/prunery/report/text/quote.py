@@ -35,7 +35,7 @@ _NEAR = 1e-6
 def copies(
     texts: Iterable[str | Path], folder: Path, studies: Sequence[Loaded], *, taken: Container[Path] = ()
 ) -> dict[Path, bytes]:
-    """The texts with their quotes filled in, by the path in `folder` that each is to be written to.
+    """Return the texts with their quotes filled in, by the path in `folder` that each is to be written to.
 
     SpecError for a file that cannot be read or whose place is taken, and for any quote that cannot be filled.
     """
@@ -49,7 +49,7 @@ def copies(
 
 
 def filled(content: str, studies: Sequence[Loaded], *, source: str = "text") -> str:
-    """The text with each quote replaced by its number; SpecError names the line of one that cannot be."""
+    """Return the text with each quote replaced by its number; SpecError names the line of a wrong one."""
 
     def replaced(match: re.Match[str]) -> str:
         line = content.count("\n", 0, match.start()) + 1
@@ -68,7 +68,7 @@ def _read(path: Path) -> str:
 
 
 def _options(body: str, where: str) -> dict[str, str] | None:
-    """The options of a quote; None for braces that are none of ours."""
+    """Return the options of a quote; None for braces that are none of ours."""
     word, _, rest = body.strip().partition(" ")
     options = {key: quoted or bare for key, quoted, bare in _OPTION.findall(rest)}
     if word != "cell":
@@ -141,7 +141,7 @@ def _group(options: dict[str, str], groups: Sequence[Group], where: str) -> Grou
 
 
 def _sparsity(value: str, where: str) -> float:
-    """The sparsity that the value spells, as a spec reads it."""
+    """Return the sparsity that the value spells, as a spec reads it."""
     try:
         return float(TypeAdapter(Sparsities).validate_python([value])[0])
     except ValidationError:
@@ -162,86 +162,86 @@ shows = Registry("show")
 
 @shows.add()
 def interval(group: Group) -> str | None:
-    """`97.62 ±0.11`."""
+    """Return `97.62 ±0.11`."""
     return formats.interval(group.summary, _decimals(group)) if group.summary else None
 
 
 @shows.add()
 def mean(group: Group) -> str | None:
-    """`97.62`."""
+    """Return `97.62`."""
     return _number(group, "mean")
 
 
 @shows.add()
 def half(group: Group) -> str | None:
-    """The half-width of the 95 % t-interval."""
+    """Return the half-width of the 95 % t-interval."""
     return _number(group, "half")
 
 
 @shows.add()
 def low(group: Group) -> str | None:
-    """The lower end of the interval."""
+    """Return the lower end of the interval."""
     return _number(group, "low")
 
 
 @shows.add()
 def high(group: Group) -> str | None:
-    """The upper end of the interval."""
+    """Return the upper end of the interval."""
     return _number(group, "high")
 
 
 @shows.add()
 def sd(group: Group) -> str | None:
-    """The standard deviation over seeds (n - 1)."""
+    """Return the standard deviation over seeds (n - 1)."""
     return _number(group, "sd")
 
 
 @shows.add()
 def n(group: Group) -> str | None:
-    """The number of seeds."""
+    """Return the number of seeds."""
     return str(group.summary.n) if group.summary else None
 
 
 @shows.add(name="difference-to-dense")
 def to_dense(group: Group) -> str | None:
-    """`−0.45 ±0.18`, paired by seed."""
+    """Return `−0.45 ±0.18`, paired by seed."""
     return _difference(group, group.against.get("dense"))
 
 
 @shows.add(name="difference-to-dense-extra")
 def to_dense_extra(group: Group) -> str | None:
-    """The difference to dense after the same training."""
+    """Return the difference to dense after the same training."""
     return _difference(group, group.against.get("dense_extra"))
 
 
 @shows.add(name="difference-to-random")
 def to_random(group: Group) -> str | None:
-    """The difference to the random control."""
+    """Return the difference to the random control."""
     return _difference(group, group.against.get("random"))
 
 
 @shows.add(name="difference-to-shuffled")
 def to_shuffled(group: Group) -> str | None:
-    """The difference to random pruning with the same layer ratios."""
+    """Return the difference to random pruning with the same layer ratios."""
     return _difference(group, group.against.get("shuffled"))
 
 
 @shows.add(name="verdict-to-dense")
 def verdict(group: Group) -> str | None:
-    """`higher`, `lower` or `indistinguishable`, corrected over the table."""
+    """Return `higher`, `lower` or `indistinguishable`, corrected over the table."""
     against = group.against.get("dense")
     return against.verdict if against else None
 
 
 @shows.add()
 def epochs(group: Group) -> str | None:
-    """Training epochs in all."""
+    """Return training epochs in all."""
     return str(sum(group.epochs)) if group.epochs else None
 
 
 @shows.add(name="sparsity-achieved")
 def achieved(group: Group) -> str | None:
-    """The share of the weights that was removed, as counted from the masks."""
+    """Return the share of the weights that was removed, as counted from the masks."""
     value = group.first("sparsity_achieved")
     return None if value is None else formats.percent(round(float(value), 6))
 
@@ -260,5 +260,5 @@ def _difference(group: Group, against: Against | None) -> str | None:
 
 
 def _decimals(group: Group) -> int:
-    """Two for accuracies, three for losses and the like, none for counts."""
+    """Return the decimals of the group's metric."""
     return group.metric.decimals

@@ -22,7 +22,7 @@ _OTHERS = {SAME: "Indistinguishable from it", HIGHER: "Lower"}
 
 
 def answers(groups: Sequence[Group]) -> list[str]:
-    """The best method at each sparsity, where each leaves the dense interval, and what did not end well."""
+    """Return the best method at each sparsity, where each leaves the dense interval, and bad ends."""
     kinds = list(dict.fromkeys(g.first("granularity") for g in groups if g.role == "pruned"))
     places = [(s, kind) for s in sparsities(groups) for kind in kinds]
     best = [sentence for s, kind in places if (sentence := _best(groups, s, kind, len(kinds)))]
@@ -32,7 +32,7 @@ def answers(groups: Sequence[Group]) -> list[str]:
 
 
 def _best(groups: Sequence[Group], sparsity: float, kind: str | None, kinds: int) -> str | None:
-    """Which method of a granularity has the highest mean, and which others can and cannot be told from it."""
+    """Return which method of a granularity has the highest mean, and which can be told from it."""
     pruned = (g for g in groups if g.role == "pruned" and g.first("granularity") == kind)
     entered = [g for g in pruned if g.sparsity == sparsity]
     ranked = sorted((g for g in entered if g.sound), key=lambda g: -_mean(g))
@@ -60,7 +60,7 @@ def _best(groups: Sequence[Group], sparsity: float, kind: str | None, kinds: int
 
 
 def _chance(group: Group) -> float | None:
-    """The chance level in %, where no seed of a group is above it by more than the draw of test images is."""
+    """Return the chance level in % where no seed is above it by more than the draw of images; else None."""
     level, images = group.first("chance_top1"), group.first("test_images")
     if level is None or not images:
         return None
@@ -69,7 +69,7 @@ def _chance(group: Group) -> float | None:
 
 
 def _against_first(ranked: Sequence[Group]) -> dict[str | None, list[str]]:
-    """Verdict of the first against each other, to the others' names.
+    """Return verdict of the first against each other, to the others' names.
 
     The first was chosen by its mean, so the family is all pairs, not only those with the first.
     """
@@ -86,7 +86,7 @@ def _against_first(ranked: Sequence[Group]) -> dict[str | None, list[str]]:
 
 
 def bad_runs(groups: Sequence[Group]) -> list[str]:
-    """One line for each run that failed, diverged or collapsed: which one, its key, and why."""
+    """Return one line for each run that failed, diverged or collapsed: which one, its key, and why."""
     return [
         f"{run.status}: {formats.label(group)}, seed {run.seed} ({run.key}): "
         f"{'; '.join(run.notes) or 'no reason noted'}"
@@ -97,7 +97,7 @@ def bad_runs(groups: Sequence[Group]) -> list[str]:
 
 
 def _problems(groups: Sequence[Group]) -> list[str]:
-    """One sentence per kind of bad end, naming each method that has one and where."""
+    """Return one sentence per kind of bad end, naming each method that has one and where."""
     sentences = []
     for status in (*BROKEN, *ABSENT):
         bad = [g for g in groups if g.having(status)]
@@ -110,7 +110,7 @@ def _problems(groups: Sequence[Group]) -> list[str]:
 
 
 def _cut_off(groups: Sequence[Group]) -> list[str]:
-    """Where a network cannot learn, whatever it is trained for."""
+    """Return where a network cannot learn, whatever it is trained for."""
     cut = {id(g): sum(run.row.get("params_effective") == 0 for run in g.runs) for g in groups}
     cut_groups = [g for g in groups if cut[id(g)]]
     if not cut_groups:
@@ -124,7 +124,7 @@ def _cut_off(groups: Sequence[Group]) -> list[str]:
 
 
 def _where(method: str, bad: Sequence[Group], status: str) -> str:
-    """`snip at 90 % (1 of 3)`, `snip at 90 % and 98 % (4 of 6)`."""
+    """Return `snip at 90 % (1 of 3)`, `snip at 90 % and 98 % (4 of 6)`."""
     return f"{formats.place(method, bad)} ({_counted(bad, status)})"
 
 
@@ -155,7 +155,7 @@ def _leaving(groups: Sequence[Group]) -> list[str]:
 
 
 def _by_seed(levels: Sequence[Group], low: float) -> str:
-    """Where single seeds fall below, as ` (90 %-95 %)`; empty where all do so at one sparsity."""
+    """Return where single seeds fall below, as ` (90 %-95 %)`; empty where all do so at one sparsity."""
     seeds = {run.seed for group in levels for run in group.runs}
     firsts = [next((g.sparsity for g in levels if _falls(g, seed, low)), None) for seed in sorted(seeds)]
     known = sorted(f for f in firsts if f is not None)
@@ -170,7 +170,7 @@ def _falls(group: Group, seed: int, low: float) -> bool:
 
 
 def _below(group: Group, low: float) -> bool:
-    """Whether its mean is below, or a collapse says the same; a group that is not done yet says nothing."""
+    """Return whether its mean is below, or a run is broken; a group that is not done says nothing."""
     return any(group.having(s) for s in BROKEN) or (bool(group.values) and _mean(group) < low)
 
 

@@ -33,7 +33,7 @@ FEW_CONTROLS = 3
 
 
 def accuracy(frame: pd.DataFrame, groups: Sequence[Group], *, metric: Column = TOP1) -> TextTable:
-    """A metric over seeds, by default top-1 on test: methods x sparsities, with the epochs around the cut.
+    """Return a metric over seeds, by default top-1 on test: methods x sparsities, and epochs.
 
     `groups` are the frame's groups under that metric.
     """
@@ -46,13 +46,13 @@ def accuracy(frame: pd.DataFrame, groups: Sequence[Group], *, metric: Column = T
 
 
 def lines(groups: Sequence[Group], *, folded: bool = True) -> list[tuple[str, str]]:
-    """Method and role of each row of a table; `folded`: many controls have tables of their own."""
+    """Return method and role of each row of a table; `folded`: many controls have tables of their own."""
     roles = [role for role in ROLES if not (folded and _folded(groups, role))]
     return [(method, role) for role in roles for method in arms(groups, role)]
 
 
 def dense_controls(groups: Sequence[Group]) -> TextTable | None:
-    """Top-1 of the dense controls in a table of their own, where they are many; None where they are not."""
+    """Return a table of the dense controls' top-1 where they are many; None where they are not."""
     if not _folded(groups, "dense_extra"):
         return None
     notes, n = formats.Footnotes(), usual_n(groups)
@@ -64,7 +64,7 @@ def dense_controls(groups: Sequence[Group]) -> TextTable | None:
 
 
 def arm_controls(groups: Sequence[Group]) -> TextTable | None:
-    """Top-1 of the shuffled and other sanity arms in a table of their own, where they are many; else None."""
+    """Return a table of the sanity arms' top-1 where they are many; None where they are not."""
     if not _folded(groups, "sanity"):
         return None
     notes = formats.Footnotes()
@@ -84,7 +84,7 @@ def _folded(groups: Sequence[Group], role: str) -> bool:
 def _rows(
     groups: Sequence[Group], wanted: Sequence[tuple[str, str]], notes: formats.Footnotes, metric: Column
 ) -> tuple[tuple[str, ...], ...]:
-    """A row for each method and role: its name, its epochs, and its cell at each sparsity."""
+    """Return a row for each method and role: its name, its epochs, and its cell at each sparsity."""
     n, columns, rows = usual_n(groups), sparsities(groups), []
     for method, role in wanted:
         by_sparsity = {g.sparsity: g for g in groups if (g.method, g.role) == (method, role)}
@@ -97,7 +97,7 @@ def _rows(
 
 
 def differences(groups: Sequence[Group], reference: str) -> TextTable | None:
-    """Paired differences to a reference in points, with verdicts; None where nothing can be compared."""
+    """Return paired differences to a reference in points, with verdicts; None where there are none."""
     columns = sparsities(groups)
     rows = []
     for method in arms(groups, "pruned"):
@@ -114,7 +114,7 @@ def differences(groups: Sequence[Group], reference: str) -> TextTable | None:
 
 
 def usual_n(groups: Sequence[Group]) -> int | None:
-    """The number of seeds behind most cells; None where no cell is done."""
+    """Return the number of seeds behind most cells; None where no cell is done."""
     counts = [g.summary.n for g in groups if g.summary is not None and g.sound]
     return max(sorted(set(counts), reverse=True), key=counts.count) if counts else None
 

@@ -29,7 +29,7 @@ class TextTable:
 
 
 def markdown(table: TextTable) -> str:
-    """The table in Markdown, its caption above and its footnotes below."""
+    """Return the table in Markdown, its caption above and its footnotes below."""
     rows = [[cell.replace("|", "\\|") for cell in row] for row in (table.header, *table.rows)]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|---|" + "--:|" * (len(table.header) - 1))
@@ -40,7 +40,7 @@ def markdown(table: TextTable) -> str:
 
 
 def terminal(table: TextTable, *, width: int = 100) -> list[Table]:
-    """The table for a terminal: as many pieces, side columns repeated, as fit into `width`."""
+    """Return the table for a terminal: as many pieces, side columns repeated, as fit into `width`."""
     lead = list(range(table.fixed))
     rest = list(range(table.fixed, len(table.header)))
     room = width - sum(_width(table, c) + 2 for c in lead)
@@ -54,7 +54,7 @@ def terminal(table: TextTable, *, width: int = 100) -> list[Table]:
 
 
 def _width(table: TextTable, column: int) -> int:
-    """The width that a column takes: that of its longest cell, longer ones are broken at blanks."""
+    """Return the width that a column takes: that of its longest cell, longer ones are broken at blanks."""
     limit = _WIDEST_NAME if column == 0 else _WIDEST_CELL
     longest = max(len(row[column]) for row in (table.header, *table.rows))
     word = max(len(word) for row in (table.header, *table.rows) for word in row[column].split() or [""])
