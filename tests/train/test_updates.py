@@ -162,12 +162,31 @@ def test_several_cuts_may_fall_on_one_step():
 
 
 def test_a_cut_after_the_last_step_comes_before_the_last_validation():
-    model, history, seen = trained(0.99, epochs=2, schedule="gradual(cuts=1, end=1.0)")
+    model, history, seen = trained(0.99, epochs=2, scope="layer", schedule="gradual(cuts=1, end=1.0)")
     assert [(c.step, c.total) for c in seen.contexts] == [(2 * STEPS, 2 * STEPS)]
     assert [row.removed for row in history.rows] == [0, round(0.99 * 50_200)]
     from prunery.measure.accuracy import evaluate
 
     assert history.rows[-1].validation_correct == evaluate(model, SPLITS.validation).correct1
+
+
+def test_warnings_come_once_with_the_last_cut():
+    class Raw(torch.nn.Sequential):
+        def __init__(self):
+            super().__init__(*network())
+            self.table = torch.nn.Parameter(torch.ones(10, 10))
+
+        def forward(self, x):
+            return super().forward(x) @ self.table
+
+    with pytest.warns(prunery.PruneryWarning) as noted:
+        _, history, seen = trained(0.9999, model=Raw(), schedule="gradual(cuts=3)")
+    assert len(seen.contexts) == 3
+    texts = [str(warning.message) for warning in noted]
+    assert len(texts) == 2
+    assert "no weight is left in" in texts[0]
+    assert "table" in texts[1]
+    assert history.masks.coverage is not None
 
 
 def test_masks_from_before_are_gone_on_from():

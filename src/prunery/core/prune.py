@@ -5,7 +5,6 @@ evidence ──criterion──▶ scores ──granularity──▶ unit scores 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,19 +14,20 @@ from torch import Tensor, nn
 
 from prunery.core.binding import Bindings, Named, bind, cuts
 from prunery.core.bits import one_thread
+from prunery.core.cautions import warn_of
 from prunery.core.context import ScoringContext
 from prunery.core.coverage import coverage_of
 from prunery.core.evidence import gather
-from prunery.core.layers import all_layers, prunable
-from prunery.core.masks import Masks, warn_of_zeros_kept
+from prunery.core.layers import prunable
+from prunery.core.masks import Masks
 from prunery.core.outputs import without_outputs
 from prunery.core.scope import Target
 from prunery.core.scores import scores_of
 from prunery.core.selection import keep
+from prunery.core.silence import check_silence
 from prunery.core.sparsity import Wanted
 from prunery.core.units import UnitSet
 from prunery.core.validate import device_of
-from prunery.errors import CoverageWarning, EmptyLayerWarning
 
 
 def prune(
@@ -76,9 +76,8 @@ def prune(
     for targets in cuts(sparsity, method, units, before):
         after = prune_step(units, targets, method, replace(context, masks=after))
     after.apply_(model)
-    warn_of_zeros_kept(after, model)
-    after.coverage = coverage_of(model, all_layers(model, include)[0], spared)
-    _warn(after)
+    after.coverage = coverage_of(model, include, spared)
+    warn_of(after, model)
     return after
 
 
@@ -88,6 +87,7 @@ def prune_step(
     """Return the masks after one cut, nested in the context's: each pool keeps what the targets leave it."""
     masks, criterion = context.masks, method.criterion
     kinds = {kind: _gathered(kind, context) for kind in criterion.facts["needs"].split()}
+    check_silence(context, list(kinds), kinds)
     scores = [scores_of(unit_set, kinds, criterion, masks) for unit_set in units]
     kept: dict[int, Tensor] = {}
     with one_thread():
@@ -120,16 +120,3 @@ def _expanded(units: Sequence[UnitSet], kept: Mapping[int, Tensor], masks: Masks
             if not member.counted:
                 uncounted.add(member.name)
     return Masks(merged, uncounted=sorted(uncounted), units=counts)
-
-
-def _warn(masks: Masks) -> None:
-    if empty := [layer.name for layer in masks.layers() if not layer.kept]:
-        warnings.warn(
-            f"no weight is left in {', '.join(empty)}: the network may be cut in two; a floor (floor=0.01) "
-            "or more rounds prevent it",
-            EmptyLayerWarning,
-            stacklevel=3,
-        )
-    if masks.coverage and masks.coverage.out_of_reach:
-        do = "name them if they are weights (include=[...]), or exclude them"
-        warnings.warn(f"{masks.coverage}; {do}", CoverageWarning, stacklevel=3)

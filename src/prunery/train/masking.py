@@ -33,7 +33,7 @@ class Masking:
                 do = "give objects with due(step, total) that are called with an UpdateContext"
                 raise SpecError("updates of a training", f"{update!r} is no mask update", do)
         self.updates = tuple(updates)
-        self.given = (given or Masks({})).to(job.device) if updates else given
+        self.given = (given or Masks({})).fitted(job.model).to(job.device) if updates else given
         self._job, self._state, self._hooks = job, state, ExitStack()
         if state.masks is not None:
             state.masks = state.masks.to(job.device)
@@ -103,11 +103,12 @@ class Masking:
         if not isinstance(masks, Masks):
             found = f"it is of type {type(masks).__name__}"
             raise MasksError("what a mask update returned", found, "let it return Masks")
-        masks = masks.to(job.device)
         masks.check(job.model)
-        reset_state_(job.optimizer, job.model, before, masks)
+        moved = masks.to(job.device)
+        moved.coverage = masks.coverage
+        reset_state_(job.optimizer, job.model, before, moved)
         self._hooks.close()
-        self._state.masks = masks
+        self._state.masks = moved
         self._enforce()
 
 

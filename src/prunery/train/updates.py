@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from prunery.core.binding import Bindings, Named, bind
+from prunery.core.cautions import warn_of
 from prunery.core.context import ScoringContext
+from prunery.core.coverage import coverage_of
 from prunery.core.criteria import criterion as criteria
 from prunery.core.forward import eval_mode
 from prunery.core.layers import prunable
@@ -145,14 +147,18 @@ class CutsInTraining:
         return self.cuts[lo : bisect_right(self.cuts, step, lo=lo, key=place)]
 
     def __call__(self, context: UpdateContext) -> Masks:
-        """Return the masks after the cuts that are due, in order."""
-        scoring = self._scoring(context)
+        """Return the masks after the cuts that are due, in order; warn as `prune` does after the last one."""
+        scoring, cuts = self._scoring(context), self._at(context.step, context.total)
         with eval_mode(context.model):
             units = self.method.granularity(scoring)
             self._check_reach(units, context.masks)
-            for cut in self._at(context.step, context.total):
+            for cut in cuts:
                 scoring = replace(scoring, masks=self._cut(cut, units, scoring))
-        return scoring.masks
+        masks = scoring.masks
+        masks.coverage = coverage_of(context.model, self.include, scoring.exclude)
+        if cuts and cuts[-1] is self.cuts[-1]:
+            warn_of(masks, context.model)
+        return masks
 
     def _scoring(self, context: UpdateContext) -> ScoringContext:
         model, example, batches = context.model, self.example, self.batches
@@ -167,6 +173,7 @@ class CutsInTraining:
         method = self.method
         if cut.criterion is not None:
             method = replace(method, criterion=criteria.bind(cut.criterion))
+            scoring = replace(scoring, options=method.criterion.options, memo={})
         exchange = _exchanged if cut.regrow else _removed
         return exchange(cut, units, method, scoring)
 
