@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prunery.core.layers import Layer, adapters, matched
+from prunery.core.layers import adapters, all_layers, matched
 from prunery.core.weights import weight_names
 from prunery.core.wrappers import named_modules
 
@@ -53,11 +53,9 @@ class Coverage:
         )
 
 
-def coverage_of(model: nn.Module, layers: Sequence[Layer], exclude: Sequence[str] = ()) -> Coverage:
-    """Return what of the model is prunable and what is out of reach; what `exclude` matches is neither.
-
-    layers: every prunable weight of the model, excluded ones too.
-    """
+def coverage_of(model: nn.Module, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Coverage:
+    """Return what of the model is prunable and what is out of reach; what `exclude` matches is neither."""
+    layers, _ = all_layers(model, include)
     known = {id(layer.parameter) for layer in layers}
     lost = tuple(
         OutOfReach(name, tuple(parameter.shape), parameter.numel())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from prunery import atomic
-from prunery.core.bits import clear_, nonzero, one_thread, packed, revived, unpacked, zeros_kept
+from prunery.core.bits import clear_, nonzero, one_thread, packed, revived, unpacked
 from prunery.core.layers import all_layers, parameter_of, prunable
 from prunery.core.wrappers import named_parameters
-from prunery.errors import MasksError, ZerosKeptWarning
+from prunery.errors import MasksError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,7 +177,7 @@ class Masks(Mapping[str, Tensor]):
         masks: dict[str, Tensor] = {}
         for name, mask in self.items():
             masks[new[name]] = mask & masks[new[name]] if new[name] in masks else mask
-        units = {new[name]: counts for name, counts in self.units.items()}
+        units = {new.get(name, name): counts for name, counts in self.units.items()}
         return Masks(masks, uncounted=[new[name] for name in self.uncounted], units=units)
 
     def to(self, device: torch.device | str) -> Masks:
@@ -226,33 +225,6 @@ class Masks(Mapping[str, Tensor]):
         for layer in layers:
             _check_values(layer.parameter, layer.name)
         return Masks({layer.name: nonzero(layer.parameter) for layer in layers})
-
-
-def warn_of_zeros_kept(masks: Masks, model: nn.Module) -> None:
-    """Warn (ZerosKeptWarning) where `masks`, just applied to `model`, keep weights that are 0 already.
-
-    So it is after a second cut to a lower sparsity. Where units were cut, whole rows of zeros count. A layer
-    that is 0 throughout was set so by whoever built the model, and one in a thousand weights may be 0 by
-    chance: they are not warned of.
-    """
-    told = []
-    for row in masks.layers():
-        parameter, kept, what, few = parameter_of(model, row.name), row.kept, "weights", row.total // 1000
-        zeros = zeros_kept(parameter, kept)
-        if zeros and row.name in masks.units:
-            rows = masks[row.name].flatten(1).any(1).to(parameter.device)
-            zeros, few = int((rows & ~nonzero(parameter).flatten(1).any(1)).count_nonzero()), 0
-            kept, what = int(rows.count_nonzero()), "rows"
-        if few < zeros < kept:
-            told.append(f"{zeros} of the {kept} {what} kept in {row.name}")
-    if told:
-        warnings.warn(
-            f"{', '.join(told)} are 0 already: the network is sparser than the masks, which say "
-            f"{masks.sparsity:.4g}. To go on from an earlier cut, pass its masks (masks=..., or "
-            "masks=prunery.Masks.of(model)) and a sparsity at least as high",
-            ZerosKeptWarning,
-            stacklevel=3,
-        )
 
 
 def _revived(parameter: Tensor, name: str, mask: Tensor) -> int:
