@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from prunery.core.forward import StandIns, call_of, eval_mode, forked, mapped, standing_in
+from prunery.core.forward import StandIns, call_of, eval_mode, forked, mapped, stand_ins_for, standing_in
 from prunery.core.layers import Layer
 from prunery.core.masks import Masks
-from prunery.errors import EvidenceError
+from prunery.core.wrappers import unwrapped
+from prunery.errors import EvidenceError, PruneryError, PruneryWarning
+from prunery.seeds import stream
 
 
 @dataclass(frozen=True)
 class ScoringContext:
-    """What may be asked: a model, its prunable layers and masks, and what it may be run on."""
+    """What may be asked: a model, its prunable layers and masks, and what it may be run on.
+
+    jitter: by how much, relative to itself, each weight is moved at random before the model is run.
+    memo: what one cut finds out and the next ones of the same call read (see `evidence` and `silence`).
+    """
 
     model: nn.Module
     layers: Sequence[Layer]
@@ -29,21 +36,86 @@ class ScoringContext:
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     exclude: Sequence[str] = ()
+    jitter: float = 0.0
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def where(self) -> torch.device:
-        """The device that scoring runs on: the one asked for, or the model's own."""
+        """Return the device that scoring runs on: the one asked for, or the model's own."""
         return self.device or self.layers[0].parameter.device
+
+
+@contextmanager
+def running(q: ScoringContext, stand_ins: StandIns) -> Iterator[nn.Module]:
+    """Within it the bare model runs on stand-ins; gradients are taken here too, for they may run it again.
+
+    A wrapper (torch.compile, DistributedDataParallel) would compile the stand-ins, or wait for other ranks.
+    """
+    with standing_in(q.model, stand_ins):
+        yield unwrapped(q.model)
+
+
+@contextmanager
+def errors_are_ours(asked: str) -> Iterator[None]:
+    """Within it, whatever a user's model, data or function raises becomes an EvidenceError that says so."""
+    try:
+        yield
+    except (PruneryError, PruneryWarning):
+        raise
+    except Exception as error:
+        raise EvidenceError(
+            asked,
+            f"running the model on what was given raises {summary(error)}",
+            "check example, batches (tensors, labels as class indices) and loss (a scalar)",
+        ) from error
+
+
+def summary(error: Exception) -> str:
+    """Return an error's type and the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".rstrip(": .")
 
 
 def run_quietly(q: ScoringContext, stand_ins: StandIns) -> None:
     """Call the model once on the example, in eval mode, on stand-ins; nothing of it changes."""
-    args, kwargs = call_on(example_of(q), q.where())
-    with forked(q.seed, q.where()), eval_mode(q.model), standing_in(q.model, stand_ins), torch.no_grad():
-        q.model(*args, **kwargs)
+    with errors_are_ours("a run of the model on the example"):
+        args, kwargs = call_on(example_of(q), q.where())
+        with forked(q.seed, q.where()), eval_mode(q.model), running(q, stand_ins) as model, torch.no_grad():
+            model(*args, **kwargs)
+
+
+def stand_ins_of(q: ScoringContext) -> StandIns:
+    """Return stand-ins for all that the model holds; masked, and moved at random if the context says so."""
+    stand_ins = stand_ins_for(q.model, q.masks, q.where())
+    for layer in q.layers if q.jitter else ():
+        draw = torch.rand(
+            layer.parameter.shape, generator=stream(q.seed, "jitter", str(q.jitter), layer.name)
+        )
+        factor = (1 + q.jitter * (2 * draw - 1)).to(q.where(), layer.parameter.dtype)
+        stand_ins[id(layer.parameter)] = stand_ins[id(layer.parameter)] * factor
+    return stand_ins
+
+
+def weights_among(stand_ins: StandIns, q: ScoringContext) -> dict[str, Tensor]:
+    """Return the stand-ins of the prunable weights by name; gradients flow to them from now on."""
+    return {layer.name: stand_ins[id(layer.parameter)].requires_grad_() for layer in q.layers}
+
+
+def gradients(
+    value: Tensor, weights: Mapping[str, Tensor], *, create_graph: bool = False
+) -> dict[str, Tensor]:
+    """Return d value / d weight per name, zero where the value does not depend on the weight."""
+    if not value.requires_grad:
+        raise lacks(
+            "an output that depends on the weights", "look for no_grad or detach in the model's forward"
+        )
+    if value.numel() != 1:
+        raise lacks(f"a loss of one number (it got one of shape {tuple(value.shape)})", "return its mean")
+    grads = torch.autograd.grad(value, list(weights.values()), create_graph=create_graph, allow_unused=True)
+    pairs = zip(weights.items(), grads, strict=True)
+    return {name: torch.zeros_like(w) if g is None else g for (name, w), g in pairs}
 
 
 def batches_of(q: ScoringContext) -> Iterator[tuple[Any, Any, int]]:
-    """(what the model is called with, target, number of examples) for each batch."""
+    """Yield (what the model is called with, target, number of examples) for each batch."""
     if q.batches is None:
         raise lacks("batches", "pass batches=[(x, y), ...] or a DataLoader")
     if isinstance(q.batches, Iterator):
@@ -68,12 +140,18 @@ def example_of(q: ScoringContext) -> Any:
     """Return what the model is called with: the example, or one input of the first batch."""
     if q.example is not None:
         return q.example
+    inputs, _ = first_batch(q)
+    return inputs[:1] if isinstance(inputs, Tensor) else inputs
+
+
+def first_batch(q: ScoringContext) -> tuple[Any, Any]:
+    """Return the inputs and the target of the first batch."""
     if q.batches is None:
         raise lacks(
             "an example input", "pass example=, what the model is called with (a tensor, tuple or dict)"
         )
-    inputs = next(batches_of(q))[0]
-    return inputs[:1] if isinstance(inputs, Tensor) else inputs
+    inputs, target, _ = next(batches_of(q))
+    return inputs, target
 
 
 def call_on(inputs: Any, where: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -87,7 +165,7 @@ def moved(value: Any, where: torch.device) -> Any:
 
 
 def first_tensor(output: Any) -> Tensor:
-    """Return the logits of a model's output, or the first tensor in it."""
+    """Return the first tensor with an axis in `output`, or its `logits`."""
     if isinstance(output, Tensor):
         return output
     if isinstance(getattr(output, "logits", None), Tensor):
@@ -98,7 +176,7 @@ def first_tensor(output: Any) -> Tensor:
     for value in values:
         if isinstance(value, Tensor) and value.ndim:
             return value
-    raise lacks(f"a tensor as the model's output (it got {type(output).__name__})", "wrap the model")
+    raise lacks(f"a tensor in what the model is called with (it got {type(output).__name__})", "pass one")
 
 
 def lacks(what: str, do: str) -> EvidenceError:

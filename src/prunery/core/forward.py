@@ -7,6 +7,7 @@ one module is registered under two names it leaves plain tensors in place of the
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +30,7 @@ def call_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """`value` with `function` applied to each tensor in it."""
+    """Return `value` with `function` applied to each tensor in it: in mappings, sequences and dataclasses."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, PackedSequence):
@@ -38,11 +39,16 @@ def mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
         return {key: mapped(function, item) for key, item in value.items()}
     if type(value) in (tuple, list):
         return type(value)(mapped(function, item) for item in value)
+    if isinstance(value, tuple) and hasattr(value, "_make"):  # a named tuple
+        return value._make(mapped(function, item) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and any(True for _ in tensors(value)):
+        fields = [f.name for f in dataclasses.fields(value) if f.init]
+        return dataclasses.replace(value, **{name: mapped(function, getattr(value, name)) for name in fields})
     return value
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in `value`, in order."""
+    """Yield every tensor in `value`, in order: in mappings, sequences and dataclasses."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
@@ -51,6 +57,9 @@ def tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, tuple | list):
         for item in value:
             yield from tensors(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for item in dataclasses.fields(value):
+            yield from tensors(getattr(value, item.name))
 
 
 StandIns = dict[int, Tensor]  # by the id of the parameter or buffer that it stands in for
