@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prunery.core.layers import adapters, all_layers, matched
+from prunery.core.layers import all_layers, matched
 from prunery.core.weights import weight_names
-from prunery.core.wrappers import named_modules
+from prunery.core.wrappers import adapters, named_modules
 
 if TYPE_CHECKING:
     from torch import nn

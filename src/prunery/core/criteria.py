@@ -14,6 +14,7 @@ Facts of a row:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from prunery.errors import EvidenceError
@@ -45,11 +46,7 @@ class Evidence:
 
     def __getattr__(self, kind: str) -> torch.Tensor:
         if kind.startswith("_") or kind not in self._kinds:
-            raise EvidenceError(
-                f"evidence {kind!r} for {self._layer!r}",
-                f"the criterion declares {' '.join(self._kinds) or 'nothing'}",
-                "add it to the row's `needs`",
-            )
+            raise _undeclared(kind, self._layer, self._kinds)
         return self._kinds[kind]
 
     def slice(self, lo: int, hi: int) -> Evidence:
@@ -73,6 +70,12 @@ class Evidence:
         assert self._member is not None
         numbers = self._member.numbers(scores.device).long() - 1
         return scores[numbers]
+
+
+def _undeclared(kind: str, layer: str, declared: Iterable[str]) -> EvidenceError:
+    known = " ".join(declared) or "nothing"
+    do = "add it to the row's `needs`"
+    return EvidenceError(f"evidence {kind!r} for {layer!r}", f"the criterion declares {known}", do)
 
 
 def _precise(tensor: torch.Tensor) -> torch.Tensor:

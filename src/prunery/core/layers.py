@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from prunery.core.validate import check_memory
-from prunery.core.weights import hidden_weights_of, weights_of
-from prunery.core.wrappers import named_modules, named_parameters, route
+from prunery.core.validate import check_memory, hidden_weights_of
+from prunery.core.weights import weights_of
+from prunery.core.wrappers import adapters, named_modules, named_parameters, route
 from prunery.errors import MasksError, ModelError, PatternError
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def all_layers(model: nn.Module, include: Sequence[str] = ()) -> tuple[list[Laye
             others = tuple(n for n in dict.fromkeys(names[id(parameter)]) if n != name)
             found.setdefault(id(parameter), Layer(name, module_name, module, parameter, others))
         hidden += [HiddenLayer(f"{module_name}.{n}".lstrip("."), why) for n, why in hidden_weights_of(module)]
-    _check_included(include, found.values(), model)
+    if include:
+        _check_included(include, found.values(), model)
     return list(found.values()), hidden
 
 
@@ -110,25 +111,21 @@ def _weights_in(
     module: nn.Module, module_name: str, include: Sequence[str]
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the module's weights, and its other matrices that are asked for by name (biases by their own)."""
+    yield from weights_of(module)
+    if include:
+        yield from _included_in(module, module_name, include)
+
+
+def _included_in(
+    module: nn.Module, module_name: str, include: Sequence[str]
+) -> Iterator[tuple[str, torch.Tensor]]:
     weights = dict(weights_of(module))
-    yield from weights.items()
-    for short, p in module.named_parameters(recurse=False) if include else ():
+    for short, p in module.named_parameters(recurse=False):
         name = f"{module_name}.{short}".lstrip(".")
         patterns = [name] if "bias" in short and name in include else [] if "bias" in short else include
         matrix = short not in weights and p.ndim >= 2 and p.numel() and p.is_floating_point()
         if matrix and any(matched(name, pattern) for pattern in patterns):
             yield short, p
-
-
-def adapters(model: nn.Module) -> tuple[str, ...]:
-    """Return the beginnings of the names of modules that hang beside a `base_layer` (as peft calls it)."""
-    return tuple(
-        f"{name}.{child}".lstrip(".")
-        for name, module in named_modules(model)
-        if "base_layer" in module._modules
-        for child in module._modules
-        if child != "base_layer"
-    )
 
 
 def _excluded_by(

@@ -18,7 +18,7 @@ from prunery.core.cautions import warn_of
 from prunery.core.context import ScoringContext
 from prunery.core.coverage import coverage_of
 from prunery.core.evidence import gather
-from prunery.core.layers import prunable
+from prunery.core.layers import OUTPUT, prunable
 from prunery.core.masks import Masks
 from prunery.core.outputs import without_outputs
 from prunery.core.scope import Target
@@ -66,9 +66,11 @@ def prune(
     )
     method = bind(criterion, options, granularity, scope, schedule, rounds, floor, budget)
     exclude = method.granularity.facts.get("exclude", ()) if exclude is None else exclude
-    spared = without_outputs(model, exclude, example, batches, include)
+    spared = tuple([exclude] if isinstance(exclude, str) else exclude)
+    if OUTPUT in spared:
+        spared = without_outputs(model, spared, example, batches, include)
     layers = prunable(model, spared, include=include)
-    before = (masks.fitted(model) if masks else Masks({})).to(layers[0].parameter.device)
+    before = masks.fitted(model).to(layers[0].parameter.device) if masks else Masks({})
     chosen = method.criterion.options
     context = ScoringContext(model, layers, before, example, batches, loss, where, seed, chosen, spared)
     units = method.granularity(context)

@@ -34,7 +34,7 @@ def scores_of(unit_set: UnitSet, kinds: Kinds, criterion: BoundEntry, masks: Map
 def _of_weights(
     unit_set: UnitSet, kinds: Kinds, criterion: BoundEntry, masks: Mapping[str, Tensor], device: torch.device
 ) -> Callable[[int, int], Tensor]:
-    (member,) = unit_set.scored
+    member = unit_set.members[0]
     if criterion.facts.get("whole"):
         scores = _of_layer(member, unit_set.count, kinds, criterion, masks).reshape(-1).to(device)
         return lambda lo, hi: scores[lo:hi]

@@ -6,12 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
+from prunery.core.weights import weight_names
 from prunery.core.wrappers import named_parameters
 from prunery.errors import ChoiceError, MasksError, ModelError, PatternError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+_STANDS_FOR = ("_orig", "_v")  # what torch's prune, spectral_norm and weight_norm keep instead
 
 
 def device_of(
@@ -102,3 +106,20 @@ def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
     taken = torch.zeros(one.untyped_storage().nbytes() // one.element_size(), dtype=torch.bool)
     taken.as_strided(one.shape, one.stride(), one.storage_offset()).fill_(True)
     return bool(taken.as_strided(other.shape, other.stride(), other.storage_offset()).any())
+
+
+def hidden_weights_of(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield (name, why) of the module's own weights that cannot be seen."""
+    from torch.nn.parameter import UninitializedParameter
+
+    for name in weight_names(module):
+        weight = module._parameters.get(name)
+        if isinstance(weight, UninitializedParameter):
+            yield name, "it is not initialised"
+        elif weight is None and _replaced(module, name):
+            yield name, "a parametrization, weight_norm or torch.nn.utils.prune stands in front of it"
+
+
+def _replaced(module: nn.Module, name: str) -> bool:
+    parametrized = name in getattr(module, "parametrizations", ())
+    return parametrized or any(f"{name}{ending}" in module._parameters for ending in _STANDS_FOR)

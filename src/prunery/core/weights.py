@@ -7,17 +7,13 @@ that attention appends to its keys and values (`bias_k`, `bias_v`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 _ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
-_STANDS_FOR = (
-    "_orig",
-    "_v",
-)  # the parameter that torch.nn.utils.prune, spectral_norm, weight_norm keep instead
 
 
 def weight_names(module: nn.Module) -> tuple[str, ...]:
@@ -36,11 +32,9 @@ def weight_names(module: nn.Module) -> tuple[str, ...]:
 
 def is_conv1d(module: nn.Module) -> bool:
     """Return whether the module is a `Conv1D` as in GPT-2: a linear layer with weight (in, out)."""
-    weight = module._parameters.get("weight")
+    shape: tuple[int, ...] = tuple(getattr(module._parameters.get("weight"), "shape", ()))
     named = any(kind.__name__ == "Conv1D" for kind in type(module).__mro__)
-    return (
-        named and weight is not None and weight.ndim == 2 and getattr(module, "nf", None) == weight.shape[1]
-    )
+    return named and len(shape) == 2 and getattr(module, "nf", None) == shape[1]
 
 
 def weights_of(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -48,25 +42,7 @@ def weights_of(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     from torch.nn.parameter import UninitializedParameter
 
     for name in weight_names(module):
-        weight = module._parameters.get(name)
-        if weight is None or isinstance(weight, UninitializedParameter):
-            continue
-        if weight.ndim >= 2 and weight.numel() and weight.is_floating_point():
+        weight: Any = module._parameters.get(name)
+        seen = weight is not None and not isinstance(weight, UninitializedParameter)
+        if seen and weight.ndim >= 2 and weight.numel() and weight.is_floating_point():
             yield name, weight
-
-
-def hidden_weights_of(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield (name, why) of the module's own weights that cannot be seen."""
-    from torch.nn.parameter import UninitializedParameter
-
-    for name in weight_names(module):
-        weight = module._parameters.get(name)
-        if isinstance(weight, UninitializedParameter):
-            yield name, "it is not initialised"
-        elif weight is None and _replaced(module, name):
-            yield name, "a parametrization, weight_norm or torch.nn.utils.prune stands in front of it"
-
-
-def _replaced(module: nn.Module, name: str) -> bool:
-    parametrized = name in getattr(module, "parametrizations", ())
-    return parametrized or any(f"{name}{ending}" in module._parameters for ending in _STANDS_FOR)

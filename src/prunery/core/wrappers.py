@@ -61,6 +61,17 @@ def named_parameters(model: nn.Module, *, once: bool = False) -> Iterator[tuple[
                 yield (f"{name}.{short}" if name else short), parameter
 
 
+def adapters(model: nn.Module) -> tuple[str, ...]:
+    """Return the beginnings of the names of modules that hang beside a `base_layer` (as peft calls it)."""
+    return tuple(
+        f"{name}.{child}".lstrip(".")
+        for name, module in named_modules(model)
+        if "base_layer" in module._modules
+        for child in module._modules
+        if child != "base_layer"
+    )
+
+
 def route(model: nn.Module, name: str) -> list[str]:
     """Return the attributes that lead from `model` to the parameter called `name`, wrappers included.
 
