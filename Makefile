@@ -11,7 +11,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("prunery needs Python 3.11 or newer; run: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,report]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,report,ray]'
 	touch $@
 
 install: $(VENV)/.installed
@@ -20,7 +20,7 @@ demo: install
 	$(BIN)/prunery demo --store $(STORE)
 
 test: install
-	$(BIN)/python -m pytest -n 2 --durations=15
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15
 
 lint: install
 	$(BIN)/ruff check src tests benchmarks

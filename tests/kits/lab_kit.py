@@ -72,9 +72,10 @@ def do(step, store):
     store.commit(work(step, store, scratch), scratch)
 
 
-def runner(spec_file, store, *, workers, work, env=None):
-    """A process (with its own process group) that runs a spec on the local engine; see lab_run."""
-    command = [sys.executable, str(HERE / "lab_run.py"), str(spec_file), str(store), str(workers), work]
+def runner(spec_file, store, *, workers, work, engine="local", env=None):
+    """A process (with its own process group) that runs a spec on an engine; see lab_run."""
+    told = [spec_file, store, workers, work, engine]
+    command = [sys.executable, str(HERE / "lab_run.py"), *map(str, told)]
     return subprocess.Popen(
         command, start_new_session=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
     )

@@ -1,19 +1,20 @@
-"""Run a spec (a JSON file) on the local engine, as the command line does but without a preflight."""
+"""Run a spec (a JSON file) on an engine, as the command line does but without a preflight."""
 
 import json
 import sys
 
-from prunery.lab.engines import local
+from prunery.lab.engines.engine import engine_named
 from prunery.lab.plan import plan
 from prunery.lab.spec import from_plain
 from prunery.lab.store import Store
 
 
 def main():
-    spec, store, workers, work = sys.argv[1:]
+    spec, store, workers, work, engine = sys.argv[1:]
     with open(spec) as file:
         planned = plan(from_plain(json.load(file)))
-    outcome = local.run(planned, Store(store), workers=int(workers), work=work)
+    run = engine_named(engine, work=work)
+    outcome = run(planned, Store(store), workers=int(workers), progress=None)
     print(
         json.dumps({"done": len(outcome.done), "complete": outcome.complete, "stopped": outcome.interrupted})
     )

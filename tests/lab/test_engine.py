@@ -5,42 +5,13 @@ import os
 import signal
 
 import pytest
+from engine_kit import WORK, Heard, log, of_kind, run
 from lab_kit import alive, children, linux, planned, raw, runner, wait_until
 
 from prunery.errors import PruneryError
 from prunery.lab.engines import local
-from prunery.lab.engines.outcome import Silent
-from prunery.lab.engines.schedule import longest_ways
 from prunery.lab.plan import Plan, Step
 from prunery.lab.store import Store
-
-WORK = "lab_fake:work"
-
-
-@pytest.fixture
-def fake(tmp_path, monkeypatch):
-    """The folder that tells the pretended work what to do."""
-    folder = tmp_path / "fake"
-    folder.mkdir()
-    monkeypatch.setenv("LAB_FAKE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store")
-
-
-def log(fake):
-    return [line.split() for line in (fake / "log").read_text().splitlines()]
-
-
-def run(plan, store, *, workers=1, progress=None):
-    return local.run(plan, store, workers=workers, progress=progress, work=WORK)
-
-
-def of_kind(plan, kind):
-    return [key for key, step in plan.steps.items() if step.kind == kind]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -63,18 +34,6 @@ def test_dense_training_comes_first(fake, store):
     assert last_dense < min(i for i, kind in enumerate(order) if kind == "recover")
 
 
-def test_ranks_are_the_longest_way_to_an_end():
-    plan = planned(seeds=1, sparsities=[0.9], methods=[{"criterion": "magnitude"}])
-    found = longest_ways(plan.steps)
-    init, train, prune, recover, measure = next(c for c in plan.cells if c.role == "pruned").path
-    small = 0.2  # a step without training
-    assert found[measure] == pytest.approx(small)
-    assert found[recover] == pytest.approx(2 + small)
-    assert found[prune] == pytest.approx(2 + 2 * small)
-    assert found[train] == pytest.approx(4 + 2 * small)
-    assert found[init] == pytest.approx(4 + 3 * small)
-
-
 def test_a_second_run_does_nothing_and_a_larger_study_only_what_is_new(fake, store):
     plan = planned()
     run(plan, store)
@@ -91,19 +50,6 @@ def test_a_step_waits_for_all_its_parents(fake, store):
     (fake / f"kill-{second.key}").write_text("1")  # it is done late
     assert run(plan, store, workers=2).complete
     assert log(fake)[-1] == ["measure", both.key]
-
-
-class Heard(Silent):
-    """A progress that remembers failures and how far running steps were."""
-
-    def __init__(self):
-        self.failures, self.epochs = [], []
-
-    def failed(self, step, reason, *, final):
-        self.failures.append((step.key, reason, final))
-
-    def advanced(self, step, epochs):
-        self.epochs.append((step.kind, epochs))
 
 
 def test_a_step_that_raises_blocks_its_own_children_only(fake, store):
@@ -187,11 +133,13 @@ def started(tmp_path, fake, *, workers):
 
 def test_two_runs_on_one_store_do_nothing_twice(tmp_path, fake):
     first, store = started(tmp_path, fake, workers=2)
+    (fake / "slow").write_text("0.15")  # so that the second finds something to do
     second = runner(tmp_path / "spec.json", store.root, workers=2, work=WORK)
     answers = [json.loads(process.communicate(timeout=60)[0]) for process in (first, second)]
     assert all(answer["complete"] for answer in answers)
     keys = [key for _, key in log(fake)]
     assert sorted(keys) == sorted(planned(seeds=3).steps)
+    assert sum(answer["done"] for answer in answers) == len(keys), "each says what it did itself"
 
 
 @linux

@@ -97,6 +97,19 @@ def test_what_another_run_did_of_a_training_is_no_pace():
     assert pace.seconds_left(16.0) == pytest.approx(0.4 * 100)
 
 
+def test_of_many_running_steps_some_are_named(clock):
+    plan = planned(seeds=12)
+    bar, out = shown(terminal=False)
+    bar.begin(plan, plan.steps)
+    for init in steps(plan, "init"):
+        bar.started(init)
+    clock[0] += 20
+    bar.tick()
+    line = " ".join(out.getvalue().split())
+    assert line.count("init, dense") == 8
+    assert line.endswith("| and 4 more")
+
+
 def test_what_another_run_does_is_not_ours(clock):
     plan = planned(seeds=1)
     bar, _ = shown(terminal=False)

@@ -8,7 +8,7 @@ import pytest
 from lab_kit import differences, equal, record
 
 from prunery.errors import StoreError
-from prunery.lab.record import canonical, from_json, to_json
+from prunery.lab.record import canonical, files_in, from_json, to_json
 
 
 def test_json_gives_back_everything():
@@ -18,6 +18,15 @@ def test_json_gives_back_everything():
     assert (after.numbers, after.parents, after.notes) == (before.numbers, before.parents, before.notes)
     assert (after.cost, after.environment, after.files) == (before.cost, before.environment, before.files)
     assert equal(before, after)
+
+
+def test_the_files_of_a_record_without_the_rest():
+    text = to_json(record(files={"weights": "00", "masks": "11"}))
+    assert files_in(text) == ["weights", "masks"]
+    with pytest.raises(StoreError, match="altered"):
+        files_in(text.replace("97.5", "98.5"))
+    with pytest.raises(ValueError):
+        files_in(text[:-3])
 
 
 def test_json_is_strict_where_numbers_are_not_finite():

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab_kit import equal, record
+from lab_kit import equal, linux, record
 
 from prunery.errors import StoreError
+from prunery.lab import record as records
 from prunery.lab.store import Failure, Store
 
 KEY = "0123456789abcdef"
@@ -69,6 +70,37 @@ def test_an_altered_record_is_an_error_not_a_miss(store):
     for ask in (store.has, store.record):
         with pytest.raises(StoreError, match="altered"):
             ask(KEY)
+
+
+def test_a_record_is_read_once_until_it_changes(store, monkeypatch):
+    committed(store)
+    reads = []
+    read = records.files_in
+    monkeypatch.setattr(records, "files_in", lambda text, **source: reads.append(1) or read(text, **source))
+    assert [store.has(KEY) for _ in range(3)] == [True] * 3
+    assert len(reads) == 1
+    path = store.path(KEY) / "record.json"
+    path.write_text(path.read_text().replace("97.5", "99.75"))
+    with pytest.raises(StoreError, match="altered"):
+        store.has(KEY)
+    path.unlink()
+    assert not store.has(KEY)
+
+
+@linux
+def test_a_step_is_on_the_disk_before_it_is_there(store, monkeypatch):
+    synced, before, rename = [], [], os.rename
+    sync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda file: synced.append(os.readlink(f"/proc/self/fd/{file}")) or sync(file)
+    )
+    monkeypatch.setattr(os, "rename", lambda *paths: before.extend(synced) or rename(*paths))
+    scratch = store.scratch(KEY)
+    for name in ("weights", "masks"):
+        (scratch / name).write_text(name)
+    store.commit(record(KEY), scratch)
+    assert {*before} == {str(scratch), *(str(scratch / name) for name in ("weights", "masks", "record.json"))}
+    assert synced[len(before) :] == [str(store.root / "steps")]
 
 
 def test_an_altered_file_is_an_error(store):
@@ -133,6 +165,30 @@ def test_one_process_at_a_time_and_the_dead_hold_nothing(store):
         assert claim is not None
         assert store.claim(KEY) is None, "not twice in one process either"
     assert store.claim(KEY) is not None
+
+
+@linux
+def test_a_forked_child_gives_no_claim_away_that_is_its_parents(store):
+    claim = store.claim(KEY)
+    child = os.fork()
+    if child == 0:
+        claim.release()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert store.claim(KEY) is None
+    claim.release()
+    assert store.claim(KEY) is not None
+
+
+def test_whether_a_store_is_shared_shows_in_a_lock(store, tmp_path):
+    assert "another folder" in store.shared(".run-1")
+    claim = store.claim(".run-1")
+    assert store.shared(".run-1") == ""
+    assert "another folder" in Store(tmp_path / "other").shared(".run-1")
+    assert store.running() == [], "it is no step"
+    claim.release()
+    (store.root / "locks" / ".run-1").touch()
+    assert "flock" in store.shared(".run-1")
 
 
 def test_claims_leave_no_files_behind(store):

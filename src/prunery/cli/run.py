@@ -11,7 +11,9 @@ import typer
 from prunery.cli.options import (
     INTERRUPTED,
     STORE,
+    AddressOption,
     DataOption,
+    EngineOption,
     SanityOption,
     ScaleOption,
     SetOption,
@@ -20,12 +22,14 @@ from prunery.cli.options import (
     WorkersOption,
     console,
     cores,
+    load_specs,
 )
+from prunery.errors import PruneryError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from prunery.lab.engines.outcome import Outcome
+    from prunery.lab.engines.outcome import Engine, Outcome
     from prunery.lab.plan import Plan
     from prunery.lab.spec import Spec
     from prunery.lab.store import Store
@@ -40,17 +44,19 @@ def run(
     scale: ScaleOption = None,
     sanity: SanityOption = False,
     workers: WorkersOption = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
     store: StoreOption = STORE,
     data_dir: DataOption = None,
 ) -> int:
     """Run a study: do every step that the store does not have yet. Run it again to go on."""
-    from prunery.lab.spec import load_all
+    from prunery.lab.engines.engine import engine_named
 
-    out = console()
+    out, doing = console(), engine_named(engine, address=address)
     arms = ("sanity=[shuffle, reinit, invert]",) if sanity else ()
     done = 0
-    for part in load_all(spec, (*(overrides or ()), *arms), scale=scale):
-        ended = execute(part, store, workers=workers, data_dir=data_dir, out=out)
+    for part in load_specs(spec, (*(overrides or ()), *arms), scale=scale):
+        ended = execute(part, store, workers=workers, data_dir=data_dir, out=out, engine=doing)
         if ended == INTERRUPTED:
             return ended
         done = max(done, ended)
@@ -59,15 +65,28 @@ def run(
     return done
 
 
-def execute(spec: Spec, store_dir: str, *, workers: int | None, data_dir: str | None, out: Console) -> int:
-    """The exit status after running a study: 0 done, 1 something failed, 130 stopped."""
+def execute(
+    spec: Spec,
+    store_dir: str,
+    *,
+    workers: int | None,
+    data_dir: str | None,
+    out: Console,
+    engine: Engine | None = None,
+) -> int:
+    """Run a study; return the exit status: 0 done, 1 something failed, 130 stopped.
+
+    engine: what does the steps; worker processes on this machine for None.
+    """
     from prunery.lab.engines import local
     from prunery.lab.plan import plan
     from prunery.lab.progress import Shown
     from prunery.lab.spec import plain
     from prunery.lab.store import Store
 
-    planned, many = plan(spec), workers or cores()
+    planned = plan(spec)
+    if engine is None or engine == local.run:
+        engine, workers = local.run, workers or cores()
     known = Store(store_dir, create=False) if Store.is_at(store_dir) else None
     todo = [step for key, step in planned.steps.items() if known is None or not known.has(key)]
     if todo:
@@ -75,21 +94,20 @@ def execute(spec: Spec, store_dir: str, *, workers: int | None, data_dir: str | 
 
         epochs = sum(step.epochs for step in todo)
         begins = f"study {spec.name}: {len(todo)} of {len(planned.steps)} steps to do"
-        out.print(f"{begins}, {epochs} epochs, {many} workers", markup=False, highlight=False)
+        at_once = f", {workers} workers" if workers else ""
+        out.print(f"{begins}, {epochs} epochs{at_once}", markup=False, highlight=False)
 
         preflight.check(spec, planned, known, data_dir=data_dir)
         if data_dir is not None:
             os.environ["PRUNERY_DATA"] = str(Path(data_dir).resolve())  # for the workers
-    elif known is not None and (
-        ":" in spec.task.model or ":" in spec.task.data
-    ):  # one's own may have changed
+    elif known is not None and planned.names_code:  # it may have changed
         from prunery.lab.work.provenance import check_begun
 
         check_begun(planned, known)
     store = known or Store(store_dir)  # made once nothing speaks against the study
     _tell_replaced(spec, planned, store, out)
     store.save_study(spec.name, plain(spec))
-    outcome = local.run(planned, store, workers=many, progress=Shown(out))
+    outcome = engine(planned, store, workers=workers, progress=Shown(out))
     _tell(outcome, planned, store, out)
     return INTERRUPTED if outcome.interrupted else int(not outcome.complete)
 
@@ -102,7 +120,10 @@ def _tell_replaced(spec: Spec, planned: Plan, store: Store, out: Console) -> Non
     if spec.name not in store.studies():
         return
     now = {cell.key for cell in planned.cells}
-    before = plan(from_plain(store.study(spec.name))).cells
+    try:
+        before = plan(from_plain(store.study(spec.name))).cells
+    except PruneryError:  # it names a row of a user's own that is not there any more
+        return
     gone = [cell for cell in before if cell.key not in now and store.has(cell.key)]
     if gone:
         left = f"{len(gone)} finished cells of the study {spec.name} as it was"

@@ -17,7 +17,7 @@ def environment(*, device: str, origin: Mapping[str, Any]) -> dict[str, Any]:
 
     name = torch.cuda.get_device_name() if device.startswith("cuda") else processor()
     return {
-        "prunery": _version("prunery"),
+        "prunery": library_version(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -41,8 +41,9 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _version(name: str) -> str:
+def library_version() -> str:
+    """Return the version of this library that is installed here."""
     try:
-        return version(name)
+        return version("prunery")
     except PackageNotFoundError:
         return "unknown"

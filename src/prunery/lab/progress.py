@@ -14,6 +14,7 @@ from prunery.lab.pace import Pace
 from prunery.lab.plan import Plan, Step
 
 _LINE_SECONDS = 15.0
+_NAMED = 8  # running steps that are named; a cluster may run hundreds
 
 
 def labels(plan: Plan) -> dict[str, str]:
@@ -102,11 +103,13 @@ class Shown:
         return ", time left not known yet" if left is None else f", about {duration(left)} left"
 
     def _running(self) -> str:
-        parts = []
-        for key, epochs in self.pace.running.items():
+        parts, running = [], self.pace.running
+        for key, epochs in list(running.items())[:_NAMED]:
             step = self.todo[key]
             count = f" {epochs:.1f}/{step.epochs}" if step.epochs else ""
             parts.append(self.labels.get(key, step.kind) + count)
+        if len(running) > _NAMED:
+            parts.append(f"and {len(running) - _NAMED} more")
         return f" | {' | '.join(parts)}" if parts else ""
 
 

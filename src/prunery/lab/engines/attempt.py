@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,20 @@ def attempt(
             shutil.rmtree(scratch, ignore_errors=True)
             return {"is": "failed", "reason": reason(error), "trace": trace()}
     return {"is": "done"}
+
+
+def reporter(say: Callable[[Answer], object], seconds: float) -> Callable[[float], None]:
+    """Return a function that says how many epochs a step has behind it, at most once in so many seconds."""
+    last = 0.0
+
+    def report(epochs: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= seconds:
+            last = now
+            say({"is": "running", "epochs": epochs})
+
+    return report
 
 
 def resolved(work: str | Work) -> Work:

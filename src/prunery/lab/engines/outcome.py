@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from prunery.lab.plan import Plan, Step
-from prunery.lab.store import Failure
+from prunery.lab.store import Failure, Store
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,15 @@ class Silent:
 
     def end(self) -> None:
         """Nothing."""
+
+
+class Engine(Protocol):
+    """What does the steps of a plan: a function with these parameters."""
+
+    def __call__(
+        self, plan: Plan, store: Store, *, workers: int | None, progress: Progress | None
+    ) -> Outcome:
+        """Do all steps that the store does not have; return what became of each.
+
+        workers: how many steps at once; None for as many as there is room for.
+        """

@@ -45,6 +45,7 @@ class Schedule:
         self._running: set[str] = set()
         self._later: dict[str, float] = {}  # another run does these: when to ask again
         self._tries: Counter[str] = Counter()
+        self._again: set[str] = set()  # that came back once: these are at hand for no worker
         # Of both heaps an entry counts only while its step is ready: nothing is searched for and taken out.
         self._queue: list[tuple[float, int, str]] = []
         self._below: dict[str, list[tuple[bool, float, int, str]]] = defaultdict(list)  # by parent
@@ -58,6 +59,8 @@ class Schedule:
         key = self._best(last)
         if key is None:
             return None
+        if self._queue[0][-1] == key:
+            heappop(self._queue)
         self._ready.discard(key)
         self._running.add(key)
         return self._todo[key]
@@ -79,7 +82,7 @@ class Schedule:
         """Make the postponed steps ready whose time has come."""
         for key in [key for key, until in self._later.items() if until <= now]:
             del self._later[key]
-            self._is_ready(key)
+            self._comes_back(key)
 
     def lose(self, key: str, *, died: bool) -> bool:
         """Return whether a step that went wrong is given up.
@@ -90,7 +93,7 @@ class Schedule:
         self._running.discard(key)
         self._tries[key] += 1
         if died and self._tries[key] < TRIES:
-            self._is_ready(key)
+            self._comes_back(key)
             return False
         return True
 
@@ -103,11 +106,6 @@ class Schedule:
         """Whether something runs, is ready or is postponed."""
         return bool(self._ready or self._running or self._later)
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is ready now."""
-        return not self._ready
-
     def _begin(self) -> None:
         for key, step in self._todo.items():
             parents = {parent for parent in step.parents if parent in self._todo}
@@ -119,12 +117,11 @@ class Schedule:
 
     def _best(self, last: str) -> str | None:
         """The step that comes first for a worker that did `last`; between equals, the plan's order."""
-        self._drop_stale(self._queue)
-        below = self._below.get(last)
-        if below is not None:
-            self._drop_stale(below)
-            if not below:
-                del self._below[last]
+        while self._queue and self._queue[0][-1] not in self._ready:
+            heappop(self._queue)
+        below = self._below.get(last, [])
+        while below and (below[0][-1] not in self._ready or below[0][-1] in self._again):
+            heappop(below)
         if not self._queue:
             return None
         way, place, key = self._queue[0]
@@ -134,15 +131,15 @@ class Schedule:
                 return child
         return key
 
-    def _drop_stale(self, heap: list[tuple[float, int, str]] | list[tuple[bool, float, int, str]]) -> None:
-        while heap and heap[0][-1] not in self._ready:
-            heappop(heap)  # type: ignore[misc]
-
     def _first_ready(self, key: str) -> None:
         self._is_ready(key)
         step = self._todo[key]
         for parent in {parent for parent in step.parents if parent in self._todo}:
             heappush(self._below[parent], (step.epochs > 0, *self._order[key], key))
+
+    def _comes_back(self, key: str) -> None:
+        self._again.add(key)
+        self._is_ready(key)
 
     def _is_ready(self, key: str) -> None:
         self._ready.add(key)

@@ -7,16 +7,17 @@ done.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from prunery.lab.engines.attempt import reporter
 from prunery.lab.engines.outcome import Outcome, Progress, Silent
 from prunery.lab.engines.schedule import Schedule
 from prunery.lab.plan import Plan, Step
 from prunery.lab.store import Failure, Store
 
-ASK_SECONDS = 0.5
-"""After so long a step is asked for again that another run does."""
+_ASK_SECONDS = 0.5  # before asking again for a step that another run does
+_REPORT_SECONDS = 0.2  # progress more often than that is not told
 
 
 class Walk:
@@ -72,10 +73,14 @@ class Walk:
                 self._there.add(step.key)
             self.progress.finished(step)
         elif what == "busy":
-            self._schedule.postpone(step.key, time.monotonic() + ASK_SECONDS)
+            self._schedule.postpone(step.key, time.monotonic() + _ASK_SECONDS)
             self.progress.postponed(step)
         else:
             self._lose(step, answer)
+
+    def reporter(self, step: Step) -> Callable[[float], None]:
+        """Return what an `attempt` in this process is given as `report`, to say how far the step is."""
+        return reporter(lambda answer: self.hear(step, answer), _REPORT_SECONDS)
 
     def outcome(self) -> Outcome:
         """Return what became of each step, once the run is over."""
@@ -95,7 +100,8 @@ class Walk:
         died = answer["is"] == "dead"
         final = self._schedule.lose(step.key, died=died)
         tries = self._schedule.tries(step.key)
-        reason = f"its worker died {tries} times: {answer['reason']}" if died else answer["reason"]
+        times = f" {tries} times" if tries > 1 else ""
+        reason = f"its worker died{times}: {answer['reason']}" if died else answer["reason"]
         if final:
             failure = Failure(step.key, step.kind, reason, answer.get("trace", ""), tries)
             self._failed[step.key] = failure

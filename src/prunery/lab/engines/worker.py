@@ -15,11 +15,10 @@ import queue
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TextIO
 
-from prunery.lab.engines.attempt import attempt, reason, resolved, trace
+from prunery.lab.engines.attempt import attempt, reason, reporter, resolved, trace
 from prunery.lab.plan import Step
 from prunery.lab.store import Store
 
@@ -47,23 +46,10 @@ def main(orders_pipe: int, answers_pipe: int) -> None:
     while True:
         order = orders.get()
         step = Step(order["key"], order["kind"], order["args"], tuple(order["parents"]))
-        _say(answers, attempt(step, store, work=work, report=reporter(lambda m: _say(answers, m))))
-
-
-def reporter(
-    say: Callable[[Mapping[str, Any]], None], between: float = _SECONDS_BETWEEN
-) -> Callable[[float], None]:
-    """Return a function that says how many epochs a step has behind it, at most so often (in seconds)."""
-    last = 0.0
-
-    def report(epochs: float) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= between:
-            last = now
-            say({"is": "running", "epochs": epochs})
-
-    return report
+        _say(
+            answers,
+            attempt(step, store, work=work, report=reporter(lambda m: _say(answers, m), _SECONDS_BETWEEN)),
+        )
 
 
 def _keep_to_this_process(*pipes: int) -> None:
