@@ -59,3 +59,10 @@ def draws_anew():
     x = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8)
     y = torch.arange(10).repeat(4)
     return from_tensors(x, y, x, y, name="draws_anew")
+
+
+def half_zero():
+    """A network whose last layer begins at 0, as some do."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10))
+    nn.init.zeros_(net[3].weight)
+    return net

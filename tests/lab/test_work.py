@@ -27,6 +27,7 @@ METHODS = [
         "criterion": "magnitude",
         "granularity": "filter",
         "scope": "layer",
+        "exclude": [],
         "recovery": "none",
     },
 ]
@@ -161,3 +162,12 @@ def test_the_same_steps_give_equal_records_and_bytes(plan, store, tmp_path):
     again = do_all(plan, Store(tmp_path / "again"))
     for key in plan.steps:
         assert differences(store.record(key), again.record(key)) == []
+
+
+def test_what_the_library_warns_of_is_noted(tmp_path):
+    silent = {"name": "s", "criterion": "magnitude", "recovery": "none", "at": "init"}
+    task = {**ONE_EPOCH, "model": "lab_nets:half_zero"}
+    plan = planned(task=task, methods=[silent], sparsities=[0.5], seeds=1)
+    store = do_all(plan, Store(tmp_path))
+    notes = records(plan, store, "s")["prune"].notes
+    assert any(note.startswith("3.weight: every weight is zero") for note in notes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +22,7 @@ from prunery.core.schedule import schedule as schedules
 from prunery.core.scope import Target
 from prunery.core.scope import scope as scopes
 from prunery.data.batches import balanced
-from prunery.errors import EmptyLayerWarning, MasksError
+from prunery.errors import EmptyLayerWarning, MasksError, PruneryWarning
 from prunery.lab.numbers import of_masks
 from prunery.lab.record import Number
 from prunery.lab.work import sanity
@@ -42,9 +43,27 @@ _OF_BATCHES = ("grad", "hessian_grad")
 
 def pruned(context: StepContext) -> dict[str, Any]:
     """Cut the parent's network; the count must be exactly what was asked."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EmptyLayerWarning)  # the record notes each empty layer
-        return _in_training(context) if "training" in context.args else _at_once(context)
+    if "training" in context.args:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PruneryWarning)  # a process that resumes would not see them all
+            return _in_training(context)
+    with _noted() as notes:
+        made = _at_once(context)
+    return {**made, "notes": (*made["notes"], *dict.fromkeys(notes))}
+
+
+@contextmanager
+def _noted() -> Iterator[list[str]]:
+    """What the library warns of inside, for the record's notes; it names each empty layer by itself."""
+    notes: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", PruneryWarning)
+        yield notes
+    for warning in caught:
+        if not issubclass(warning.category, PruneryWarning):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        elif not issubclass(warning.category, EmptyLayerWarning):
+            notes.append(str(warning.message))
 
 
 def _at_once(context: StepContext) -> dict[str, Any]:
