@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from nets import batch, mlp
+from nets import ConvNet, batch, mlp
 
+import prunery
 from prunery.core.context import ScoringContext
 from prunery.core.evidence import evidence, gather
 from prunery.core.layers import prunable
-from prunery.errors import ChoiceError, EvidenceError
+from prunery.errors import ChoiceError, EmptyLayerWarning, EvidenceError
 
 
 def context(model, **given):
@@ -65,3 +66,55 @@ def test_what_a_users_row_raises_is_ours(rows):
 def test_an_unknown_kind_is_named():
     with pytest.raises(ChoiceError, match="evidence 'gradient'"):
         gather("gradient", context(mlp(3, 4)))
+
+
+WRONG = {
+    "a wrong size": torch.randn(2, 3, 8),
+    "a wrong type": torch.zeros(2, 3, 8, 8, dtype=torch.int64),
+    "too many": (torch.randn(2, 3, 8, 8), torch.randn(2)),
+    "an unknown name": {"images": torch.randn(2, 3, 8, 8)},
+    "no tensor": "images",
+}
+
+
+@pytest.mark.parametrize("example", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("arguments", [{"criterion": "synflow"}, {"granularity": "filter"}])
+def test_a_wrong_example_is_our_error_wherever_the_model_is_run(example, arguments):
+    model = ConvNet()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(EvidenceError) as caught:
+        prunery.prune(model, 0.5, example=example, **arguments)
+    for part in ("running the model on what was given raises", "Error: ", "Check example"):
+        assert part in str(caught.value)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("batches", [[(torch.randn(2, 3, 8, 8), torch.zeros(2).long()), 5], [(1, 2, 3)], [5]])
+def test_wrong_batches_are_our_error(batches):
+    with pytest.raises(EvidenceError):
+        prunery.prune(ConvNet(), 0.5, criterion="snip", batches=batches)
+
+
+def test_warnings_of_ours_pass_through(rows):
+    @rows.add(passes=1)
+    def warning(context):
+        raise EmptyLayerWarning("not an error of the model")
+
+    with pytest.raises(EmptyLayerWarning):
+        gather("warning", context(mlp(3, 4)))
+
+
+def test_moved_weights_are_drawn_from_the_seed_and_leave_no_trace():
+    model = mlp(6, 8, 3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    given = {"batches": [batch((6,), 3)]}
+    plain = gather("grad", context(model, **given))
+    one, same, other = (
+        gather("grad", context(model, jitter=jitter, seed=seed, **given))
+        for jitter, seed in ((1e-3, 1), (1e-3, 1), (1e-3, 2))
+    )
+    for name, value in plain.items():
+        assert torch.equal(one[name], same[name])
+        assert not torch.equal(one[name], other[name])
+        assert 0 < (one[name] - value).norm() < 0.01 * value.norm()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
