@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from lab_kit import HERE
+from lab_kit import HERE, ONE_EPOCH, do, planned
+from own_rows import registries_kept
 
 from prunery.core.criteria import criterion
 from prunery.core.granularity import granularity
@@ -13,6 +14,7 @@ from prunery.lab import yaml
 from prunery.lab.plan import plan
 from prunery.lab.spec import Spec, from_plain, load
 from prunery.lab.spec_parts import Method, Task
+from prunery.lab.store import Store
 from prunery.train.recovery import recovery
 from prunery.train.settings import Training
 
@@ -71,3 +73,20 @@ def test_there_are_examples_and_each_can_be_planned():
     assert EXAMPLES
     for path in EXAMPLES:
         assert plan(load(str(path))).steps
+
+
+def test_the_rows_in_the_text_run_in_a_study(tmp_path, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
+    (tmp_path / "my_rows.py").write_text(code)
+    criterion_text, recovery_text = re.search(
+        r"`criterion: (my_rows:[^`]*)`.*?`recovery: (\[[^`]*\])`", TEXT, flags=re.S
+    ).groups()
+    monkeypatch.syspath_prepend(tmp_path)
+    method = {"name": "mine", "criterion": criterion_text, "recovery": yaml.value(recovery_text)}
+    with registries_kept("my_rows"):
+        made = planned(task=ONE_EPOCH, methods=[method], sparsities=[0.9], seeds=1)
+        store = Store(tmp_path / "store")
+        for step in made.steps.values():
+            do(step, store)
+    rows = {name for key in store.finished() for name in store.record(key).environment.get("rows", {})}
+    assert rows == {"my_rows:sharp", "my_rows:shift"}

@@ -1,5 +1,6 @@
 """Plans: the right steps in the right order, shared wherever they are equal, with keys that never move."""
 
+import time
 from collections import Counter
 from hashlib import sha256
 
@@ -286,6 +287,58 @@ def test_arguments_that_enter_the_key():
     ]
     assert len({key_of("init", args, ()), *others}) == 4
     assert key_of("init", {**args, "seed": 0.0}, ()) == key_of("init", args, ()), "0.0 is 0"
+
+
+def test_filters_resolve_before_the_key():
+    def cut(**more):
+        found = planned(methods=[{"criterion": "magnitude", "granularity": "filter", **more}], seeds=1)
+        return next(key for key, step in found.steps.items() if step.kind == "prune")
+
+    told = {"scope": {"name": "layer", "least": 1}, "exclude": ["@output"]}
+    assert cut() == cut(**told)
+    assert len({cut(), cut(exclude=[]), cut(scope="layer"), cut(scope="global", exclude=[])}) == 4
+
+
+def large():
+    """A spec of more than 33 500 steps."""
+    criteria = ("magnitude", "snip", "grasp", "synflow")
+    methods = [
+        {"name": f"{c} {s} {f}", "criterion": c, "scope": s, "floor": f}
+        for c in criteria
+        for s in ("global", "layer")
+        for f in (0.0, 0.001, 0.002)
+    ]
+    return raw(methods=methods, sparsities=[round(0.01 * i, 2) for i in range(1, 61)], seeds=8)
+
+
+def test_keys_are_those_of_their_contents_however_they_were_made():
+    chain = {"name": "rw", "criterion": "magnitude", "schedule": "iterative(rounds=3)", "recovery": "rewind"}
+    listed = {
+        "name": "list",
+        "criterion": "magnitude",
+        "recovery": ["bn", {"name": "rewind", "train": False}],
+    }
+    during = {
+        "name": "gmp",
+        "criterion": "magnitude",
+        "schedule": {"name": "gradual", "training": {"epochs": 3}},
+    }
+    task = {**TASK, "images": 100, "validation": 0.2}
+    changes = {"sanity": ["shuffle", "reinit", "invert"], "threads": 2, "test_curves": True, "task": task}
+    found = planned(methods=[CHAIN, chain, listed, during], seeds=[3, 0], corruptions=["contrast"], **changes)
+    for key, step in found.steps.items():
+        assert key == key_of(step.kind, step.args, step.parents), step
+
+
+def test_a_large_plan_is_made_at_once():
+    read = from_plain(large())
+    began = time.process_time()
+    found = plan(read)
+    seconds = time.process_time() - began
+    assert len(found.steps) > 33_500
+    assert seconds < 3
+    some = list(found.steps.items())[::1000]
+    assert all(key == key_of(step.kind, step.args, step.parents) for key, step in some)
 
 
 def test_a_larger_study_reuses_the_smaller_one():

@@ -51,6 +51,23 @@ def test_two_spellings_of_one_method_are_equal():
     assert spec(methods=[one]) == spec(methods=[other])
 
 
+def test_filters_go_within_layers_and_spare_the_output_by_default():
+    def choices(**more):
+        (method,) = spec(methods=[{"criterion": "magnitude", **more}]).methods
+        return method.scope, method.exclude, method.name
+
+    one = Choice("layer", {"least": 1})
+    assert choices(granularity="filter") == (one, ("@output",), "magnitude filter")
+    assert choices(granularity="filter", scope=None, exclude=None) == choices(granularity="filter")
+    assert choices(granularity="filter", exclude=[]) == (one, (), "magnitude filter")
+    assert choices(granularity="filter", scope="global")[0] == Choice("global")
+    assert choices(granularity="filter", scope="global")[2] == "magnitude filter global"
+    assert choices() == (Choice("global"), (), "magnitude")
+    assert choices(exclude=["fc1"])[1] == ("fc1",)
+    stored = plain(spec(methods=[{"criterion": "magnitude", "granularity": "filter"}]))["methods"][0]
+    assert (stored["scope"], stored["exclude"]) == ({"name": "layer", "least": 1}, ["@output"])
+
+
 def test_sparsities_and_seeds_have_many_forms():
     found = spec(sparsities=[0.5, "90%", "20x", "density=0.02", "compression=2"], seeds=3)
     assert found.sparsities == (0.5, 0.9, 0.95, 0.98, 0.99)
