@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from prunery.core.scope import scope
     from prunery.errors import EmptyLayerWarning, PruneryError, PruneryWarning
     from prunery.measure.cost import cost
+    from prunery.report.results.columns import column
 
 __all__ = [
     "EmptyLayerWarning",
     "Masks",
     "PruneryError",
     "PruneryWarning",
+    "column",
     "cost",
     "criterion",
     "granularity",
@@ -40,6 +42,7 @@ _HOME = {
     "Masks": "core.masks",
     "PruneryError": "errors",
     "PruneryWarning": "errors",
+    "column": "report.results.columns",
     "cost": "measure.cost",
     "criterion": "core.criteria",
     "granularity": "core.granularity",

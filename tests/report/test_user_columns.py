@@ -9,9 +9,10 @@ import sys
 import pytest
 import report_case as case
 import write_kit as kit
-from cli_kit import prunery
+from cli_kit import prunery as command
 from rich.console import Console
 
+import prunery
 from prunery.errors import ChoiceError
 from prunery.report import write
 from prunery.report.follow import follow
@@ -183,12 +184,12 @@ def test_a_text_quotes_it_with_its_decimals(store, folder):
 
 def test_the_command_takes_several(store, folder):
     asked = ["--column", "rows_of_mine:wrong", "--column", "rows_of_mine:squared"]
-    status, _, errors, _ = prunery("report", store.root, "-o", "out", *asked, cwd=folder)
+    status, _, errors, _ = command("report", store.root, "-o", "out", *asked, cwd=folder)
     assert status == 0, errors
     assert "rows_of_mine:wrong" in (folder / "out" / "cells.csv").read_text()
     assert "epochs of training, squared" in (folder / "out" / "table.md").read_text()
     wrong = ["--column", "rows_of_mine:wrongs"]
-    status, _, errors, _ = prunery("report", store.root, "-o", "two", *wrong, cwd=folder)
+    status, _, errors, _ = command("report", store.root, "-o", "two", *wrong, cwd=folder)
     assert status == 2
     assert "did you mean 'rows_of_mine:wrong'" in errors
 
@@ -196,6 +197,12 @@ def test_the_command_takes_several(store, folder):
 def test_a_report_that_follows_a_run_has_it_too(store, folder):
     follow(store, folder / "out", None, Console(file=io.StringIO()), columns=["rows_of_mine:wrong"])
     assert "rows_of_mine:wrong" in (folder / "out" / "cells.csv").read_text()
+
+
+def test_its_decorator_is_at_hand_as_the_errors_say(folder):
+    assert prunery.column is column
+    with pytest.raises(ChoiceError, match=r"@prunery\.column\.add"):
+        columns_of(["rows_of_mine:column"])
 
 
 def test_each_column_of_the_catalogue_is_declared_once():
