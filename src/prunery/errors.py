@@ -15,6 +15,7 @@
     PruneryWarning (UserWarning)
     ├── CoverageWarning             parameters that may be weights are out of reach
     ├── EmptyLayerWarning           a cut left a layer without a single weight
+    ├── NormWarning                 a norm makes something of a removed filter
     ├── RevivedWeightsWarning       under `enforce`, something other than a step wrote removed weights
     ├── SilentCriterionWarning      a criterion says nothing of a layer, or of a block of it
     └── ZerosKeptWarning            masks keep weights that are 0 already
