@@ -86,8 +86,8 @@ def rows(path):
 
 
 def page_data(path):
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.S)
-    return json.loads(found[1])
+    block = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.S)
+    return json.loads(block[1])
 
 
 def test_it_stands_in_the_files_of_a_report(store, folder):

@@ -94,11 +94,11 @@ def load(store: Source, name: str, columns: Sequence[str] = ()) -> Loaded:
 
     StoreError if there is no such study, or if a cell's MACs cannot be. ChoiceError if there is no such row.
     """
-    own = columns_of(columns)
+    asked = columns_of(columns)
     spec = store.study(name)
     made, kept = plan(specs.from_plain(spec, source=f"study {name} in {store.root}")), Kept(store)
     validity.check(made, kept)
-    every = (*COLUMNS, *columns_of_rungs(made), *own)
+    every = (*COLUMNS, *columns_of_rungs(made), *asked)
     return Loaded(name, spec, made, kept, frame(made, kept, every), every)
 
 

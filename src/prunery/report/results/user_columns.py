@@ -39,8 +39,8 @@ def _column(row: BoundEntry) -> Column:
 def _checked(row: str, fact: str, value: Any) -> Any:
     """Return the fact's value, one word of several as a tuple; ChoiceError if it cannot be."""
     if fact not in _FACTS:
-        found = f"there is no such fact{nearest(fact, _FACTS)}"
-        raise ChoiceError(f"the fact {fact!r} of column {row!r}", found, f"use {', '.join(_FACTS)}")
+        problem = f"there is no such fact{nearest(fact, _FACTS)}"
+        raise ChoiceError(f"the fact {fact!r} of column {row!r}", problem, f"use {', '.join(_FACTS)}")
     words = (value,) if isinstance(value, str) else value
     wrong = [word for word in words if word not in _FACTS[fact]] if _FACTS[fact] else []
     if wrong:
@@ -58,6 +58,6 @@ def _value(row: BoundEntry, cell: CellRecords) -> float | None:
         return None if value is None else float(value)
     except Exception as error:  # whatever the user's function raises
         where = f"{cell.cell.method} at sparsity {cell.cell.sparsity:g}, seed {cell.cell.seed}"
-        found = f"it raises {type(error).__name__}: {error}"
+        problem = f"it raises {type(error).__name__}: {error}"
         do = "return a number, or None where there is none"
-        raise ChoiceError(f"column {row.name!r} of {where} ({cell.cell.key})", found, do) from error
+        raise ChoiceError(f"column {row.name!r} of {where} ({cell.cell.key})", problem, do) from error
