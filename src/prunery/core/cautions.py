@@ -12,8 +12,11 @@ from prunery.core.masks import Masks
 from prunery.errors import CoverageWarning, EmptyLayerWarning, ZerosKeptWarning
 
 
-def warn_of(masks: Masks, model: nn.Module) -> None:
-    """Warn of layers left empty, of parameters out of reach, and of kept weights that are 0 already."""
+def warn_of(masks: Masks, model: nn.Module | None) -> None:
+    """Warn of layers left empty, of parameters out of reach, and of kept weights that are 0 already.
+
+    model: to look for zeros in; None where weights that were grown are 0 with good reason.
+    """
     if empty := [layer.name for layer in masks.layers() if not layer.kept]:
         warnings.warn(
             f"no weight is left in {', '.join(empty)}: the network may be cut in two; a floor (floor=0.01) "
@@ -24,7 +27,8 @@ def warn_of(masks: Masks, model: nn.Module) -> None:
     if masks.coverage and masks.coverage.out_of_reach:
         do = "name them if they are weights (include=[...]), or exclude them"
         warnings.warn(f"{masks.coverage}; {do}", CoverageWarning, stacklevel=3)
-    _warn_of_zeros_kept(masks, model)
+    if model is not None:
+        _warn_of_zeros_kept(masks, model)
 
 
 def _warn_of_zeros_kept(masks: Masks, model: nn.Module) -> None:

@@ -147,7 +147,7 @@ class CutsInTraining:
         return self.cuts[lo : bisect_right(self.cuts, step, lo=lo, key=place)]
 
     def __call__(self, context: UpdateContext) -> Masks:
-        """Return the masks after the cuts that are due, in order; warn as `prune` does after the last one."""
+        """Return the masks after the cuts that are due, in order; warn of empty layers after the last one."""
         scoring, cuts = self._scoring(context), self._at(context.step, context.total)
         with eval_mode(context.model):
             units = self.method.granularity(scoring)
@@ -157,7 +157,7 @@ class CutsInTraining:
         masks = scoring.masks
         masks.coverage = coverage_of(context.model, self.include, scoring.exclude)
         if cuts and cuts[-1] is self.cuts[-1]:
-            warn_of(masks, context.model)
+            warn_of(masks, None)
         return masks
 
     def _scoring(self, context: UpdateContext) -> ScoringContext:
