@@ -43,7 +43,7 @@ class Action:
 
     @property
     def trains(self) -> bool:
-        """Whether a training phase is part of it."""
+        """Return whether a training phase is part of it."""
         return self.training is not None
 
     def without_reset(self) -> Action:

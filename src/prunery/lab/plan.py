@@ -32,7 +32,7 @@ FINETUNE = action_of(Choice("finetune"))
 
 
 def plan(spec: Spec) -> Plan:
-    """The plan of a study; its controls are added.
+    """Return the plan of a study; its controls are added.
 
     Dense, and dense with each recovery's training; and what `Spec.controls` names.
     """
@@ -70,7 +70,7 @@ class _Building:
         self.methods = [Prepared.of_method(method, self.spec, self.task) for method in self.spec.compared]
 
     def add_seed(self, seed: int) -> None:
-        """The controls and every method at every sparsity, for one seed."""
+        """Add the controls and every method at every sparsity, for one seed."""
         init = self._step(self.task.base.draft("init"), seed, ())
         train = self._step(self.task.dense(self.spec.task.training), seed, (init,))
         at = _Seed(seed, init, train)
@@ -81,7 +81,7 @@ class _Building:
         self._as_long(at)
 
     def _add_cells(self, method: Prepared, sparsity: float, at: _Seed) -> None:
-        """The cell of a method at a sparsity, its control, and its sanity arms."""
+        """Add the cell of a method at a sparsity, its control, and its sanity arms."""
         name = method.method.name
         path, states = self._path(method, sparsity, at)
         about: dict[str, Any] = {"sparsity": sparsity, "extra": self._extra(method, sparsity, at)}
@@ -100,7 +100,7 @@ class _Building:
         arm: str | None = None,
         originals: Sequence[str] = (),
     ) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
-        """The steps of a method's cell, and what each action after the last cut leaves: its label and step.
+        """Return the steps of a method's cell, and each action's label and step after its last cut.
 
         With `arm`, those of that sanity arm of a cell with the cuts `originals`.
         """
@@ -119,7 +119,7 @@ class _Building:
     def _arm_path(
         self, method: Prepared, sparsity: float, at: _Seed, arm: str, path: tuple[str, ...]
     ) -> tuple[str, ...]:
-        """The steps of a sanity arm of the cell with that path."""
+        """Return the steps of a sanity arm of the cell with that path."""
         cuts = [key for key in path if self.steps[key].kind == "prune"]
         if arm != "reinit":
             return self._path(method, sparsity, at, arm=arm, originals=cuts)[0]
@@ -130,7 +130,7 @@ class _Building:
     def _recovered(
         self, method: Prepared, arm: str | None, cut: str, at: _Seed, phase: int
     ) -> tuple[list[tuple[str, str]], int]:
-        """What follows a cut, one step an action with its label, and the trainings behind the last one."""
+        """Return what follows a cut, a step an action with its label, and the trainings behind the last."""
         states: list[tuple[str, str]] = []
         for done, following in enumerate(method.after_cut(arm)):
             trains = following.training is not None
@@ -141,23 +141,23 @@ class _Building:
         return states, phase
 
     def _needed(self, action: Action, at: _Seed) -> tuple[str, ...]:
-        """The steps that made the further networks that an action reads."""
+        """Return the steps that made the further networks that an action reads."""
         made = {"init": at.init, "dense": at.train}
         return tuple(made[word] for word in action.needs)
 
     def _rungs(self, states: Sequence[tuple[str, str]], at: _Seed) -> tuple[tuple[str, str], ...]:
-        """A measure step for what each action but the last one leaves."""
+        """Return a measure step for what each action but the last one leaves."""
         return tuple((label, self._step(self.task.measure, at.number, (key,))) for label, key in states[:-1])
 
     def _before(self, path: tuple[str, ...], at: _Seed) -> str:
-        """The measure step between the last cut and its recovery, if the spec asks for one."""
+        """Return the measure step between the last cut and its recovery, if the spec asks for one."""
         cut = next(key for key in reversed(path) if self.steps[key].kind == "prune")
         if not self.spec.before_recovery or cut == path[-1]:
             return ""
         return self._step(self.task.measure, at.number, (cut,))
 
     def _extra(self, method: Prepared, sparsity: float, at: _Seed) -> str:
-        """The control that is trained as long as the method's network but never pruned; "" if dense is it."""
+        """Return the control that is trained as long and not pruned; "" if dense itself is it."""
         extra = method.extra(sparsity, self.spec.task.training)
         if extra is None:
             return ""
@@ -199,7 +199,7 @@ class _Building:
         self._cell(f"dense, {epochs} epochs", "dense_extra", at, path)
 
     def _name(self, extra: Extra, method: Prepared) -> str:
-        """Its name; that of a second one of as many epochs says which settings differ, or whose it is."""
+        """Return its name; a second one of as many epochs says which settings differ, or whose it is."""
         if extra not in self.names:
             name, whose = extra.name(), f"as {method.method.name}"
             first = next((other for other, taken in self.names.items() if taken == name), None)

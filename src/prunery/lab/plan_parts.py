@@ -119,7 +119,7 @@ class Prepared:
 
     @property
     def trains(self) -> bool:
-        """Whether anything is trained during or after its cuts."""
+        """Return whether anything is trained during or after its cuts."""
         return self.during is not None or any(action.trains for action in self.actions)
 
     def cuts(self, sparsity: float) -> list[tuple[float, Any]]:

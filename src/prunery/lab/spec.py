@@ -6,20 +6,18 @@ once, before anything is computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, count
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from prunery.core.binding import check_norm
-from prunery.core.criteria import criterion
-from prunery.core.granularity import granularity
 from prunery.core.sparsity import parse
-from prunery.errors import PruneryError, SparsityError, SpecError
+from prunery.errors import SparsityError, SpecError
 from prunery.lab import spec_source as sources
-from prunery.lab.spec_errors import Place, Problem, of_validation, spec_error
-from prunery.lab.spec_parts import Method, Sparsities, Task, check_schedule, distinct
+from prunery.lab.spec_checks import of_methods, of_task
+from prunery.lab.spec_errors import Problem, of_validation, spec_error
+from prunery.lab.spec_parts import Method, Sparsities, Task, distinct
 from prunery.registry import Choice
 from prunery.train.settings import Training, idle, merged
 
@@ -85,7 +83,7 @@ class Spec(BaseModel):
 
     @property
     def compared(self) -> tuple[Method, ...]:
-        """The methods, and magnitude of the trained network, else as the first, where controls ask for it."""
+        """Return the methods, and the control magnitude (trained, else as the first) where it is asked for."""
         there = any(m.criterion.name == "magnitude" and m.at == "trained" for m in self.methods)
         if there or "magnitude" not in self.controls:
             return self.methods
@@ -99,25 +97,25 @@ class Spec(BaseModel):
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """The sanity arms of each method; random pruning with its layer ratios is the first of them."""
+        """Return the sanity arms of each method; random pruning with its layer ratios is the first."""
         asked = ("shuffle", *self.sanity) if "random" in self.controls else self.sanity
         return tuple(dict.fromkeys(asked))
 
     def sparsities_of(self, method: Method) -> tuple[float, ...]:
-        """The sparsities at which a method of this study is measured."""
+        """Return the sparsities at which a method of this study is measured."""
         return method.sparsities or self.sparsities
 
     def trainings_of(self, method: Method) -> tuple[Training | None, ...]:
-        """The training of each action of a method's recovery; None for one that does not train."""
+        """Return the training of each action of a method's recovery; None for one that does not train."""
         listed = (action.training for action in method.actions())
         return tuple(None if settings is None else self._merged(settings) for settings in listed)
 
     def training_during(self, method: Method) -> Training | None:
-        """The training that a method's cuts lie in; None where they lie in none."""
+        """Return the training that a method's cuts lie in; None where they lie in none."""
         return self._merged(method.training_settings) if method.in_training else None
 
     def training_of(self, method: Method) -> Training:
-        """The first training of a method's recovery; that of the task where none of its actions trains."""
+        """Return the first training of a method's recovery; that of the task where no action trains."""
         return next((t for t in self.trainings_of(method) if t is not None), self.task.training)
 
     def _merged(self, settings: Mapping[str, Any]) -> Training:
@@ -126,14 +124,14 @@ class Spec(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Spec:
         methods = list(enumerate(self.methods))
-        problems = [*_choosing(self.task), *_cross(methods, self.task.training, self.sparsities)]
+        problems = [*of_task(self.task), *of_methods(methods, self.task.training, self.sparsities)]
         if problems:
             raise ProblemsError(problems)
         return self
 
 
 def _free(methods: Sequence[Method]) -> str:
-    """A name for the magnitude control that no method has."""
+    """Return a name for the magnitude control that no method has."""
     taken = {method.name for method in methods}
     names = chain(["magnitude"], (f"magnitude (control {i})" for i in count(1)))
     return next(name for name in names if name not in taken)
@@ -148,7 +146,7 @@ class ProblemsError(ValueError):
 
 
 def load(source: str, overrides: Sequence[str] = (), *, scale: str | None = None) -> Spec:
-    """The one spec of a source (see `load_all`); SpecError where it is a study in several parts."""
+    """Return the one spec of a source (see `load_all`); SpecError where it is a study in several parts."""
     specs = load_all(source, overrides, scale=scale)
     if len(specs) > 1:
         parts = ", ".join(spec.name for spec in specs)
@@ -157,13 +155,13 @@ def load(source: str, overrides: Sequence[str] = (), *, scale: str | None = None
 
 
 def in_use(training: Mapping[str, Any]) -> dict[str, Any]:
-    """A training as plain data, without the settings of another optimiser or schedule than its own."""
+    """Return a training as plain data, without the settings of another optimiser or schedule than its own."""
     unused = idle(training)
     return {name: value for name, value in training.items() if name not in unused}
 
 
 def load_all(source: str, overrides: Sequence[str] = (), *, scale: str | None = None) -> tuple[Spec, ...]:
-    """The specs from a YAML path, `study:NAME`, `study:NAME/PART` or `file.py:function`.
+    """Return the specs from a YAML path, `study:NAME`, `study:NAME/PART` or `file.py:function`.
 
     `a.b=value` overrides are applied to each. `scale`: of a named study, smoke, cpu or full. All but a named
     study in parts are one spec. Raises SpecError that names every problem as `file: path.in.spec: message`.
@@ -190,7 +188,7 @@ def _loaded(data: Any, source: str, label: str, overrides: Sequence[str]) -> Spe
 
 
 def from_plain(data: Mapping[str, Any], *, source: str = "spec") -> Spec:
-    """The spec that plain data spell (what `plain` gave, or a parsed file); SpecError names every problem."""
+    """Return the spec that plain data spell, of `plain` or of a file; SpecError names every problem."""
     try:
         return Spec.model_validate(dict(data))
     except ValidationError as error:
@@ -201,7 +199,7 @@ def from_plain(data: Mapping[str, Any], *, source: str = "spec") -> Spec:
 
 
 def plain(spec: Spec) -> dict[str, Any]:
-    """The spec as plain data that JSON and YAML can hold; `from_plain` reads it back to an equal spec."""
+    """Return the spec as plain data that JSON and YAML can hold; `from_plain` reads it back."""
     return spec.model_dump(mode="json", exclude_none=True, by_alias=True)
 
 
@@ -212,7 +210,7 @@ def _problems(error: ValidationError) -> list[Problem]:
 
 
 def _cross_of(data: Mapping[str, Any]) -> list[Problem]:
-    """What the sound parts of a spec say together when other parts of it are wrong."""
+    """Return what the sound parts of a spec say together when other parts of it are wrong."""
     entries = data.get("methods")
     methods = [(i, _sound(Method, m)) for i, m in enumerate(entries if isinstance(entries, list) else [])]
     task = data.get("task")
@@ -220,7 +218,7 @@ def _cross_of(data: Mapping[str, Any]) -> list[Problem]:
     asked = data.get("sparsities")
     sparsities = [_parsed(s) for s in (asked if isinstance(asked, list) else [])]
     sound = [(i, m) for i, m in methods if m is not None]
-    return list(_cross(sound, training, [s for s in sparsities if s is not None]))
+    return list(of_methods(sound, training, [s for s in sparsities if s is not None]))
 
 
 def _parsed(value: Any) -> float | None:
@@ -235,70 +233,3 @@ def _sound(schema: Any, data: Any) -> Any:
         return schema.model_validate(data)
     except ValidationError:
         return None
-
-
-def _choosing(task: Task) -> Iterator[Problem]:
-    if task.training.select == "validation" and not task.validation:
-        what, found = "training with select: validation", "validation is 0: no image is set aside"
-        yield Problem(("task", "training", "select"), what, found, "set some aside, or write select: last")
-
-
-def _cross(
-    methods: Sequence[tuple[int, Method]], training: Training | None, sparsities: Sequence[float]
-) -> Iterator[Problem]:
-    """Names that stand twice, floors above the budget, schedules and trainings that cannot be."""
-    first: dict[str, int] = {}
-    for i, method in methods:
-        place: Place = ("methods", i)
-        if first.setdefault(method.name, i) != i:
-            what, found = f"the method name {method.name!r}", f"methods[{first[method.name]}] has it too"
-            yield Problem(place, what, found, "give each a 'name' of its own")
-        bound = (criterion.bind(method.criterion), granularity.bind(method.granularity))
-        yield from _raised((*place, "granularity"), check_norm, *bound)
-        levels = method.sparsities or tuple(sparsities)
-        yield from _floor_problem(place, method, max(levels, default=0.0))
-        yield from _raised((*place, "schedule"), check_schedule, method, levels)
-        yield from _recovery_problems(place, method)
-        if training is not None:
-            yield from _training_problems(place, method, training)
-
-
-def _recovery_problems(place: Place, method: Method) -> Iterator[Problem]:
-    for action in method.actions():
-        if "dense" in action.needs and method.at == "init":
-            yield Problem(
-                (*place, "recovery"),
-                f"recovery {action.choice.name!r}",
-                "it needs the trained dense network, and the method prunes the untrained one",
-                "write at: trained",
-            )
-
-
-def _training_problems(place: Place, method: Method, training: Training) -> Iterator[Problem]:
-    """What the settings of a method's trainings say against those of the task."""
-    several = len(method.recovery) > 1
-    for index, action in enumerate(method.actions()):
-        where = (*place, "recovery", *([index] if several else []), "training")
-        yield from _raised(where, merged, training, action.training or {})
-    yield from _raised((*place, "schedule", "training"), merged, training, method.training_settings)
-
-
-def _floor_problem(place: Place, method: Method, sparsity: float) -> Iterator[Problem]:
-    if method.floor > 1 - sparsity + 1e-12:
-        yield Problem(
-            (*place, "floor"),
-            f"a floor of {method.floor:g} in every layer",
-            f"sparsity {sparsity:g} leaves a density of {1 - sparsity:g} in all",
-            "lower the floor or the sparsity",
-        )
-
-
-def _raised(place: Place, call: Callable[..., Any], *args: Any) -> Iterator[Problem]:
-    try:
-        call(*args)
-    except PruneryError as error:
-        yield Problem.from_error(place, error)
-    except (TypeError, ValueError) as error:
-        yield Problem(place, "its options", str(error), "correct them")
-    except Exception as error:  # a row of the user's own may raise anything
-        yield Problem(place, "its row", f"it raises {type(error).__name__}: {error}", "correct it")

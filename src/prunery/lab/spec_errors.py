@@ -43,7 +43,7 @@ class Problem:
 
 
 def spec_error(source: str, problems: Sequence[Problem]) -> SpecError:
-    """One error for all problems of a spec, a line each."""
+    """Return one error for all problems of a spec, a line each."""
     lines = [f"{source}: {_dotted(p.place)}{p}" for p in problems]
     if len(lines) == 1:
         only = problems[0]
@@ -56,13 +56,13 @@ def spec_error(source: str, problems: Sequence[Problem]) -> SpecError:
 
 
 def of_validation(error: ValidationError, schema: type[BaseModel]) -> list[Problem]:
-    """The problems that pydantic found when it read `schema`."""
-    found = (dict(e) for e in error.errors())
-    return [_problem(e, schema) for e in found if not _follows(e)]
+    """Return the problems that pydantic found when it read `schema`."""
+    errors = (dict(e) for e in error.errors())
+    return [_problem(e, schema) for e in errors if not _follows(e)]
 
 
 def _follows(error: Mapping[str, Any]) -> bool:
-    """Whether an error is there only because of another one, deeper down."""
+    """Return whether an error is there only because of another one, deeper down."""
     return error["type"] == _FOLLOWS or (error["type"] == "too_short" and bool(error["input"]))
 
 
@@ -78,8 +78,8 @@ def _problem(error: dict[str, Any], schema: type[BaseModel]) -> Problem:
         return _key_problem(kind, place, schema)
     if kind == "literal_error":
         return _literal_problem(place, value, error["ctx"]["expected"])
-    found = error["msg"].removeprefix("Value error, ")
-    return Problem(place, _short(value), *_PLAIN.get(kind, (found[:1].lower() + found[1:], "correct it")))
+    message = error["msg"].removeprefix("Value error, ")
+    return Problem(place, _short(value), *_PLAIN.get(kind, (message[:1].lower() + message[1:], "correct it")))
 
 
 def _key_problem(kind: str, place: Place, schema: type[BaseModel]) -> Problem:
@@ -102,7 +102,7 @@ def _literal_problem(place: Place, value: Any, expected: str) -> Problem:
 
 
 def _fields(schema: type[BaseModel], place: Iterable[str | int]) -> list[str]:
-    """The keys that the part of the spec at `place` knows."""
+    """Return the keys that the part of the spec at `place` knows."""
     part = schema
     for step in place:
         if isinstance(step, str):
@@ -111,13 +111,13 @@ def _fields(schema: type[BaseModel], place: Iterable[str | int]) -> list[str]:
 
 
 def _parts(schema: type[BaseModel]) -> dict[str, type[BaseModel]]:
-    """The fields that have keys of their own, also as the entries of a list."""
-    found = {}
+    """Return the fields that have keys of their own, also as the entries of a list."""
+    parts = {}
     for name, field in schema.model_fields.items():
         for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                found[name] = kind
-    return found
+                parts[name] = kind
+    return parts
 
 
 def _all_paths(schema: type[BaseModel], above: str = "") -> list[str]:

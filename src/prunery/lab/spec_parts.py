@@ -6,7 +6,7 @@ choice keeps only the options that differ from their defaults: two spellings of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -26,7 +26,7 @@ from prunery.core.schedule import Cut, cuts_of, is_update, of_rounds, schedule
 from prunery.core.scope import scope
 from prunery.core.sparsity import parse
 from prunery.data import names as data_names
-from prunery.errors import SparsityError, SpecError
+from prunery.errors import SpecError
 from prunery.lab import actions
 from prunery.lab.actions import Action, plain
 from prunery.models import names as model_names
@@ -43,7 +43,7 @@ def _row_of(table: Registry) -> Callable[[Any], Choice]:
 
 
 def _schedule(value: Any) -> Choice:
-    """The schedule that `value` spells; one inside a training may hold settings of that training."""
+    """Return the schedule that `value` spells; one inside a training may hold settings of that training."""
     choice = Choice.parse(value)
     row = schedule[choice.name]
     options = dict(choice.options)
@@ -78,7 +78,7 @@ def _validation(value: float | int) -> float | int:
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values, none of which may stand twice and of which there must be one."""
+    """Return the values, none of which may stand twice and of which there must be one."""
     if not values:
         raise SpecError("this list", "it is empty", "give at least one entry, or leave the key out")
     twice = sorted({v for v in values if values.count(v) > 1})
@@ -130,7 +130,7 @@ def _own_schedule(criterion_name: str) -> Choice:
 
 
 def _during(data: Mapping[str, Any]) -> bool:
-    """Whether the method's cuts lie inside a training."""
+    """Return whether the method's cuts lie inside a training."""
     choice = data["schedule"]
     return choice is not None and bool(schedule[choice.name].facts.get("during", False))
 
@@ -154,7 +154,7 @@ def _usual_recovery(data: dict[str, Any]) -> tuple[Choice, ...]:
 
 
 def _derived_name(data: dict[str, Any]) -> str:
-    """The choices that are not the usual ones, as words."""
+    """Return the choices that are not the usual ones, as words."""
     words = [_word(data["criterion"])]
     usual = {
         "granularity": Choice("weight"),
@@ -224,7 +224,7 @@ class Method(BaseModel):
         return {k: v for k, v in data.items() if v is not None or k not in ("schedule", "scope", "exclude")}
 
     def bound_schedule(self) -> BoundEntry:
-        """The schedule with its options; the criterion's own number of rounds if none was given."""
+        """Return the schedule with its options; the criterion's own number of rounds if none was given."""
         if self.schedule is None:
             return schedule.bind(_own_schedule(self.criterion.name))
         options = {k: v for k, v in self.schedule.options.items() if k != "training" or not self.in_training}
@@ -232,55 +232,30 @@ class Method(BaseModel):
 
     @property
     def asked_schedule(self) -> Choice | None:
-        """The schedule; None where it is the criterion's own."""
-        own = is_dotted(self.criterion.name) and self.schedule == _own_schedule(self.criterion.name)
-        return None if own else self.schedule
+        """Return the schedule; None where it is the criterion's own."""
+        usual = is_dotted(self.criterion.name) and self.schedule == _own_schedule(self.criterion.name)
+        return None if usual else self.schedule
 
     @property
     def in_training(self) -> bool:
-        """Whether the cuts lie inside a training."""
+        """Return whether the cuts lie inside a training."""
         return _during({"schedule": self.schedule})
 
     @property
     def training_settings(self) -> Mapping[str, Any]:
-        """The settings in which the training that its cuts lie in differs from the study's."""
+        """Return the settings in which the training that its cuts lie in differs from the study's."""
         return self.schedule.options.get("training", {}) if self.schedule and self.in_training else {}
 
     def cuts(self, sparsity: float) -> list[Cut] | None:
-        """The cuts on the way to `sparsity`; None where the schedule is a mask update, which has no list."""
+        """Return the cuts on the way to `sparsity`; None where the schedule is a mask update."""
         result = self.bound_schedule()(sparsity)
         return None if is_update(result) else cuts_of(result)
 
     def levels(self, sparsity: float) -> list[float]:
-        """The cumulative sparsities of the cuts on the way to `sparsity`; the last one is it exactly."""
+        """Return the cumulative sparsities of the cuts on the way to `sparsity`; the last one is it."""
         cuts = self.cuts(sparsity)
         return [sparsity] if cuts is None else [*(cut.sparsity for cut in cuts[:-1]), sparsity]
 
     def actions(self) -> tuple[Action, ...]:
-        """What happens to the survivors, action by action; empty for none."""
+        """Return what happens to the survivors, action by action; empty for none."""
         return tuple(actions.action_of(choice) for choice in self.recovery if choice != actions.NONE)
-
-
-def check_schedule(method: Method, sparsities: Sequence[float]) -> None:
-    """SparsityError unless the schedule's cuts end at each sparsity, and lie in a training if it says so."""
-    bound = method.bound_schedule()
-    inside = method.in_training
-    if inside and bound.facts.get("between", False):
-        _refuse(bound, "its facts say both `between` and `during`", "keep one of them")
-    for sparsity in sparsities:
-        cuts = method.cuts(sparsity)
-        if cuts is None and not inside:
-            _refuse(bound, "it gives a mask update, and its facts do not say `during`", "add during=True")
-        if cuts is None:
-            continue
-        if inside != (cuts[0].at is not None):
-            places = "have no place in it" if inside else "lie inside a training"
-            _refuse(bound, f"its cuts {places}, its facts say during={inside}", "let the two agree")
-        if abs(cuts[-1].sparsity - sparsity) > 1e-9:
-            _refuse(
-                bound, f"its last cut is to {cuts[-1].sparsity:g}, not to {sparsity:g}", "end at the target"
-            )
-
-
-def _refuse(bound: BoundEntry, problem: str, do: str) -> None:
-    raise SparsityError(f"schedule {bound.name!r}", problem, do)

@@ -21,7 +21,7 @@ STUDIES = "prunery.studies"  # named, not imported: studies stand above the lab
 
 
 def read(source: str, scale: str | None = None) -> tuple[Any, str]:
-    """What the source holds (plain data, a Spec or a tuple of Specs), and how errors shall name it.
+    """Return what the source holds (plain data, a Spec or a tuple of Specs), and how errors shall name it.
 
     SpecError if it holds nothing, or is given a scale and no named study. A function's own ValidationError
     passes: only the caller knows what a Spec is.
@@ -39,7 +39,7 @@ def read(source: str, scale: str | None = None) -> tuple[Any, str]:
 
 
 def stem(source: str) -> str:
-    """The name of a study that does not give one itself."""
+    """Return the name of a study that does not give one itself."""
     text = source.removeprefix("study:")
     path, colon, function = text.rpartition(":")
     name = function if colon and path.endswith(".py") else Path(text).stem
@@ -47,12 +47,12 @@ def stem(source: str) -> str:
 
 
 def names() -> tuple[str, ...]:
-    """The named studies."""
+    """Return the named studies."""
     return tuple(_table())
 
 
 def overridden(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The data with each `a.b=value` set; lists are indexed as `methods.0.floor` or `methods[0].floor`."""
+    """Return the data with each `a.b=value` set; lists are counted, as `methods.0.floor`."""
     changed: dict[str, Any] = _unshared(data)
     for override in overrides:
         path, equals, text = override.partition("=")
@@ -76,20 +76,20 @@ def _set(data: Any, steps: Sequence[str], value: Any, override: str) -> None:
 
 
 def _key(part: Any, step: str, override: str) -> Any:
-    """The key or index that the step names; a key that is not there yet is made."""
+    """Return the key or index that the step names; a key that is not there yet is made."""
     if isinstance(part, dict):
         part.setdefault(step, _USUAL.get(step, {}))
         return step
     if isinstance(part, list) and step.isdigit() and int(step) < len(part):
         return int(step)
-    found = f"a list of {len(part)}" if isinstance(part, list) else repr(part)
+    where = f"a list of {len(part)}" if isinstance(part, list) else repr(part)
     raise SpecError(
-        f"--set {override}", f"there is no {step!r} in {found}", "name a key or an index that is there"
+        f"--set {override}", f"there is no {step!r} in {where}", "name a key or an index that is there"
     )
 
 
 def _unshared(data: Any) -> Any:
-    """A copy in which no part stands twice, as YAML's aliases do."""
+    """Return a copy in which no part stands twice, as YAML's aliases do."""
     if isinstance(data, Mapping):
         return {k: _unshared(v) for k, v in data.items()}
     return [_unshared(v) for v in data] if isinstance(data, list | tuple) else data
@@ -118,7 +118,7 @@ def _table() -> Registry:
 
 
 def _study(source: str, scale: str | None) -> tuple[Any, str]:
-    """What the study's function returns: a spec, or of a study in parts the one named or all of them."""
+    """Return what the study's function gives: a spec, or of a study in parts the one named or all."""
     if scale not in (None, *SCALES):
         raise ChoiceError(
             f"scale {scale!r}",
@@ -126,14 +126,14 @@ def _study(source: str, scale: str | None) -> tuple[Any, str]:
             f"choose one of: {', '.join(SCALES)}",
         )
     name, _, part = source.removeprefix("study:").partition("/")
-    found = _table().bind(Choice(name, {} if scale is None else {"scale": scale}))()
-    if not isinstance(found, Mapping):
-        found = {"": found}
-    if part and part not in found:
-        known = [key for key in found if key]
+    parts = _table().bind(Choice(name, {} if scale is None else {"scale": scale}))()
+    if not isinstance(parts, Mapping):
+        parts = {"": parts}
+    if part and part not in parts:
+        known = [key for key in parts if key]
         what = f"it has the parts {', '.join(known)}" if known else "it has no parts"
         raise SpecError(f"part {part!r} of study {name!r}", what + nearest(part, known), "name one of them")
-    return (found[part] if part else tuple(found.values())), source
+    return (parts[part] if part else tuple(parts.values())), source
 
 
 def _called(path: Path, function: str) -> Any:
@@ -141,16 +141,16 @@ def _called(path: Path, function: str) -> Any:
     if not path.is_file():
         raise SpecError(label, f"there is no file {str(path)!r}", "name a Python file")
     try:
-        found = runpy.run_path(str(path), run_name=path.stem)
+        defined = runpy.run_path(str(path), run_name=path.stem)
     except (Exception, SystemExit) as error:
         raise SpecError(label, f"the file raises {type(error).__name__}: {error}", "correct it") from error
-    if not callable(found.get(function)):
-        known = [name for name, value in found.items() if callable(value) and not name.startswith("_")]
+    if not callable(defined.get(function)):
+        known = [name for name, value in defined.items() if callable(value) and not name.startswith("_")]
         raise SpecError(
             label, f"there is no function {function!r}{nearest(function, known)}", "name one that is there"
         )
     try:
-        return found[function]()
+        return defined[function]()
     except (PruneryError, ValidationError):
         raise
     except (Exception, SystemExit) as error:

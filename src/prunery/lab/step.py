@@ -56,19 +56,19 @@ class Step:
 
     @property
     def epochs(self) -> int:
-        """The epochs of training that the step asks for."""
+        """Return the epochs of training that the step asks for."""
         return int(self.args.get("training", {}).get("epochs", 0))
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The rows of a user's own, `package.module:row`, that its arguments name."""
+        """Return the rows of a user's own, `package.module:row`, that its arguments name."""
         choices = (self.args.get(axis) for axis in AXES)
         names = (choice["name"] if isinstance(choice, Mapping) else choice for choice in choices)
         return tuple(name for name in names if name is not None and is_dotted(name))
 
     @property
     def weight(self) -> float:
-        """What the step weighs beside others, in epochs: a little where it does not train."""
+        """Return what the step weighs beside others, in epochs: a little where it does not train."""
         return self.epochs or 0.2
 
 
@@ -107,22 +107,22 @@ class Plan:
 
     @property
     def names_code(self) -> bool:
-        """Whether any step depends on code of a user's own: a model, a data set or a row."""
+        """Return whether any step depends on code of a user's own: a model, a data set or a row."""
         return any(
             step.rows or ":" in step.args["model"] or ":" in step.args["data"] for step in self.steps.values()
         )
 
     def epochs(self) -> int:
-        """The epochs of training of all steps together."""
+        """Return the epochs of training of all steps together."""
         return sum(step.epochs for step in self.steps.values())
 
     def unshared_epochs(self) -> int:
-        """The epochs it would take if every cell were trained by itself."""
+        """Return the epochs it would take if every cell were trained by itself."""
         return sum(self.steps[key].epochs for cell in self.cells for key in cell.path)
 
 
 def key_of(kind: Kind, args: Mapping[str, Any], parents: tuple[str, ...]) -> str:
-    """The step's key: 16 hex digits of sha256 over its kind, meaning, arguments and parents."""
+    """Return the step's key: 16 hex digits of sha256 over its kind, meaning, arguments and parents."""
     return _digest(canonical([kind, MEANING[kind], _without_defaults(args), list(parents)]))
 
 

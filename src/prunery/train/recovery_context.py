@@ -48,7 +48,7 @@ class Book:
 
     @property
     def epochs(self) -> float:
-        """All epochs of training, as they were asked for."""
+        """Return all epochs of training, as they were asked for."""
         return self.asked + self.counted
 
 
@@ -82,18 +82,18 @@ class RecoveryContext:
 
     @property
     def device(self) -> torch.device:
-        """The device of the model."""
+        """Return the device of the model."""
         return next(self.model.parameters()).device
 
     @property
     def splits(self) -> Splits:
-        """The data with their labels; EvidenceError unless the action needs "labels"."""
+        """Return the data with their labels; EvidenceError unless the action needs "labels"."""
         self._declared("labels")
         return self.data
 
     @cached_property
     def dense(self) -> nn.Module:
-        """The trained network that was never pruned, loaded when first read; a copy of the action's own."""
+        """Return the trained network that was never pruned: a copy, loaded when first read."""
         self._declared("dense")
         return self._network("dense")
 

@@ -43,12 +43,12 @@ class StepContext:
 
     @property
     def args(self) -> Mapping[str, Any]:
-        """The step's arguments."""
+        """Return the step's arguments."""
         return self.step.args
 
     @property
     def seed(self) -> int:
-        """The step's seed."""
+        """Return the step's seed."""
         return int(self.args["seed"])
 
     @property
@@ -58,41 +58,41 @@ class StepContext:
 
     @property
     def images(self) -> ImageSet:
-        """The data set, decoded once per process."""
+        """Return the data set, decoded once per process."""
         return images(self.args["data"])
 
     @property
     def classes(self) -> int:
-        """The classes that the step's networks tell apart."""
+        """Return the classes that the step's networks tell apart."""
         return int(self.args.get("classes") or self.images.classes)
 
     @property
     def superclasses(self) -> tuple[int, ...] | None:
-        """The superclass of each class, where the data set has any."""
+        """Return the superclass of each class, where the data set has any."""
         return superclasses(chosen(self.args["data"], self.args.get("classes"), self.seed).class_names)
 
     @property
     def splits(self) -> Splits:
-        """The splits of the step's seed."""
-        of = [self.args.get(name) for name in ("classes", "images")]
-        return splits(self.args["data"], self.args["validation"], self.seed, *of)
+        """Return the splits of the step's seed."""
+        fewer_of = [self.args.get(name) for name in ("classes", "images")]
+        return splits(self.args["data"], self.args["validation"], self.seed, *fewer_of)
 
     def example(self) -> torch.Tensor:
-        """One normalised image, (1, C, H, W), on the device."""
+        """Return one normalised image, (1, C, H, W), on the device."""
         first, _ = next(iter(Batches(self.splits.train, batch=1, seed=0)))
         return first.to(self.device)
 
     def built(self, seed: int) -> nn.Module:
-        """The model with fresh weights."""
+        """Return the model with fresh weights."""
         shape, classes = self.images.shape, self.classes
         return build(self.args["model"], shape=shape, classes=classes, seed=seed, device=self.device)
 
     def parent(self) -> tuple[nn.Module, Masks | None]:
-        """The model of the first parent, pruned as it is, with its masks if it is."""
+        """Return the model of the first parent, pruned as it is, with its masks if it is."""
         return self.model_of(self.step.parents[0])
 
     def model_of(self, key: str) -> tuple[nn.Module, Masks | None]:
-        """The model of a finished step and its masks, None if it was never pruned."""
+        """Return the model of a finished step and its masks, None if it was never pruned."""
         record = self.store.record(key)
         masks = self.masks_of(key) if MASKS in record.files else None
         if WEIGHTS in record.files:
@@ -105,7 +105,7 @@ class StepContext:
         return model, masks
 
     def masks_of(self, key: str) -> Masks:
-        """The masks of a finished cut."""
+        """Return the masks of a finished cut."""
         return Masks.load(self.store.file(key, MASKS)).to(self.device)
 
     def save(self, model: nn.Module | None, masks: Masks | None) -> None:
@@ -118,7 +118,7 @@ class StepContext:
             settle_header(path)
 
     def cost(self, model: nn.Module, masks: Masks | None = None) -> Cost:
-        """What the model costs for one example."""
+        """Return what the model costs for one example."""
         return cost(model, self.example(), masks)
 
 
@@ -133,21 +133,21 @@ def settle_header(path: Path) -> None:
 
 @lru_cache(maxsize=1)
 def images(name: str) -> ImageSet:
-    """The data set of that name, opened once per process."""
+    """Return the data set of that name, opened once per process."""
     return load(name)
 
 
 @lru_cache(maxsize=2)
 def chosen(name: str, classes: int | None, seed: int) -> ImageSet:
-    """The set with so many of its classes, all of them for None."""
-    found = images(name)
-    return found if classes is None else of_classes(found, classes, seed)
+    """Return the set with so many of its classes, all of them for None."""
+    image_set = images(name)
+    return image_set if classes is None else of_classes(image_set, classes, seed)
 
 
 @lru_cache(maxsize=2)
 def splits(
     name: str, validation: float | int, seed: int, classes: int | None = None, count: int | None = None
 ) -> Splits:
-    """Its splits, with so many classes and so many training images; those of the last two seeds are kept."""
+    """Return its splits, with so many classes and training images; those of the last two seeds are kept."""
     parts = split(chosen(name, classes, seed), validation=validation, seed=seed)
     return parts if count is None else fewer(parts, count, seed)

@@ -103,7 +103,7 @@ def _code(model: str) -> str | None:
 
 @lru_cache(maxsize=64)
 def _row_code(name: str) -> str | None:
-    """The digest of the module that holds a row; None where it is not there, or has no source."""
+    """Return the digest of the module that holds a row; None where it is not there, or has no source."""
     module, _, row = name.partition(":")
     for registry in _REGISTRIES:
         try:

@@ -54,7 +54,7 @@ def pruned(context: StepContext) -> dict[str, Any]:
 
 @contextmanager
 def _noted() -> Iterator[list[str]]:
-    """What the library warns of inside, for the record's notes; it names each empty layer by itself."""
+    """Collect what the library warns of inside, for a record's notes; empty layers are noted anyway."""
     notes: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PruneryWarning)
@@ -157,7 +157,7 @@ def _record(
 
 
 def outputs_gone(model: nn.Module, masks: Masks) -> list[str]:
-    """A note where whole outputs of the last layer are removed, each of them a class."""
+    """Return a note where whole outputs of the last layer are removed, each of them a class."""
     name = prunable(model)[-1].name
     kept, total = masks.units.get(name, (0, 0))
     return (
@@ -174,7 +174,7 @@ def cut(
     batches: list[Batch] | None,
     options: dict[str, Any] | None,
 ) -> Masks:
-    """The masks that the step's choices give; the model is pruned in place."""
+    """Return the masks that the step's choices give; the model is pruned in place."""
     args = context.args
     return prune(
         model,
@@ -212,7 +212,7 @@ def _fitted(
 
 
 def scored_on(context: StepContext) -> tuple[list[Batch] | None, int]:
-    """The batch that a gradient criterion is scored on (None for others), and how many examples it reads."""
+    """Return the batch that a gradient criterion is scored on, None for others, and how many examples."""
     facts = criteria.bind(context.args["criterion"]).facts
     reads = any(kind in _OF_BATCHES for kind in facts["needs"].split())
     per_class = facts.get("examples_per_class", PER_CLASS if reads else None)
@@ -228,7 +228,7 @@ def scoring_passes(args: Mapping[str, Any]) -> float:
 
 
 def _passes(args: Mapping[str, Any], cuts: Sequence[Cut]) -> float:
-    """Those of all cuts; a cut may be scored by a criterion of its own."""
+    """Return those of all cuts; a cut may be scored by a criterion of its own."""
     scored_by = [args["criterion"] if cut.criterion is None else cut.criterion for cut in cuts]
     passes: float = sum(evidence[kind].facts["passes"] for c in scored_by for kind in _needs(c))
     return passes
@@ -240,13 +240,13 @@ def _needs(criterion: Any) -> list[str]:
 
 
 def _cuts(args: Mapping[str, Any], start: float) -> list[Cut] | None:
-    """The cuts of the step's schedule; None where it is a mask update."""
+    """Return the cuts of the step's schedule; None where it is a mask update."""
     result = schedules.bind(args["schedule"])(args["sparsity"], start)
     return None if is_update(result) else cuts_of(result)
 
 
 def _count(cuts: Sequence[Cut] | None) -> tuple[Number, ...]:
-    """The number of cuts that were made; unknown of a mask update."""
+    """Return the number of cuts that were made; unknown of a mask update."""
     return () if cuts is None else (Number("cuts", max(1, len(cuts)), "cuts"),)
 
 
@@ -256,7 +256,7 @@ def _training_notes(history: History, cuts: Sequence[Cut] | None) -> tuple[str, 
 
 
 def _sparsity(masks: Masks | None) -> float:
-    """The share of units that the masks remove."""
+    """Return the share of units that the masks remove."""
     layers = masks.layers() if masks else []
     total = sum(layer.units_total for layer in layers)
     return 1 - sum(layer.units_kept for layer in layers) / total if total else 0.0

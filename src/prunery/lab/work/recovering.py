@@ -49,16 +49,16 @@ def performed(context: StepContext, action: BoundEntry) -> dict[str, Any]:
 
 
 def _work(context: StepContext, action: BoundEntry, model: nn.Module, masks: Masks | None) -> RecoveryContext:
-    """The context of an action, with what its facts and the step's arguments say."""
+    """Return the context of an action, with what its facts and the step's arguments say."""
     args, seed = context.args, context.seed
     phase = args.get("phase", 0)
-    own = "action" in args  # the library's older actions draw from the seed itself
+    drawn_apart = "action" in args  # the library's older actions draw from the seed itself
     return RecoveryContext(
         model=model,
         masks=masks,
         data=context.splits,
         training=Training.model_validate(args["training"]) if "training" in args else None,
-        seed=number(seed, "action", phase) if own else seed,
+        seed=number(seed, "action", phase) if drawn_apart else seed,
         order_seed=number(seed, "phase", phase),
         needs=frozenset(str(action.facts.get("needs", "")).split()),
         networks=_networks(context, action),

@@ -48,7 +48,7 @@ def shuffled(
 
 
 def fresh(built: Callable[[int], nn.Module], seed: int, *, phase: int) -> nn.Module:
-    """The model with other initial weights than those of `seed`; ModelError if it has the same ones."""
+    """Return the model with other initial weights than those of `seed`; ModelError if they are the same."""
     model = built(number(seed, "reinit", phase))
     first = built(seed).state_dict()
     if all(torch.equal(value, first[name]) for name, value in model.state_dict().items()):
@@ -61,7 +61,7 @@ def fresh(built: Callable[[int], nn.Module], seed: int, *, phase: int) -> nn.Mod
 
 
 def agreement(arm: str, masks: Masks, original: Masks) -> tuple[Number, ...]:
-    """In how many positions the arm's masks are those of the method; MasksError if they are the same masks.
+    """Return in how many positions the arm's masks are the method's; MasksError if they are the same masks.
 
     They may be the same where little choice was left: where each layer keeps all of its units, or none, or
     where a random draw meets the same few units by chance.
@@ -78,7 +78,7 @@ def agreement(arm: str, masks: Masks, original: Masks) -> tuple[Number, ...]:
 
 
 def _log_draws(masks: Masks) -> float:
-    """The logarithm of how many masks keep as many units of each layer."""
+    """Return the logarithm of how many masks keep as many units of each layer."""
     return sum(_log_choose(layer.units_total, layer.units_kept) for layer in masks.layers())
 
 

@@ -31,7 +31,7 @@ from prunery.train.recovery import recovery
 def work(
     step: Step, store: Store, scratch: Path, *, report_progress: Callable[[float], None] = lambda epochs: None
 ) -> Record:
-    """The record of the step, whose files now lie in `scratch`; whatever cannot be right raises."""
+    """Return the record of the step, whose files now lie in `scratch`; whatever cannot be right raises."""
     torch.set_num_threads(int(step.args["threads"]))
     check_parents(step, store)
     context = StepContext(step, store, scratch, report_progress)
@@ -76,22 +76,22 @@ def measure(context: StepContext) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     # labels aside, a second look at the test images: answers are not kept
     timed = classify_seconds(model, context.splits.test.to(context.device), repeats=1)
-    found = context.cost(model, masks)
+    price = context.cost(model, masks)
     hard = corrupted(context, model)
     trouble = collapse(counts["test"])
     return {
         "numbers": (
             *numbers.of_counts(counts),
-            *numbers.of_cost(found),
+            *numbers.of_cost(price),
             *numbers.of_size(size(model, masks)),
             *(numbers.of_robustness(hard, context.classes) if hard else ()),
         ),
         "tables": {
-            "layers": numbers.layer_rows(found),
-            "histograms": [asdict(found) for found in histograms(model, masks)],
+            "layers": numbers.layer_rows(price),
+            "histograms": [asdict(layer) for layer in histograms(model, masks)],
             "predicted": numbers.predicted_rows(counts),
             **({"corruptions": [asdict(row) for row in hard.rows]} if hard else {}),
-            "cost_notes": [{"note": note} for note in found.notes],
+            "cost_notes": [{"note": note} for note in price.notes],
         },
         "notes": (f"test: {trouble}",) if trouble else (),
         "cost": {"seconds": seconds, "seconds_test": timed.median},
