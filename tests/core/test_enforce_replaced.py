@@ -11,6 +11,8 @@ from torch.nn.utils import prune as torch_prune
 
 import prunery
 from prunery import Masks
+from prunery.core import enforce
+from prunery.core.bits import bits_of
 from prunery.errors import MasksError, RevivedWeightsWarning
 
 
@@ -66,6 +68,7 @@ def test_replaced_parameters_are_followed(replace):
         replace(model)
         step(model, optimizer, x, y)  # the optimiser itself may not have the new parameters
         masks.verify(model)
+        assert all((model.get_parameter(n).grad[~m] == 0).all() for n, m in masks.items())
         model.zero_grad()
         nn.functional.cross_entropy(model(x), y).backward()
         assert all((model.get_parameter(n).grad[~m] == 0).all() for n, m in masks.items())
@@ -126,6 +129,21 @@ def test_an_error_in_the_loop_is_the_one_that_is_raised():
     lose_module(model)
     error = ZeroDivisionError()
     assert not context.__exit__(ZeroDivisionError, error, None)  # as `with` does: it is not swallowed
+
+
+def test_bits_are_made_again_only_for_what_moved(monkeypatch):
+    made = []
+    monkeypatch.setattr(enforce, "bits_of", lambda p, mask: made.append(p.dtype) or bits_of(p, mask))
+    model = mlp(20, 30, 5)
+    masks = prunery.prune(model, 0.5)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with masks.enforce(optimizer, model):
+        optimizer.step()
+        assert made == [torch.float32] * 2
+        model[2].to(torch.float64)
+        for _ in range(3):
+            optimizer.step()
+    assert made == [torch.float32, torch.float32, torch.float64]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

@@ -92,10 +92,9 @@ class _Enforced:
         try:
             for step in self._route:
                 module = module._modules[step]
-            parameter = module._parameters[self._last]
+            return _place(module._parameters[self._last]) == self._place
         except (KeyError, AttributeError):
             return False
-        return parameter is self._parameter and _place(parameter) == self._place
 
     def _find(self) -> nn.Parameter:
         try:
@@ -128,7 +127,7 @@ class _Enforced:
 
 
 def _place(parameter: Tensor) -> tuple[int, int]:
-    """Where the parameter is: its memory, and what `torch.utils.swap_tensors` exchanges behind the object."""
+    """Return the parameter's memory, and the tensor behind the object, which a swap of tensors exchanges."""
     return parameter.data_ptr(), parameter._cdata
 
 
@@ -139,7 +138,7 @@ def _hooked(parameter: nn.Parameter, call: Any) -> Any:
         return None
     parameter.requires_grad_(True)
     hook = parameter.register_post_accumulate_grad_hook(call)  # type: ignore[no-untyped-call]
-    hooks = parameter._post_accumulate_grad_hooks  # after `torch.utils.swap_tensors` nothing reads them
+    hooks = parameter._post_accumulate_grad_hooks  # after a swap of tensors nothing reads them
     parameter._post_accumulate_grad_hooks = hooks
     if frozen:
         parameter.requires_grad_(False)
