@@ -44,6 +44,14 @@ def replace_swap(model):
         torch.__future__.set_swap_module_params_on_conversion(False)
 
 
+def replace_on_conversion(model):
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        model.to(torch.float64).to(torch.float32)
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(False)
+
+
 def replace_data(model):
     for p in model.parameters():
         p.data = torch.ones_like(p.data)
@@ -54,7 +62,15 @@ def parametrize_and_back(model):
     nn.utils.parametrize.remove_parametrizations(model[0], "weight")
 
 
-REPLACED = [replace_assign, replace_by_hand, replace_module, replace_swap, replace_data, parametrize_and_back]
+REPLACED = [
+    replace_assign,
+    replace_on_conversion,
+    replace_by_hand,
+    replace_module,
+    replace_swap,
+    replace_data,
+    parametrize_and_back,
+]
 
 
 @pytest.mark.parametrize("replace", REPLACED)
@@ -79,7 +95,7 @@ def test_replaced_parameters_are_followed(replace):
 def test_parameters_replaced_after_the_last_step_are_seen_on_exit(replace):
     model = mlp(20, 30, 5)
     masks = prunery.prune(model, 0.5)
-    same = replace is parametrize_and_back
+    same = replace in (parametrize_and_back, replace_on_conversion)
     warned = contextlib.nullcontext() if same else pytest.warns(RevivedWeightsWarning)
     with warned, masks.enforce(torch.optim.SGD(model.parameters(), 0.1), model):
         replace(model)
