@@ -83,7 +83,7 @@ class Spec(BaseModel):
 
     @property
     def compared(self) -> tuple[Method, ...]:
-        """Return the methods, and the control magnitude (trained, else as the first) where it is asked for."""
+        """Return the methods, and the control magnitude (trained, else as the first) if it is asked for."""
         there = any(m.criterion.name == "magnitude" and m.at == "trained" for m in self.methods)
         if there or "magnitude" not in self.controls:
             return self.methods
