@@ -1,5 +1,6 @@
 """Rows of a user's own, in every axis: a file outside the package, a study with two workers, changed code."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import pytest
 import yaml
 from cli_kit import prunery
 
+from prunery.errors import SpecError
+from prunery.lab.archive import Archive, plan_of
 from prunery.lab.store import Store
 
 ROWS = '''
@@ -201,11 +204,14 @@ def test_changed_code_makes_the_store_refuse(folder, restored, more):
 
 
 CHECK = """
+import gzip
 import json
 from pathlib import Path
 from prunery.errors import StoreError
 from prunery.lab.plan import plan
 from prunery.lab.spec import load
+from prunery.errors import SpecError
+from prunery.lab.archive import Archive, plan_of
 from prunery.lab.store import Store
 from prunery.lab.work import provenance, work
 
@@ -249,3 +255,24 @@ def test_a_row_that_is_not_there_is_said_before_anything_runs(folder):
     assert status == 2
     assert "did you mean 'my_rows:sharp'" in error
     assert not (folder / "new").exists()
+
+
+def archived(path, **method):
+    """An archive, without any record, of a study that names rows which are nowhere."""
+    spec = {**SPEC, "methods": [{"name": "m", "criterion": "magnitude", "recovery": "none", **method}]}
+    whole = {"scope": "global", "exclude": [], "schedule": "one_shot", "at": "trained"}
+    spec["methods"] = [{**whole, **spec["methods"][0]}]
+    about = {"archive": "prunery", "version": 1, "studies": {"own": spec}, "failures": []}
+    path.write_bytes(gzip.compress(json.dumps(about).encode() + b"\n"))
+    return Archive(path)
+
+
+def test_an_archive_is_read_without_the_rows(tmp_path):
+    axes = {"criterion": "nowhere:sharp", "granularity": "nowhere:each", "scope": "nowhere:own_pools"}
+    made = plan_of(archived(tmp_path / "a.gz", **axes), "own")
+    cut = next(step for step in made.steps.values() if step.kind == "prune")
+    assert {axis: cut.args[axis] for axis in axes} == axes
+    for axis in ("schedule", "recovery"):
+        with pytest.raises(SpecError, match="nothing is imported while an archive is read"):
+            plan_of(archived(tmp_path / "b.gz", **{axis: "nowhere:row"}), "own")
+    assert "nowhere" not in sys.modules

@@ -33,10 +33,9 @@ def status(store: StoreOption = STORE) -> int:
 
 
 def _study_line(name: str, store: Source) -> str:
-    from prunery.lab import spec as specs
-    from prunery.lab.plan import plan as planned
+    from prunery.lab.archive import plan_of
 
-    steps = planned(specs.from_plain(store.study(name), source=f"study {name}")).steps
+    steps = plan_of(store, name).steps
     done = sum(store.has(key) for key in steps)
     failed = sum(store.failed(key) is not None for key in steps)
     return f"study {name}: {done} of {len(steps)} steps done" + (f", {failed} failed" if failed else "")

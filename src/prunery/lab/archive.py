@@ -11,6 +11,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +20,11 @@ from typing import Any
 from prunery import atomic
 from prunery.errors import StoreError
 from prunery.lab import record as records
-from prunery.lab.plan import plan
+from prunery.lab.plan import Plan, plan
 from prunery.lab.record import Record
 from prunery.lab.spec import from_plain
 from prunery.lab.store import Failure, Store
-from prunery.registry import nearest
+from prunery.registry import nearest, no_imports
 
 VERSION = 1
 
@@ -116,6 +117,17 @@ def write(store: Store, file: str | Path) -> int:
 def opened(path: str | Path) -> Store | Archive:
     """The store in a folder, or the archive in a file; StoreError if there is neither."""
     return Archive(path) if Path(path).is_file() else Store(path, create=False)
+
+
+def plan_of(source: Store | Archive, name: str) -> Plan:
+    """Return the plan of a study that ran; for an archive no module of a user's own is imported.
+
+    StoreError: there is no such study. SpecError: its spec cannot be, or names a schedule or an action of a
+    user's own in an archive, whose plan cannot be made without running it.
+    """
+    spec = source.study(name)
+    with no_imports() if isinstance(source, Archive) else nullcontext():
+        return plan(from_plain(spec, source=f"study {name} in {source.root}"))
 
 
 def _compact(text: str) -> str:

@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from prunery.errors import StoreError
-from prunery.lab import spec as specs
-from prunery.lab.archive import Archive
-from prunery.lab.plan import Plan, plan
+from prunery.lab.archive import Archive, plan_of
+from prunery.lab.plan import Plan
 from prunery.lab.store import Store
 from prunery.report.results import published, validity
 from prunery.report.results.columns import COLUMNS, Column, columns_of_rungs
@@ -96,7 +95,7 @@ def load(store: Source, name: str, columns: Sequence[str] = ()) -> Loaded:
     """
     asked = columns_of(columns)
     spec = store.study(name)
-    made, kept = plan(specs.from_plain(spec, source=f"study {name} in {store.root}")), Kept(store)
+    made, kept = plan_of(store, name), Kept(store)
     validity.check(made, kept)
     every = (*COLUMNS, *columns_of_rungs(made), *asked)
     return Loaded(name, spec, made, kept, frame(made, kept, every), every)
