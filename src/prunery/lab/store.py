@@ -99,6 +99,12 @@ class Store:
                 f"the record of step {key!r}", f"{path} is not there or cut off", "run the study (again)"
             ) from error
 
+    def environment(self, key: str) -> dict[str, Any]:
+        """Return where and with what a step ran that is there (see `has`); its record is not verified."""
+        with open(f"{self._steps}/{key}/{_RECORD}", encoding="utf-8") as file:
+            environment: dict[str, Any] = json.load(file)["record"]["environment"]
+        return environment
+
     def path(self, key: str) -> Path:
         """The folder of a finished step."""
         return self.root / "steps" / key

@@ -58,7 +58,7 @@ def check_begun(plan: Plan, store: Store) -> None:
     asked = f"going on in {store.root}"
     for step in plan.steps.values():
         if (step.kind == "init" or step.rows) and store.has(step.key):
-            environment = store.record(step.key).environment
+            environment = store.environment(step.key)
             if step.kind == "init":
                 _check(environment, step.args, asked)
             _check_rows(environment, asked)
