@@ -1,7 +1,11 @@
 """Wrapped steps are put back in whatever order contexts end; what cannot be followed is refused."""
 
 import copy
+import functools
+import inspect
 import pickle
+import types
+import warnings
 
 import pytest
 import torch
@@ -39,6 +43,37 @@ def test_a_step_that_another_puts_over_ours_stays():
         optimizer.step()
     optimizer.step()
     assert calls == ["ours", "theirs", "theirs"]
+
+
+def test_a_method_that_copies_our_attributes_stays_too():
+    optimizer, calls = Plain([torch.zeros(2)]), []
+    optimizer.param_groups[0]["params"][0].grad = torch.ones(2)
+    with after_steps(optimizer, lambda: calls.append("ours")):
+        inner = optimizer.step
+
+        @functools.wraps(inner.__func__)
+        def step(self):
+            inner()
+            calls.append("theirs")
+
+        optimizer.step = types.MethodType(step, optimizer)
+    optimizer.step()
+    assert calls == ["theirs"]
+
+
+def test_a_scheduler_from_before_sees_the_step_that_it_knows_and_each_step_has_one_call():
+    optimizer, calls = momentum_sgd([torch.nn.Parameter(torch.zeros(2))]), []
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    own = optimizer.step
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch warns of a step that is not the scheduler's
+        with after_steps(optimizer, lambda: calls.append(1)):
+            assert list(inspect.signature(optimizer.step).parameters) == ["closure"]
+            for n in range(3):
+                optimizer.step()
+                scheduler.step()
+                assert len(calls) == n + 1
+    assert optimizer.step is own
 
 
 def test_copies_made_inside_step_themselves():
