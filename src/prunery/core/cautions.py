@@ -41,7 +41,7 @@ def _warn_of_zeros_kept(masks: Masks, model: nn.Module) -> None:
     counts = []
     for row in masks.layers():
         parameter, kept, what, few = parameter_of(model, row.name), row.kept, "weights", row.total // 1000
-        zeros = zeros_kept(parameter, kept)
+        zeros = zeros_kept(parameter, kept, masks[row.name])
         if zeros and row.name in masks.units:
             rows = masks[row.name].flatten(1).any(1).to(parameter.device)
             zeros, few = int((rows & ~nonzero(parameter).flatten(1).any(1)).count_nonzero()), 0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prunery.core.layers import all_layers, matched
+from prunery.core.layers import Layer, matched
 from prunery.core.weights import weight_names
 from prunery.core.wrappers import adapters, named_modules
 
@@ -53,39 +54,48 @@ class Coverage:
         )
 
 
-def coverage_of(model: nn.Module, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Coverage:
-    """Return what of the model is prunable and what is out of reach; what `exclude` matches is neither."""
-    layers, _ = all_layers(model, include)
+def coverage_of(model: nn.Module, layers: Sequence[Layer], exclude: Sequence[str] = ()) -> Coverage:
+    """Return what of the model is prunable and what is out of reach; what `exclude` matches is neither.
+
+    layers: every prunable weight of the model, excluded ones too.
+    """
     known = {id(layer.parameter) for layer in layers}
     lost = tuple(
         OutOfReach(name, tuple(parameter.shape), parameter.numel())
-        for name, parameter in _matrices(model)
-        if id(parameter) not in known and not any(matched(name, pattern) for pattern in exclude)
+        for name, parameter in _matrices(model, known)
+        if not any(matched(name, pattern) for pattern in exclude)
     )
     return Coverage(sum(layer.parameter.numel() for layer in layers), lost)
 
 
-def _matrices(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield (name, parameter) of what could be a matrix: two axes above 1, and nothing that stands aside."""
-    from torch import nn
-    from torch.nn.parameter import UninitializedParameter
-
-    beside, seen = adapters(model), set[int]()
-    tables = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
-    seen.update(id(p) for m in tables for p in m.parameters(recurse=False))
-    for module_name, module in named_modules(model):
-        if _stands_aside(module) or module_name.startswith(beside):
-            continue
-        for short, p in module.named_parameters(recurse=False):
-            if isinstance(p, UninitializedParameter) or id(p) in seen or _ASIDE.search(short):
+def _matrices(model: nn.Module, known: AbstractSet[int]) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield (name, parameter) of what else could be a matrix: two axes above 1, nothing that stands aside."""
+    modules, seen = list(named_modules(model)), set(known)
+    seen.update(id(p) for _, m in modules if _is_table(m) for p in m._parameters.values())
+    beside = adapters(modules)
+    for module_name, module in modules:
+        for short, p in module._parameters.items():
+            if p is None or id(p) in seen or not _is_matrix(p):
                 continue
             seen.add(id(p))
-            if sum(n > 1 for n in p.shape) >= 2 and short.rpartition("_")[0] not in weight_names(module):
+            aside = _stands_aside(module) or module_name.startswith(beside) or _ASIDE.search(short)
+            if not aside and short.rpartition("_")[0] not in weight_names(module):
                 yield f"{module_name}.{short}".lstrip("."), p
+
+
+def _is_table(module: nn.Module) -> bool:
+    from torch import nn
+
+    return isinstance(module, nn.Embedding | nn.EmbeddingBag)
+
+
+def _is_matrix(parameter: nn.Parameter) -> bool:
+    from torch.nn.parameter import UninitializedParameter
+
+    return not isinstance(parameter, UninitializedParameter) and sum(n > 1 for n in parameter.shape) >= 2
 
 
 def _stands_aside(module: nn.Module) -> bool:
     kind = type(module).__name__
-    return (
-        kind.lower().endswith("norm") or kind == "ParametrizationList" or hasattr(module, "normalized_shape")
-    )
+    norm = kind.lower().endswith("norm") or hasattr(module, "normalized_shape")
+    return norm or kind == "ParametrizationList"

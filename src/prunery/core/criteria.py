@@ -39,8 +39,7 @@ class Evidence:
     def __init__(
         self, layer: str, kinds: dict[str, torch.Tensor], member: Member | None = None, count: int = 0
     ) -> None:
-        self._layer = layer
-        self._kinds = {kind.rpartition(":")[2]: tensor for kind, tensor in kinds.items()}
+        self._layer, self._kinds = layer, kinds
         self._flat = {kind: tensor.reshape(-1) for kind, tensor in self._kinds.items()}
         self._member, self._count = member, count
 

@@ -70,7 +70,15 @@ def prunable(model: nn.Module, exclude: Sequence[str] = (), *, include: Sequence
     """
     from torch import nn
 
-    layers, hidden = all_layers(model, include) if isinstance(model, nn.Module) else ([], [])
+    return in_play(
+        model, *(all_layers(model, include) if isinstance(model, nn.Module) else ([], [])), exclude
+    )
+
+
+def in_play(
+    model: nn.Module, layers: Sequence[Layer], hidden: Sequence[HiddenLayer], exclude: str | Sequence[str]
+) -> list[Layer]:
+    """Return the layers that `exclude` leaves of all; raises as `prunable` does."""
     if not layers and not hidden:
         raise _none_in(model)
     excluded: set[str] = set()
@@ -89,12 +97,15 @@ def prunable(model: nn.Module, exclude: Sequence[str] = (), *, include: Sequence
 def all_layers(model: nn.Module, include: Sequence[str] = ()) -> tuple[list[Layer], list[HiddenLayer]]:
     """Return every prunable weight in the order of modules, and the weights that cannot be seen."""
     names: dict[int, list[str]] = {}  # a tied parameter has several, an embedding's among them
-    for name, tensor in (*named_parameters(model), *model.named_parameters(remove_duplicate=False)):
-        names.setdefault(id(tensor), []).append(name)  # wrapped, it has a longer one
-    beside = adapters(model)
+    modules = list(named_modules(model))
+    bare = len(modules) == sum(1 for _ in model.modules())
+    longer = () if bare else model.named_parameters(remove_duplicate=False)
+    for name, tensor in (*named_parameters(model), *longer):
+        names.setdefault(id(tensor), []).append(name)
+    beside = adapters(modules)
     found: dict[int, Layer] = {}
     hidden: list[HiddenLayer] = []
-    for module_name, module in named_modules(model):
+    for module_name, module in modules:
         if module_name.startswith(beside):
             continue
         for short, parameter in _weights_in(module, module_name, include):

@@ -18,7 +18,7 @@ from prunery.core.cautions import warn_of
 from prunery.core.context import ScoringContext
 from prunery.core.coverage import coverage_of
 from prunery.core.evidence import gather
-from prunery.core.layers import OUTPUT, prunable
+from prunery.core.layers import OUTPUT, all_layers, in_play
 from prunery.core.masks import Masks
 from prunery.core.outputs import without_outputs
 from prunery.core.scope import Target
@@ -61,15 +61,14 @@ def prune(
     Raises a PruneryError before the model is touched. Warns of layers left empty (EmptyLayerWarning) and of
     parameters out of reach (CoverageWarning).
     """
-    where = device_of(
-        model, masks=masks, exclude=exclude or (), include=include, options=options, seed=seed, device=device
-    )
+    where = device_of(model, masks, exclude or (), include, options, seed, device)
     method = bind(criterion, options, granularity, scope, schedule, rounds, floor, budget)
     exclude = method.granularity.facts.get("exclude", ()) if exclude is None else exclude
     spared = tuple([exclude] if isinstance(exclude, str) else exclude)
     if OUTPUT in spared:
         spared = without_outputs(model, spared, example, batches, include)
-    layers = prunable(model, spared, include=include)
+    every, hidden = all_layers(model, include)
+    layers = in_play(model, every, hidden, spared)
     before = masks.fitted(model).to(layers[0].parameter.device) if masks else Masks({})
     chosen = method.criterion.options
     context = ScoringContext(model, layers, before, example, batches, loss, where, seed, chosen, spared)
@@ -78,7 +77,7 @@ def prune(
     for targets in cuts(sparsity, method, units, before):
         after = prune_step(units, targets, method, replace(context, masks=after))
     after.apply_(model)
-    after.coverage = coverage_of(model, include, spared)
+    after.coverage = coverage_of(model, every, spared)
     warn_of(after, model)
     return after
 

@@ -20,6 +20,7 @@ Kinds = Mapping[str, Mapping[str, Tensor]]  # evidence: kind -> parameter name -
 def scores_of(unit_set: UnitSet, kinds: Kinds, criterion: BoundEntry, masks: Mapping[str, Tensor]) -> Scores:
     """Return the scores of a set's units under a criterion, and which of the units are live."""
     device = unit_set.layers[0].parameter.device
+    kinds = {kind.rpartition(":")[2]: tensors for kind, tensors in kinds.items()}
     if unit_set.norm is None:
         piece = _of_weights(unit_set, kinds, criterion, masks, device)
     else:

@@ -19,14 +19,7 @@ _STANDS_FOR = ("_orig", "_v")  # what torch's prune, spectral_norm and weight_no
 
 
 def device_of(
-    model: nn.Module,
-    *,
-    masks: Any,
-    exclude: Any = (),
-    include: Any = (),
-    options: Any = None,
-    seed: Any = 0,
-    device: Any = None,
+    model: nn.Module, masks: Any, exclude: Any, include: Any, options: Any, seed: Any, device: Any
 ) -> torch.device | None:
     """The device asked for, or None; raises a PruneryError for the first argument that cannot be."""
     from torch import nn
@@ -84,19 +77,19 @@ def check_memory(model: nn.Module, in_play: AbstractSet[int]) -> None:
 
 
 def _spans(model: nn.Module) -> Iterator[tuple[int, int, int, str, Any]]:
-    """Yield (storage, first element, last element, name, parameter) of every parameter with elements."""
+    """Yield (storage, first element, last element, name, parameter) where parameters share a storage."""
     from torch.nn.parameter import UninitializedParameter
 
+    by_storage: dict[int, list[tuple[str, Any]]] = {}
     for name, p in named_parameters(model, once=True):
-        if (
-            not isinstance(p, UninitializedParameter)
-            and p.numel()
-            and not p.is_meta
-            and str(p.layout) == "torch.strided"
-        ):
+        unseen = isinstance(p, UninitializedParameter) or p.is_meta or p.is_sparse or p.is_mkldnn
+        if not unseen and p.numel():
+            by_storage.setdefault(p.untyped_storage().data_ptr(), []).append((name, p))
+    for storage, sharing in by_storage.items():
+        for name, p in sharing if len(sharing) > 1 else ():
             last = sum((n - 1) * step for n, step in zip(p.shape, p.stride(), strict=True))
             start = int(p.storage_offset())
-            yield p.untyped_storage().data_ptr(), start, start + int(last), name, p
+            yield storage, start, start + int(last), name, p
 
 
 def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -5,8 +5,9 @@ A parameter has one name, that of the bare model, whichever modules around it or
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,11 +21,17 @@ _PLAIN = "module"
 
 def inside(module: nn.Module) -> str | None:
     """Return what `module` calls the module that it wraps, or None if it is no wrapper."""
-    kinds = {kind.__name__ for kind in type(module).__mro__}
-    names = _MARKS if _KINDS.isdisjoint(kinds) else (*_MARKS, _PLAIN)
-    return next(
-        (name for name in names if name in module._modules and module._modules[name] is not None), None
-    )
+    if not module._modules:
+        return None
+    kind: Any = type(module)
+    return next((name for name in _inner_names(kind) if module._modules.get(name) is not None), None)
+
+
+@lru_cache(maxsize=512)
+def _inner_names(kind: Any) -> tuple[str, ...]:
+    """Return what modules of a class may call a module that they wrap."""
+    kinds = {base.__name__ for base in kind.__mro__}
+    return _MARKS if _KINDS.isdisjoint(kinds) else (*_MARKS, _PLAIN)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -61,11 +68,11 @@ def named_parameters(model: nn.Module, *, once: bool = False) -> Iterator[tuple[
                 yield (f"{name}.{short}" if name else short), parameter
 
 
-def adapters(model: nn.Module) -> tuple[str, ...]:
+def adapters(modules: Iterable[tuple[str, nn.Module]]) -> tuple[str, ...]:
     """Return the beginnings of the names of modules that hang beside a `base_layer` (as peft calls it)."""
     return tuple(
         f"{name}.{child}".lstrip(".")
-        for name, module in named_modules(model)
+        for name, module in modules
         if "base_layer" in module._modules
         for child in module._modules
         if child != "base_layer"

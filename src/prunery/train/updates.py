@@ -21,7 +21,7 @@ from prunery.core.context import ScoringContext
 from prunery.core.coverage import coverage_of
 from prunery.core.criteria import criterion as criteria
 from prunery.core.forward import eval_mode
-from prunery.core.layers import prunable
+from prunery.core.layers import all_layers, prunable
 from prunery.core.masks import Masks
 from prunery.core.outputs import without_outputs
 from prunery.core.prune import prune_step
@@ -155,7 +155,9 @@ class CutsInTraining:
             for cut in cuts:
                 scoring = replace(scoring, masks=self._cut(cut, units, scoring))
         masks = scoring.masks
-        masks.coverage = coverage_of(context.model, self.include, scoring.exclude)
+        masks.coverage = coverage_of(
+            context.model, all_layers(context.model, self.include)[0], scoring.exclude
+        )
         if cuts and cuts[-1] is self.cuts[-1]:
             warn_of(masks, None)
         return masks
