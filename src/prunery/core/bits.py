@@ -71,7 +71,8 @@ def clear_(parameter: Tensor, mask: Tensor) -> None:
     if not parameter.is_contiguous() or parameter.element_size() == 16:
         return and_(parameter, bits_of(parameter, mask))
     integers = parameter.detach().view(_INTEGER[parameter.element_size()]).view(-1)
-    for values, kept in zip(integers.split(_PIECE), mask.reshape(-1).split(_PIECE), strict=True):
+    flat = mask.reshape(-1)
+    for values, kept in zip(torch.split(integers, _PIECE), torch.split(flat, _PIECE), strict=True):
         values.mul_(kept)  # integers: NaN and infinity become 0 too
     return None
 
