@@ -171,3 +171,18 @@ def test_images_of_one_channel_have_the_strides_of_their_axes():
     assert made.train.x.stride() == made.test.x.stride() == (20, 20, 5, 1)
     assert torch.equal(made.train.x[:, 0], x[0, ..., 0])
     assert load("digits").train.x.stride() == (64, 64, 8, 1)
+
+
+@pytest.mark.parametrize("low", [1, 2, 100])
+def test_labels_that_are_not_numbered_from_0_are_refused(low):
+    labels = torch.tensor([low, low + 1])
+    _refusal("no image is of class 0", f"{low}..{low + 1}", args=(X, labels, X, labels))
+    _refusal("no image is of class 0", call=from_dataset, args=([(X[0], low)], [(X[1], low + 1)]))
+    assert from_tensors(X, labels, X, labels, classes=low + 2).classes == low + 2
+    names = tuple(map(str, range(low + 2)))
+    assert from_tensors(X, labels, X, labels, class_names=names).class_names == names
+
+
+def test_one_split_may_lack_class_0():
+    ones = torch.ones_like(Y)
+    assert from_tensors(X, Y, X, ones).classes == 2

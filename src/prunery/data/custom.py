@@ -32,7 +32,7 @@ def from_tensors(
 
     Images are uint8, or float in [0, 1], which is rounded to the nearest of 256 levels; uint8 tensors are
     shared, not copied. Labels are integers in 0..classes-1; `classes` is by default the number of
-    `class_names`, or else the largest label plus 1.
+    `class_names`, or else the largest label plus 1; then some label must be 0.
 
     DataError: other types, shapes or ranges, or a split without images.
     """
@@ -104,6 +104,9 @@ def _names(train: Images, test: Images, classes: int | None, names: Sequence[str
     low = min(int(train.y.min()), int(test.y.min()))
     high = max(int(train.y.max()), int(test.y.max()))
     count = int(classes or 0) or len(names) or high + 1
+    if low > 0 and classes is None and not names:
+        problem = f"they lie in {low}..{high}: no image is of class 0, which would be a class too many"
+        raise DataError("the labels", problem, f"number the classes from 0, or give classes={count}")
     if low < 0 or high >= count:
         problem = f"they lie in {low}..{high}, and there are {count} classes"
         raise DataError("the labels", problem, f"number the classes 0..{count - 1}, or give `classes`")
