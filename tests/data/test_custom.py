@@ -85,8 +85,8 @@ def test_items_of_every_form_give_the_same_images(form):
 
 
 def test_items_may_be_mappings():
-    rows = [{"img": Image.fromarray(kit.pixels("test")[0, 0]), "fine": 1}]
-    assert from_dataset(rows, rows, image="img", label="fine").train.y.tolist() == [1]
+    rows = [{"img": Image.fromarray(kit.pixels("test")[0, 0]), "fine": label} for label in (1, 0)]
+    assert from_dataset(rows, rows, image="img", label="fine").train.y.tolist() == [1, 0]
     _refusal("item 0 of the train dataset", "'img', 'fine'", call=from_dataset, args=(rows, rows))
 
 
