@@ -186,6 +186,7 @@ def test_reports_show_cuts_epochs_and_sparsity(ran):
     assert list(rows.loc["set", ["epochs_before", "epochs_after", "epochs"]]) == [0, 3, 3]
     assert list(rows.loc["late", ["epochs_before", "epochs_after", "epochs"]]) == [1, 2, 3]
     assert rows.loc["set", "schedule"] == "drop_grow"
+    assert list(rows.loc[["dense", "gmp", "set", "late"], "cuts"]) == [0, 30, 31, 30]
     assert set(rows["status"]) <= {"done", "collapsed"}
     assert rows.loc["late", "before_test_top1"] > 0
 

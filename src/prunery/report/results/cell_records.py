@@ -71,6 +71,12 @@ class CellRecords:
         """Return the steps that prune."""
         return [step for step in self.steps if step.kind == "prune"]
 
+    @property
+    def cuts_made(self) -> int:
+        """Return how many cuts were made: one a step, and as many as its record says of one that trains."""
+        pruned = (record for step, record in self._pairs() if step.kind == "prune")
+        return sum(int(value_of(record, "cuts") or 1) for record in pruned)
+
     def choice(self, axis: str) -> str:
         """Return the name of the last cut's choice on an axis; empty where nothing is cut."""
         choice = self.cuts[-1].args.get(axis) if self.cuts else ""

@@ -275,7 +275,7 @@ COLUMNS: tuple[Column, ...] = (
     _text("key", attrgetter("cell.key")),
     *(_text(f"{name}_key", attrgetter(f"cell.{name}")) for name in ("dense", "extra", "before")),
     *map(_before, SPLITS),
-    _count("cuts", lambda cell: len(cell.cuts)),
+    _count("cuts", attrgetter("cuts_made")),
     _text("at", attrgetter("place")),
     Column("floor", lambda cell: cell.cuts[-1].args.get("floor", 0.0) if cell.cuts else None),
     _text("optimizer", lambda cell: cell.training("optimizer") or ""),
