@@ -6,10 +6,10 @@ from lab_kit import ONE_EPOCH, differences, do, planned, spec
 from safetensors.torch import load_file
 
 from prunery.core.masks import Masks
-from prunery.errors import SpecError
+from prunery.errors import MasksError, SpecError
 from prunery.lab.spec import from_plain, plain
 from prunery.lab.store import Store
-from prunery.lab.work import work
+from prunery.lab.work import pruning, work
 from prunery.registry import Choice
 from prunery.report.results.frame import frame
 from prunery.train import loop
@@ -215,3 +215,12 @@ def test_a_step_that_was_killed_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     assert 2.5 < seen[0] < seen[-1] == 3
     assert differences(calm.record(step.key), cut.record(step.key)) == []
     assert calm.record(step.key).files == cut.record(step.key).files
+
+
+def test_a_count_that_is_not_exact_fails(tmp_path, monkeypatch):
+    plan, store, real = small(methods=[GRADUAL]), Store(tmp_path), pruning.in_training
+    monkeypatch.setattr(pruning, "in_training", lambda sparsity, **choices: real(sparsity - 0.01, **choices))
+    init, cut = (plan.steps[key] for key in cell(plan, "gmp").path[:2])
+    do(init, store)
+    with pytest.raises(MasksError, match="were asked for"):
+        do(cut, store)
