@@ -1,0 +1,136 @@
+"""Weights that are hidden behind a parametrization, or that share memory with another parameter."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
+
+import prunery
+from prunery.errors import CoverageWarning, ModelError
+
+X = torch.randn(2, 6)
+
+
+class Model(nn.Module):
+    """Any modules by name, called one after the other."""
+
+    def __init__(self, **parts):
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x):
+        for part in self.children():
+            x = part(x)
+        return x
+
+
+def names(model, **about):
+    return [layer.name for layer in prunery.prunable(model, **about)]
+
+
+def pruned(model, sparsity=0.5, **about):
+    """The masks, and the messages of the warnings that pruning gave."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        masks = prunery.prune(model, sparsity, **about)
+    return masks, [str(w.message) for w in caught if w.category is CoverageWarning]
+
+
+# 3. a layer that is excluded may hide its weights
+
+
+HIDDEN = {
+    "weight_norm": lambda: weight_norm(nn.Linear(6, 6)),
+    "new weight_norm": lambda: parametrizations.weight_norm(nn.Linear(6, 6)),
+    "spectral_norm": lambda: spectral_norm(nn.Linear(6, 6)),
+    "new spectral_norm": lambda: parametrizations.spectral_norm(nn.Linear(6, 6)),
+    "orthogonal": lambda: parametrizations.orthogonal(nn.Linear(6, 6)),
+    "torch prune": lambda: prune.random_unstructured(nn.Linear(6, 6), "weight", 0.5),
+    "lazy": lambda: nn.LazyLinear(6),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*")
+@pytest.mark.parametrize("kind", list(HIDDEN))
+def test_an_excluded_layer_may_hide_its_weights(kind):
+    model = nn.Sequential(nn.Linear(6, 6), HIDDEN[kind]())
+    with pytest.raises(ModelError, match=r"1\.weight"):
+        prunery.prune(model, 0.5)
+    for pattern in ("1", "1.weight", "1*"):
+        assert names(model, exclude=[pattern]) == ["0.weight"]
+    masks, said = pruned(model, exclude=["1"])
+    assert masks.sparsity == 0.5
+    assert not said
+    if kind != "lazy":
+        assert prunery.cost(model, X, masks).params.kept == 18
+
+
+def test_a_parametrized_bias_hides_no_weight():
+    layer = nn.Linear(6, 6)
+    nn.utils.parametrize.register_parametrization(layer, "bias", nn.Softplus())
+    assert names(nn.Sequential(layer)) == ["0.weight"]
+
+
+def test_a_hidden_weight_of_a_recurrent_layer_is_named():
+    model = Model(r=weight_norm(nn.GRU(4, 5), "weight_hh_l0"), head=nn.Linear(5, 2))
+    with pytest.raises(ModelError, match=r"r\.weight_hh_l0"):
+        prunery.prune(model, 0.5)
+    assert names(model, exclude=["r.weight_hh_l0"]) == ["r.weight_ih_l0", "head.weight"]
+
+
+# 4. two parameters in one memory
+
+
+def transposed():
+    model = Model(encoder=nn.Linear(6, 4, bias=False), decoder=nn.Linear(4, 6, bias=False))
+    model.decoder.weight = nn.Parameter(model.encoder.weight.t())
+    return model
+
+
+def shared_data():
+    model = Model(a=nn.Linear(6, 6), b=nn.Linear(6, 6))
+    model.b.weight.data = model.a.weight.data
+    return model
+
+
+def embedding_data():
+    model = Model(embedding=nn.Embedding(5, 6), head=nn.Linear(6, 5))
+    model.head.weight.data = model.embedding.weight.data
+    return model
+
+
+def overlapping():
+    memory = torch.randn(40)
+    model = Model(a=nn.Linear(6, 4, bias=False), b=nn.Linear(6, 4, bias=False))
+    model.a.weight = nn.Parameter(memory[:24].view(4, 6))
+    model.b.weight = nn.Parameter(memory[16:].view(4, 6))
+    return model
+
+
+@pytest.mark.parametrize("make", [transposed, shared_data, embedding_data, overlapping])
+def test_two_parameters_in_one_memory_are_refused(make):
+    model = make()
+    first, second = (name for name, p in model.named_parameters() if p.ndim == 2)
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(ModelError, match="in one memory") as refused:
+        prunery.prune(model, 0.5)
+    assert repr(first) in str(refused.value)
+    assert repr(second) in str(refused.value)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+
+
+def test_neighbours_and_interleaved_columns_share_no_element():
+    memory = torch.randn(4, 12)
+    model = Model(a=nn.Linear(6, 4, bias=False), b=nn.Linear(6, 4, bias=False))
+    model.a.weight, model.b.weight = nn.Parameter(memory[:, :6]), nn.Parameter(memory[:, 6:])
+    assert prunery.prune(model, 0.5).kept == 24
+
+
+def test_tied_parameters_are_one_weight():
+    model = Model(a=nn.Linear(6, 6), b=nn.Linear(6, 6))
+    model.b.weight = model.a.weight
+    masks = prunery.prune(model, 0.5)
+    assert (list(masks), masks.total) == (["a.weight"], 36)
