@@ -101,6 +101,7 @@ def test_copies_made_inside_step_themselves():
         lambda m: [],
         lambda m: [torch.optim.SGD(m.parameters(), 0.1), None],
         lambda m: torch.optim.SGD,
+        lambda m: type("Kind", (Plain,), {"param_groups": []}),
         lambda m: torch.amp.GradScaler("cpu"),
         lambda m: Slots(m.parameters()),
         lambda m: Property(m.parameters()),

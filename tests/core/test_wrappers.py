@@ -178,8 +178,13 @@ def test_a_part_that_is_called_module_is_no_wrapper():
     assert list(masks) == ["module.0.weight"]
     assert list(prunery.prune(nn.DataParallel(Net()), 0.5, exclude=["module.2"])) == ["module.0.weight"]
     bare = mlp(20, 30, 5)
-    masks.apply_(bare)  # and yet, where it does wrap, its masks fit
+    masks.apply_(bare)  # and yet, where it does wrap, masks fit both ways
     assert masks.holds(bare)
+    other = Net()
+    made = prunery.prune(mlp(20, 30, 5), 0.5)
+    made.apply_(other)
+    assert made.holds(other)
+    assert int((other.module[0].weight == 0).sum()) == int((~made["0.weight"]).sum()) > 0
     assert Masks.of(bare).sparsity == Masks.of(model).sparsity
 
 

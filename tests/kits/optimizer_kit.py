@@ -140,6 +140,21 @@ class Forwarding(Delegating):
             setattr(self._inner, name, value)
 
 
+class Lightning:
+    """As lightning's LightningOptimizer: a class made for the inner one, with that one's own attributes."""
+
+    def __init__(self, optimizer):
+        self.__dict__ = {name: value for name, value in vars(optimizer).items() if name != "step"}
+        self.__class__ = type("Lightning", (type(self), type(optimizer)), {})
+        self._optimizer = optimizer
+
+    def step(self, closure=None):
+        self._optimizer.step(closure)
+        with torch.no_grad():
+            for p in self.param_groups[0]["params"]:
+                p.add_(0.01)  # as a callback may
+
+
 class Several:
     """Several optimisers behind one step."""
 
