@@ -129,7 +129,7 @@ def test_dict_batches_follow_the_loss_of_the_output():
         (lambda loss, logits: {"logits": logits}, r"output\.loss"),
         (lambda loss, logits: (loss, logits), r"output\.loss"),
         (lambda loss, logits: {"loss": logits}, r"one number in a tensor \(it got one of shape \(6, 3\)\)"),
-        (lambda loss, logits: {"loss": float(loss)}, r"output\.loss"),
+        (lambda loss, logits: {"loss": float(loss.detach())}, r"output\.loss"),
     ],
 )
 def test_dict_batches_without_a_loss_are_refused(form, message):

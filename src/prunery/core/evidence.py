@@ -122,8 +122,8 @@ def hessian_grad(q: ScoringContext) -> dict[str, Tensor]:
     Fused attention and cuDNN's recurrent layers have no second derivative, so plain ones run instead.
     """
     gradient = grad(q)
-    norm = sum(float(layer.parameter.detach().double().square().sum()) for layer in q.layers)
-    q.memo["size", "hessian_grad"] = q.memo["size", "grad"] ** 2 / max(norm, sys.float_info.min)
+    square = sum(float(layer.parameter.detach().norm()) ** 2 for layer in q.layers)
+    q.memo["size", "hessian_grad"] = q.memo["size", "grad"] ** 2 / max(square, sys.float_info.min)
 
     def product(loss: Tensor, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         first = gradients(loss, weights, create_graph=True)
