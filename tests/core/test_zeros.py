@@ -10,7 +10,7 @@ from torch import nn
 
 import prunery
 from prunery import Masks
-from prunery.errors import MasksError, ZerosKeptWarning
+from prunery.errors import MasksError, SilentCriterionWarning, ZerosKeptWarning
 
 
 @pytest.mark.parametrize("value", [1.0, -1e-30, torch.nan, torch.inf])
@@ -151,8 +151,23 @@ def test_weights_that_are_zero_for_other_reasons_are_no_surprise(criterion):
     choices = {"criterion": criterion, "exclude": ["4"] if criterion == "random" else ()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", SilentCriterionWarning)  # magnitude says nothing of a layer of zeros
         masks = prunery.prune(model, 0.5, scope="layer", **choices)
     assert masks["2.weight"].sum() == 150
+
+
+@pytest.mark.parametrize("zeros", ["columns", "rows", "all over"])
+def test_zeros_in_a_large_layer_are_seen_wherever_they_lie(zeros):
+    model = nn.Sequential(nn.Linear(512, 4096, bias=False))
+    where = {
+        "columns": (slice(None), slice(1, 256, 2)),
+        "rows": (slice(1, 512), slice(None)),
+        "all over": torch.rand(4096, 512, generator=torch.Generator().manual_seed(0)) < 0.01,
+    }[zeros]
+    with torch.no_grad():
+        model[0].weight[where] = 0
+    count = int((model[0].weight == 0).sum())
+    assert f"{count} of the {4096 * 512}" in lowered(model, 0.0)
 
 
 def test_a_handful_of_zeros_among_thousands_is_no_surprise():
