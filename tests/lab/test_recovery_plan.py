@@ -6,6 +6,7 @@ from own_rows import registries_kept
 
 from prunery.errors import SpecError
 from prunery.lab.actions import ElementError, checked
+from prunery.lab.progress import labels
 from prunery.registry import Choice
 
 TWO = {"epochs": 2}
@@ -65,6 +66,15 @@ def test_each_rung_but_the_last_has_a_measure_step():
     assert plan.steps[found.key].parents == (found.path[6],)
     alone = planned(methods=[{"criterion": "magnitude", "recovery": "bn"}, {"criterion": "snip"}])
     assert {c.rungs for c in alone.cells} == {()}
+
+
+def test_every_step_has_a_label():
+    plan = planned(methods=[LISTED], sparsities=[0.9], seeds=1, before_recovery=True)
+    named = labels(plan)
+    assert set(plan.steps) == set(named)
+    found = cell(plan, "listed")
+    assert named[found.before] == "measure, listed 90% before recovery, seed 0"
+    assert named[found.rungs[0][1]] == "measure, listed 90% after bn, seed 0"
 
 
 def test_arms_and_controls_have_no_rungs():

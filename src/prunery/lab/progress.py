@@ -24,6 +24,11 @@ def labels(plan: Plan) -> dict[str, str]:
         level = "" if cell.role != "pruned" else f" {100 * cell.sparsity:g}%"
         for key in cell.path:
             found.setdefault(key, f"{plan.steps[key].kind}, {cell.method}{level}, seed {cell.seed}")
+    for cell in plan.cells:  # what is measured on the way, where it is no cell's own
+        level = f"{cell.method} {100 * cell.sparsity:g}%"
+        before = [("before recovery", cell.before)] if cell.before else []
+        for label, key in (*before, *((f"after {action}", key) for action, key in cell.rungs)):
+            found.setdefault(key, f"measure, {level} {label}, seed {cell.seed}")
     return found
 
 
