@@ -45,20 +45,29 @@ def test_a_step_that_another_puts_over_ours_stays():
     assert calls == ["ours", "theirs", "theirs"]
 
 
-def test_a_method_that_copies_our_attributes_stays_too():
+@pytest.mark.parametrize("made", ["inside", "afterwards"])
+def test_a_method_that_copies_our_attributes_stays_too(made):
     optimizer, calls = Plain([torch.zeros(2)]), []
     optimizer.param_groups[0]["params"][0].grad = torch.ones(2)
-    with after_steps(optimizer, lambda: calls.append("ours")):
-        inner = optimizer.step
 
+    def put_theirs(inner):
         @functools.wraps(inner.__func__)
         def step(self):
             inner()
             calls.append("theirs")
 
         optimizer.step = types.MethodType(step, optimizer)
+
+    with after_steps(optimizer, lambda: calls.append("ours")):
+        inner = optimizer.step
+        if made == "inside":
+            put_theirs(inner)
+    if made == "afterwards":
+        put_theirs(inner)
+    with after_steps(optimizer, lambda: calls.append("ours again")):
+        optimizer.step()
     optimizer.step()
-    assert calls == ["theirs"]
+    assert calls == ["theirs", "ours again", "theirs"]
 
 
 def test_a_scheduler_from_before_sees_the_step_that_it_knows_and_each_step_has_one_call():
