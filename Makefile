@@ -20,7 +20,7 @@ demo: install
 	$(BIN)/prunery demo --store $(STORE)
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15
+	$(BIN)/python -m pytest -n 2 --durations=15
 
 lint: install
 	$(BIN)/ruff check src tests benchmarks

@@ -21,7 +21,6 @@ from prunery.lab.plan import Step
 from prunery.lab.store import Store
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
-one_process = pytest.mark.xdist_group("ray")  # of the tests that share a cluster
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,6 @@ def assert_same(plan, one, other):
             assert one.file(key, name).read_bytes() == other.file(key, name).read_bytes()
 
 
-@one_process
 def test_what_goes_wrong_goes_as_on_the_local_engine(fake, store, monkeypatch):
     plan, heard = planned(seeds=1), Heard()
     monkeypatch.setattr(ray_cluster, "_NEWS_SECONDS", 0.05)
@@ -84,7 +82,6 @@ def test_what_goes_wrong_goes_as_on_the_local_engine(fake, store, monkeypatch):
     assert store.running() == []
 
 
-@one_process
 def test_a_store_that_a_node_does_not_see_stops_the_run(fake, store, monkeypatch):
     site = engine.Site
     monkeypatch.setattr(engine, "Site", lambda store, *told: site(f"{store}-elsewhere", *told))
@@ -96,7 +93,6 @@ def test_a_store_that_a_node_does_not_see_stops_the_run(fake, store, monkeypatch
     assert list(store.finished()) == []
 
 
-@one_process
 def test_a_step_for_which_no_node_has_room_is_an_error(fake, store, monkeypatch):
     monkeypatch.setattr(ray_cluster, "_ROOM_SECONDS", 0)
     monkeypatch.setattr(ray_cluster, "_LOOK_SECONDS", 0)
@@ -105,7 +101,6 @@ def test_a_step_for_which_no_node_has_room_is_an_error(fake, store, monkeypatch)
 
 
 @linux
-@one_process
 def test_ctrl_c_stops_everything_and_a_rerun_goes_on(tmp_path, fake, cluster, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     (tmp_path / "spec.json").write_text(json.dumps(raw()))
@@ -124,13 +119,18 @@ def test_ctrl_c_stops_everything_and_a_rerun_goes_on(tmp_path, fake, cluster, mo
 
 
 @pytest.mark.slow
-@one_process
 def test_a_node_that_is_lost_in_the_middle_costs_nothing(tmp_path, cluster, fake):
-    """The last test of the file: one node alone is left."""
-    plan = planned(seeds=1)
-    lost = next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
-    heard = Heard(5, lambda: cluster.remove_node(lost, allow_graceful=False))
-    outcome = engine.run(plan, Store(tmp_path / "cluster"), progress=heard)
+    """The last test with the cluster: one node alone is left."""
+    plan = planned(sparsities=[0.5])
+    other = next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
+    (fake / "slow").write_text("0.5")  # so that both nodes are at work when it happens
+
+    def lose():
+        cluster.remove_node(other, allow_graceful=False)
+        (fake / "slow").write_text("0")
+
+    heard = Heard(5, lose)
+    outcome = engine.run(plan, Store(tmp_path / "cluster"), progress=heard, work="lab_slow:work")
     assert outcome.complete
     assert len(outcome.done) == len(plan.steps)
     assert [final for _, _, final in heard.failures] == [False], "the step that ran there was begun again"

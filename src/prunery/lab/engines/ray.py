@@ -4,6 +4,9 @@ Order, tries and claims are those of the local engine; Ray says where a step run
 that all nodes see under the same path (a shared file system); each process looks whether that is so: it must
 see the lock that the run holds there. A step whose process or node is lost is tried again elsewhere, as soon
 as the lock of the lost one is gone (at once on one machine, after the lease of NFS where that is used).
+
+Limits: the command runs on a node of the cluster, all of which have this library and the user's modules. If
+any node has a GPU, steps run on nodes with GPUs alone, so that all results come from one kind of device.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ class Cluster:
 
     def has_room(self) -> bool:
         """Return whether another step should be handed to Ray."""
-        if self._workers is not None:
-            return len(self._flying) < self._workers
+        if self._workers is not None or not self._flying:
+            return len(self._flying) < (self._workers or 1)
         return sum(map(threads, self._flying.values())) < sum(n.get("CPU", 0) for n in self._nodes.values())
 
     def give(self, step: Step) -> None:
