@@ -124,6 +124,14 @@ def test_overrides_change_values_and_nothing_else(tmp_path):
     assert load(path, ["sparsities=[90%, 1e-1]"]).sparsities == (0.9, 0.1)
 
 
+def test_an_override_of_an_option_is_of_the_choice_that_would_be_there(tmp_path):
+    path = written(tmp_path, raw(methods=[{"criterion": "magnitude", "granularity": "filter"}]))
+    assert load(path, ["methods.0.scope.least=2"]).methods[0].scope == Choice("layer", {"least": 2})
+    path = written(tmp_path, raw(methods=[{"criterion": "magnitude", "recovery": ["bn", "finetune"]}]))
+    told = load(path, ["methods.0.recovery.1.training.epochs=3"])
+    assert [t and t.epochs for t in told.trainings_of(told.methods[0])] == [None, 3]
+
+
 def test_an_override_does_not_reach_an_aliased_twin(tmp_path):
     path = tmp_path / "twin.yaml"
     text = yaml.safe_dump(

@@ -99,9 +99,13 @@ def _show_chain(store: Source, record: Record, out: Console) -> None:
 
 
 def _brief(record: Record) -> str:
+    from prunery.lab.actions import choice_in
+
     args = record.args
     if record.kind == "prune":
         return f"{args['criterion']} to {100 * args['sparsity']:g}%"
+    if record.kind == "recover" and "training" not in args:
+        return choice_in(args).name
     if "training" in args:
         return f"{args['training']['epochs']} epochs of {args['training']['optimizer']}"
     return f"{args['model']} on {args['data']}, seed {args['seed']}"

@@ -11,11 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from prunery.core.granularity import granularity
 from prunery.errors import ChoiceError, PruneryError, SpecError
 from prunery.lab import yaml
 from prunery.registry import Choice, Registry, nearest
 
-_USUAL = {"granularity": "weight", "scope": "global", "recovery": "finetune"}  # where only options are set
+_USUAL = {"granularity": "weight", "recovery": "finetune"}  # where only options are set
 SCALES = ("smoke", "cpu", "full")
 STUDIES = "prunery.studies"  # named, not imported: studies stand above the lab
 
@@ -78,7 +79,7 @@ def _set(data: Any, steps: Sequence[str], value: Any, override: str) -> None:
 def _key(part: Any, step: str, override: str) -> Any:
     """Return the key or index that the step names; a key that is not there yet is made."""
     if isinstance(part, dict):
-        part.setdefault(step, _USUAL.get(step, {}))
+        part.setdefault(step, _usual(part, step))
         return step
     if isinstance(part, list) and step.isdigit() and int(step) < len(part):
         return int(step)
@@ -86,6 +87,18 @@ def _key(part: Any, step: str, override: str) -> Any:
     raise SpecError(
         f"--set {override}", f"there is no {step!r} in {where}", "name a key or an index that is there"
     )
+
+
+def _usual(part: Mapping[str, Any], key: str) -> Any:
+    """Return what an option is set of where the key is not there: the usual choice, or an empty mapping."""
+    if key != "scope":
+        return _USUAL.get(key, {})
+    try:
+        facts = granularity[Choice.parse(part.get("granularity", "weight")).name].facts
+    except PruneryError:  # it is said when the spec is read
+        facts = {}
+    choice = Choice.parse(facts.get("scope", "global"))
+    return {"name": choice.name, **choice.options}
 
 
 def _unshared(data: Any) -> Any:
