@@ -3,6 +3,7 @@
 import pytest
 import torch
 from lab_kit import ONE_EPOCH, differences, do, planned, spec
+from own_rows import registries_kept
 from safetensors.torch import load_file
 
 from prunery.core.masks import Masks
@@ -224,3 +225,26 @@ def test_a_count_that_is_not_exact_fails(tmp_path, monkeypatch):
     do(init, store)
     with pytest.raises(MasksError, match="were asked for"):
         do(cut, store)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("never", "there is no mask of fc1.weight, fc2.weight, fc3.weight"),
+        ("late", "9990 units are kept, 10040"),
+        ("early", None),
+    ],
+)
+def test_updates_of_a_users_own_must_end_exactly(tmp_path, row, words):
+    with registries_kept("own_updates"):
+        plan, store = small(methods=[{**GRADUAL, "schedule": f"own_updates:{row}"}]), Store(tmp_path)
+        init, cut = (plan.steps[key] for key in cell(plan, "gmp").path[:2])
+        do(init, store)
+        if words is None:
+            do(cut, store)
+            record = store.record(cut.key)
+            assert record.number("cuts") is None
+            assert record.notes == ("what its mask update computes is not in its cost",)
+        else:
+            with pytest.raises(MasksError, match=f"{words}.*Let the masks of 'own_updates:{row}'"):
+                do(cut, store)

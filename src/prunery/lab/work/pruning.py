@@ -29,6 +29,7 @@ from prunery.lab.work import sanity
 from prunery.lab.work.context import CHECKPOINT, StepContext
 from prunery.lab.work.recovering import trained_numbers
 from prunery.measure.cost import training_macs
+from prunery.registry import Choice, is_dotted
 from prunery.seeds import number
 from prunery.train.history import History
 from prunery.train.loop import fit
@@ -39,6 +40,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 PER_CLASS = 10  # examples of each class that a criterion of a user's own is scored on, if it names no number
 _OF_BATCHES = ("grad", "hessian_grad")
+_DEFECT = "report this as a defect of the library"
 
 
 def pruned(context: StepContext) -> dict[str, Any]:
@@ -108,11 +110,7 @@ def _in_training(context: StepContext) -> dict[str, Any]:
             start=_sparsity(before),
         )
         history = _fitted(context, model, training, before, (update,))
-    masks = history.masks
-    assert masks is not None
-    if history.unfinished is not None:
-        raise MasksError(f"sparsity {args['sparsity']:g}", history.unfinished, "train with a lower rate")
-    check_exact(masks, args["scope"], args["sparsity"])
+    masks = _masks_after(history, args, model)
     context.save(model, masks)
     cost = {
         "epochs": len(history.rows),
@@ -130,6 +128,20 @@ def _in_training(context: StepContext) -> dict[str, Any]:
         notes=_training_notes(history, cuts),
         cost=cost,
     )
+
+
+def _masks_after(history: History, args: Mapping[str, Any], model: nn.Module) -> Masks:
+    """Return the masks that a training ended with; MasksError unless they are exactly what was asked."""
+    asked = f"sparsity {args['sparsity']:g}"
+    name = Choice.parse(args["schedule"]).name
+    do = f"let the masks of {name!r} keep exactly what it leaves" if is_dotted(name) else _DEFECT
+    if history.unfinished is not None:
+        raise MasksError(asked, history.unfinished, "train at a lower learning rate")
+    masks = history.masks or Masks({})
+    if without := [x.name for x in prunable(model, args["exclude"]) if x.name not in masks]:
+        raise MasksError(asked, f"there is no mask of {', '.join(without)}", do)
+    check_exact(masks, args["scope"], args["sparsity"], do)
+    return masks
 
 
 def _record(
@@ -262,7 +274,7 @@ def _sparsity(masks: Masks | None) -> float:
     return 1 - sum(layer.units_kept for layer in layers) / total if total else 0.0
 
 
-def check_exact(masks: Masks, scope: Any, sparsity: float) -> None:
+def check_exact(masks: Masks, scope: Any, sparsity: float, do: str = _DEFECT) -> None:
     """MasksError unless every pool keeps exactly what the sparsity leaves of it."""
     layers = masks.layers()
     pools = scopes.bind(scope)([x.units_total for x in layers], [Target("*", sparsity)] * len(layers))
@@ -271,4 +283,4 @@ def check_exact(masks: Masks, scope: Any, sparsity: float) -> None:
         if kept != pool.keep:
             names = ", ".join(layers[member].name for member in pool.members)
             problem = f"{kept} units are kept, {pool.keep} were asked for in {names}"
-            raise MasksError(f"sparsity {sparsity:g}", problem, "report this as a defect of the library")
+            raise MasksError(f"sparsity {sparsity:g}", problem, do)
