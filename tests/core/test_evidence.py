@@ -3,9 +3,10 @@
 import pytest
 import torch
 from nets import ConvNet, batch, mlp
+from torch import nn
 
 import prunery
-from prunery.core.context import ScoringContext
+from prunery.core.context import ScoringContext, run_quietly
 from prunery.core.evidence import evidence, gather
 from prunery.core.layers import prunable
 from prunery.errors import ChoiceError, EmptyLayerWarning, EvidenceError
@@ -95,6 +96,32 @@ def test_wrong_batches_are_our_error(batches):
         prunery.prune(ConvNet(), 0.5, criterion="snip", batches=batches)
 
 
+def test_a_quiet_run_raises_errors_of_ours_and_changes_nothing():
+    model = ConvNet().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    run_quietly(context(model, example=torch.randn(2, 3, 8, 8)), {})
+    with pytest.raises(EvidenceError, match=r"a run of the model on the example.*raises RuntimeError"):
+        run_quietly(context(model, example=torch.randn(2, 3)), {})
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.bn1.training
+
+
+@pytest.mark.parametrize("kind", ["grad", "hessian_grad", "flow_grad"])
+def test_wrappers_are_not_run(kind):
+    class DistributedDataParallel(nn.Module):  # as torch's: it would wait for other ranks
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+    bare = mlp(3, 4, 2)
+    given = {"batches": [batch((3,), 2)]}
+    wrapped = gather(kind, context(DistributedDataParallel(bare), **given))
+    assert all(
+        torch.equal(*pair)
+        for pair in zip(wrapped.values(), gather(kind, context(bare, **given)).values(), strict=True)
+    )
+
+
 def test_warnings_of_ours_pass_through(rows):
     @rows.add(passes=1)
     def warning(context):
@@ -113,8 +140,11 @@ def test_moved_weights_are_drawn_from_the_seed_and_leave_no_trace():
         gather("grad", context(model, jitter=jitter, seed=seed, **given))
         for jitter, seed in ((1e-3, 1), (1e-3, 1), (1e-3, 2))
     )
+    twice = gather("grad", context(model, jitter=2e-3, seed=1, **given))
     for name, value in plain.items():
         assert torch.equal(one[name], same[name])
         assert not torch.equal(one[name], other[name])
         assert 0 < (one[name] - value).norm() < 0.01 * value.norm()
+        moves = ((g[name] - value).flatten() for g in (one, twice))
+        assert torch.nn.functional.cosine_similarity(*moves, dim=0) < 0.9  # drawn for each size of move
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -11,6 +11,7 @@ from prunery.core.context import ScoringContext
 from prunery.core.evidence import gather
 from prunery.core.flow import InFloat64
 from prunery.core.layers import prunable
+from prunery.core.masks import Masks
 from prunery.errors import EvidenceError
 
 STARTS = {
@@ -117,6 +118,28 @@ def test_a_cast_inside_loses_nothing():
     assert max(v.max() for v in expected.values()) > torch.finfo(torch.float32).max
 
 
+def test_a_tensor_made_inside_and_filled_holds_float64():
+    class Filling(nn.Module):
+        def __init__(self, filled):
+            super().__init__()
+            self.filled, self.head = filled, nn.Linear(6, 3)
+            with torch.no_grad():
+                self.head.weight.fill_(1e38)
+
+        def forward(self, x):
+            if not self.filled:
+                return self.head(x).square()
+            output = torch.zeros(len(x), 3)
+            for i in range(3):
+                output[:, i] = self.head(x)[:, i]
+            return output.square()
+
+    x = torch.randn(1, 6)
+    expected, scored = flow(Filling(False), x), flow(Filling(True), x)
+    assert torch.equal(scored["head.weight"], expected["head.weight"])
+    assert expected["head.weight"].isfinite().all()
+
+
 def test_autocast_inside_changes_nothing():
     class Autocast(nn.Module):
         def __init__(self, dtype):
@@ -151,7 +174,10 @@ def test_recomputed_parts_see_the_same_call():
     x, y = batch((6,), 3)
     for kind, given in (("flow_grad", {"example": x}), ("grad", {"batches": [(x, y)]})):
         models = [seeded(Recomputed, recompute) for recompute in (False, True)]
-        plain, again = (gather(kind, ScoringContext(m, prunable(m), **given)) for m in models)
+        masks = Masks(
+            {"net.2.weight": torch.arange(64).view(8, 8) % 3 > 0}
+        )  # a run without them would differ
+        plain, again = (gather(kind, ScoringContext(m, prunable(m), masks, **given)) for m in models)
         assert all(torch.equal(plain[name], again[name]) for name in plain)
         assert all(p.grad is None for m in models for p in m.parameters())
 

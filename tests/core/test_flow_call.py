@@ -97,14 +97,15 @@ def test_inputs_without_axes_are_kept(scale):
 
 
 @pytest.mark.parametrize("kind", ["example", "batches"])
-def test_sequences_keep_their_time_steps(kind):
+@pytest.mark.parametrize("examples", [3, 5])  # 5: as many as time steps
+def test_sequences_keep_their_time_steps(kind, examples):
     """(time, batch, values): the first axis is not that of the examples, and no step is cut off."""
     last, first = seeded(Recurrent, batch_first=False), seeded(Recurrent)
-    x = torch.randn(5, 3, 6)
-    given = {"example": x} if kind == "example" else {"batches": [(x, torch.zeros(3).long())]}
+    x = torch.randn(5, examples, 6)
+    given = {"example": x} if kind == "example" else {"batches": [(x, torch.zeros(examples).long())]}
     scored = flow(last, **given)
     assert scored["cell.weight_hh_l0"].abs().sum() > 0
-    assert alike(scored, flow(first, torch.randn(3, 5, 6)))
+    assert alike(scored, flow(first, torch.randn(examples, 5, 6)))
 
 
 def test_one_example_stands_for_all_that_are_alike():

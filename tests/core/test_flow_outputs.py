@@ -60,7 +60,7 @@ def test_every_floating_output_counts(form):
 
 
 def test_outputs_without_a_tensor_are_refused():
-    with pytest.raises(EvidenceError, match="floating-point output that depends on the weights"):
+    with pytest.raises(EvidenceError, match="floating-point tensor in the model's output"):
         flow(Heads(lambda a, b, c: {"classes": a.argmax(1), "note": "none"}), torch.randn(1, 6))
     with pytest.raises(EvidenceError, match="no_grad or detach"):
         flow(Heads(lambda a, b, c: a.detach()), torch.randn(1, 6))

@@ -67,7 +67,7 @@ ASKED = {
     "indices of another shape": (LOGITS, INDICES[:, None]),
     "indices of fewer": (LOGITS, INDICES[:3]),
     "words": (torch.randn(2, 7, 30), torch.randint(0, 30, (2, 7))),
-    "a complex target": (LOGITS, torch.ones(4, 3, dtype=torch.complex64)),
+    "a complex target": (LOGITS, torch.ones(4, dtype=torch.complex64)),
     "no target": (LOGITS, None),
     "several targets": (LOGITS, (INDICES, INDICES)),
     "several outputs": ((LOGITS, LOGITS), INDICES),

@@ -107,8 +107,6 @@ def gradients(
         raise lacks(
             "an output that depends on the weights", "look for no_grad or detach in the model's forward"
         )
-    if value.numel() != 1:
-        raise lacks(f"a loss of one number (it got one of shape {tuple(value.shape)})", "return its mean")
     grads = torch.autograd.grad(value, list(weights.values()), create_graph=create_graph, allow_unused=True)
     pairs = zip(weights.items(), grads, strict=True)
     return {name: torch.zeros_like(w) if g is None else g for (name, w), g in pairs}

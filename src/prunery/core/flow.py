@@ -64,15 +64,14 @@ def _gradient(
     weights = weights_among(stand_ins, q)
     with eval_mode(q.model), InFloat64(), running(q, stand_ins) as model:
         outputs = list(outputs_of(model(*args, **kwargs)))
-        parts = [output.sum() for output in outputs if output.requires_grad]
-        if not parts:
+        if not outputs:
             raise lacks(
-                "a floating-point output that depends on the weights",
-                "look for no_grad or detach in the model's forward; it may return tensors, in mappings, "
-                "tuples, lists and dataclasses",
+                "a floating-point tensor in the model's output",
+                "return tensors, in mappings, tuples, lists or dataclasses if there are several",
             )
         size = sum(float(output.detach().abs().sum()) for output in outputs)
-        return gradients(sum(parts[1:], parts[0]), weights), size
+        sums = [output.sum() for output in outputs]
+        return gradients(sum(sums[1:], sums[0]), weights), size
 
 
 def absolute(tensor: Tensor, may_mask: bool = False) -> Tensor:
