@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prunery.errors import EmptyLayerWarning, PruneryError, PruneryWarning
     from prunery.measure.cost import cost
     from prunery.report.results.columns import column
+    from prunery.train.recovery import recovery
 
 __all__ = [
     "EmptyLayerWarning",
@@ -31,6 +32,7 @@ __all__ = [
     "granularity",
     "prunable",
     "prune",
+    "recovery",
     "schedule",
     "scope",
 ]
@@ -48,6 +50,7 @@ _HOME = {
     "granularity": "core.granularity",
     "prunable": "core.layers",
     "prune": "core.prune",
+    "recovery": "train.recovery",
     "schedule": "core.schedule",
     "scope": "core.scope",
 }
