@@ -79,8 +79,8 @@ def evaluate(
             x = placed(x, model)
             y = y.to(x.device)
             logits = _logits(model(x), len(y), classes)
-            found, histogram, nats = _count(logits, y, group.to(y.device))
-            sums, predicted, loss = _plus(sums, found), _plus(predicted, histogram), _plus(loss, nats)
+            hits, histogram, nats = _count(logits, y, group.to(y.device))
+            sums, predicted, loss = _plus(sums, hits), _plus(predicted, histogram), _plus(loss, nats)
             total += len(y)
     right1, right5, nan, right_group = (int(value) for value in sums.tolist())
     five = right5 if classes >= _TOP5_FROM else None
@@ -135,14 +135,14 @@ def _logits(output: Any, examples: int, classes: int) -> Tensor:
 def _count(logits: Tensor, y: Tensor, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """([right at 1, right at 5, NaN, right group], examples per predicted class, summed loss) of a batch."""
     bad = logits.isnan().any(1)
-    own = logits.gather(1, y[:, None])
+    of_class = logits.gather(1, y[:, None])
     lower = torch.arange(logits.shape[1], device=y.device) < y[:, None]
-    rank = ((logits > own) | ((logits == own) & lower)).sum(1)
+    rank = ((logits > of_class) | ((logits == of_class) & lower)).sum(1)
     answers = logits.argmax(1)
     in_group = ((group[answers] == group[y]) & ~bad).sum()
-    found = torch.stack([*(((rank < k) & ~bad).sum() for k in (1, 5)), bad.sum(), in_group])
+    hits = torch.stack([*(((rank < k) & ~bad).sum() for k in (1, 5)), bad.sum(), in_group])
     histogram = torch.bincount(answers[~bad], minlength=logits.shape[1])
-    return found, histogram, functional.cross_entropy(logits, y, reduction="none").double().sum()
+    return hits, histogram, functional.cross_entropy(logits, y, reduction="none").double().sum()
 
 
 def _plus(sum_: Tensor, part: Tensor) -> Tensor:

@@ -9,18 +9,22 @@ attention scores have no weight. FLOPs are 2 MACs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
+from math import prod
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from prunery.core.forward import placed
-from prunery.core.layers import Layer, parameter_of, prunable
+from prunery.core.layers import Layer, all_layers, parameter_of, prunable
 from prunery.core.masks import Masks
 from prunery.core.wrappers import unwrapped
-from prunery.measure.macs import uses_of
+from prunery.measure.cost_notes import notes_on
+from prunery.measure.lineage import Uses
+from prunery.measure.macs import Counted, count_uses
 from prunery.measure.reachability import live_weights
 
 
@@ -47,12 +51,22 @@ class LayerCost:
 
 
 @dataclass(frozen=True)
+class OutsideCost:
+    """The MACs for one example of a parameter that is not prunable and is multiplied with the input."""
+
+    name: str
+    shape: tuple[int, ...]
+    macs: int
+
+
+@dataclass(frozen=True)
 class Cost:
     """The cost of a model for one example; `str` gives a table."""
 
     layers: tuple[LayerCost, ...]
     other_params: int  # biases, norms, embeddings: what is not prunable
     notes: tuple[str, ...] = ()  # what the counts leave open
+    outside: tuple[OutsideCost, ...] = ()  # weights that are not prunable: their MACs are in no total
 
     @property
     def params(self) -> Amount:
@@ -61,7 +75,7 @@ class Cost:
 
     @property
     def macs(self) -> Amount:
-        """MACs for one example."""
+        """MACs for one example, of prunable weights."""
         return sum((layer.macs for layer in self.layers), Amount(0, 0, 0))
 
     def __str__(self) -> str:
@@ -75,14 +89,25 @@ class Cost:
 
 
 def cost(
-    model: nn.Module, example: Any, masks: Mapping[str, Tensor] | None = None, *, batch: int | None = None
+    model: nn.Module,
+    example: Any,
+    masks: Mapping[str, Tensor] | None = None,
+    *,
+    batch: int | None = None,
+    include: Sequence[str] = (),
 ) -> Cost:
-    """Weights, and MACs for one example, of every prunable weight of `model`.
+    """Return the weights, and the MACs for one example, of every prunable weight of `model`.
 
     `example` is what the model is called with: a tensor, a tuple of arguments or a mapping of keywords. Its
     size sets the MACs. `batch`: how many examples it holds; by default the leading axis of its first tensor
     (the second axis where a module with batch_first=False is called on it; 1 where the model is called
-    without a batch axis). Tied parameters are counted once in weights, and at each use in MACs.
+    without a batch axis). `include`: patterns of parameters that are prunable beside the usual ones, as
+    `prune` takes them; those that have a mask are. Tied parameters are counted once in weights, and at each
+    use in MACs.
+
+    Uses are counted where a parameter takes part in a product, however the model is written. What is not
+    prunable and takes part (an embedding as output layer, a weight behind a parametrization, an adapter)
+    stands in `outside`; what cannot be counted is named in `notes`.
 
     Without masks kept and effective equal dense. With masks, effective leaves out what no live path uses: a
     removed filter's slice of the next layer, a filter that nothing reads, all of it where no path is left
@@ -93,25 +118,34 @@ def cost(
     the uses. MasksError: a mask that fits no parameter.
     """
     model = unwrapped(model)
-    layers = prunable(model)
-    masks = Masks(masks or {})
+    masks = masks if isinstance(masks, Masks) else Masks(masks or {})
     masks.check(model)
+    layers = _layers(model, masks, include)
     example = placed(example, model)
-    uses = uses_of(model, example, batch=batch)
-    live, notes = live_weights(model, layers, example, masks) if masks else ({}, ())
-    idle = [layer.name for layer in layers if id(layer.parameter) not in uses]
-    if idle:
-        notes = (f"0 MACs for {', '.join(idle)}: the model never calls it", *notes)
+    counted = count_uses(model, layers, example, batch=batch)
+    live, notes = live_weights(model, layers, example, masks) if masks and layers else ({}, ())
     keep = {id(parameter_of(model, name)): mask for name, mask in masks.items()}
-    none = torch.tensor(0)
     rows = tuple(
-        _layer_cost(
-            layer, uses.get(id(layer.parameter), none), keep.get(id(layer.parameter)), live.get(layer.name)
-        )
-        for layer in layers
+        _layer_cost(layer, uses, keep.get(id(layer.parameter)), live.get(layer.name))
+        for layer, uses in zip(layers, counted.of_layers(), strict=True)
     )
     everything = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(rows, everything - sum(row.params.dense for row in rows), notes)
+    other = everything - sum(row.params.dense for row in rows)
+    outside = tuple(_outside(counted))
+    return Cost(rows, other, (*notes_on(counted, {x.name: x.macs for x in outside}), *notes), outside)
+
+
+def _layers(model: nn.Module, masks: Masks, include: Sequence[str]) -> list[Layer]:
+    """Every prunable weight, those asked for by pattern or by a mask too; what is hidden is left out."""
+    usual, hidden = all_layers(model)
+    lazy = hidden and any(isinstance(parameter, UninitializedParameter) for parameter in model.parameters())
+    if lazy or not (usual or hidden or include or masks):
+        return prunable(model)  # which says what is wrong
+    known = {id(layer.parameter) for layer in usual}
+    named = [name for name in masks if name not in masks.uncounted]
+    named = [name for name in named if id(parameter_of(model, name)) not in known]
+    named = [escape(name) for name in named if parameter_of(model, name).ndim > 1]
+    return all_layers(model, [*include, *named])[0] if include or named else usual
 
 
 def training_macs(cost: Cost, samples: int) -> int:
@@ -124,18 +158,36 @@ def training_macs(cost: Cost, samples: int) -> int:
     return 3 * cost.macs.dense * samples
 
 
-def _layer_cost(layer: Layer, uses: Tensor, mask: Tensor | None, live: Tensor | None) -> LayerCost:
+def _outside(counted: Counted) -> Iterator[OutsideCost]:
+    for weight, uses in counted.per_example.items():
+        if not weight.prunable:
+            shape = tuple(weight.parameter.shape)
+            yield OutsideCost(weight.name, shape, _times(uses, None, shape))
+
+
+def _layer_cost(layer: Layer, uses: Uses, mask: Tensor | None, live: Tensor | None) -> LayerCost:
     shape = tuple(layer.parameter.shape)
-    dense = torch.full(shape[:1], layer.parameter[0].numel())
-    kept = dense if mask is None else _per_row(mask)
-    effective = kept if live is None else _per_row(live if mask is None else live & mask.to(live.device))
-    rows = (dense, kept, effective)
-    params = Amount(*(int(row.sum()) for row in rows))
-    return LayerCost(layer.name, shape, params, Amount(*(int((row * uses).sum()) for row in rows)))
+    effective = mask if mask is None or live is None else live & mask.to(live.device)
+    effective = live if mask is None else effective
+    params, macs = (_amount(n, mask, effective, shape) for n in (1, uses))
+    return LayerCost(layer.name, shape, params, macs)
 
 
-def _per_row(mask: Tensor) -> Tensor:
-    return mask.flatten(1).sum(1).cpu()
+def _amount(uses: Uses, mask: Tensor | None, effective: Tensor | None, shape: tuple[int, ...]) -> Amount:
+    dense = _times(uses, None, shape)
+    kept = dense if mask is None else _times(uses, mask, shape)
+    return Amount(dense, kept, kept if effective is mask else _times(uses, effective, shape))
+
+
+def _times(uses: Uses, kept: Tensor | None, shape: tuple[int, ...]) -> int:
+    """The uses of those elements that are kept (None: of all), added up."""
+    if isinstance(uses, int):
+        return uses * (prod(shape) if kept is None else int(kept.count_nonzero()))
+    if kept is None:
+        return int(uses.sum()) * prod(shape) // uses.numel()
+    if uses.numel() == uses.shape[0]:
+        return int((kept.flatten(1).sum(1).cpu() * uses.flatten()).sum())
+    return int((kept.cpu() * uses).sum())
 
 
 def _row(name: str, shape: str, amounts: Sequence[Amount], columns: Sequence[str]) -> tuple[str, ...]:

@@ -51,8 +51,8 @@ def histograms(
     ChoiceError: `bins` odd or below 2. MasksError: masks that do not fit. PatternError: as `prunable`.
     """
     if isinstance(bins, bool) or not isinstance(bins, int) or bins < 2 or bins % 2:
-        found = "0 is to be an edge between two bins"
-        raise ChoiceError(f"histograms of {bins!r} bins", found, "give an even number, at least 2")
+        problem = "0 is to be an edge between two bins"
+        raise ChoiceError(f"histograms of {bins!r} bins", problem, "give an even number, at least 2")
     model = unwrapped(model)
     masks = Masks({}) if masks is None else masks
     masks.check(model)

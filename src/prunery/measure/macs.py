@@ -1,118 +1,154 @@
 """How often a model uses each weight on one example: one multiply-accumulate (MAC) per use.
 
-Counted by forward hooks. N: batch, L: positions of the queries or of a sequence, S: of the keys.
+N: batch, L: positions of the queries or of a sequence, S: of the keys. Whichever way a model is written, a
+weight is used in
 
-    Linear                   product of the leading axes
-    Conv1-3d                 output positions (grouped ones too: their weight is smaller)
-    ConvTranspose1-3d        input positions
-    MultiheadAttention       rows of q and the output projection: L; rows of k and v: S
-    RNN, LSTM, GRU           L for every weight of every layer and direction; the cells 1
+    a linear layer           once for each row, the product of the leading axes
+    a convolution            once for each output position (grouped ones too: their weight is smaller)
+    a transposed one         once for each input position
+    attention                rows of q and the output projection: L; rows of k and v: S
+    RNN, LSTM, GRU           L times, in every layer and direction; the cells once
+    experts                  once for each row that is sent to the expert, which may depend on the values
+
+See `prunery.measure.use_counter` for how they are counted, and `products` for the operations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
 from prunery.core.forward import call_of, no_trace, tensors
+from prunery.core.layers import Layer
+from prunery.core.wrappers import named_parameters
 from prunery.errors import ModelError
+from prunery.measure.lineage import Uses, Watched
+from prunery.measure.use_counter import UseCounter
 
-Times = int | Tensor  # of every weight, or an int64 tensor (rows,) of every weight of each row
+
+@dataclass(frozen=True)
+class Counted:
+    """What one call uses: every parameter with two or more axes, the prunable ones first."""
+
+    weights: tuple[Watched, ...]
+    examples: int  # in the call
+    per_example: Mapping[Watched, Uses]  # uses of each element; without those that do not divide
+    kernels_of_input: bool  # whether a convolution's kernel depended on the input
+
+    def of_layers(self) -> list[Uses]:
+        """Uses of each element of each prunable weight by one example, in the order of the layers."""
+        return [self.per_example.get(weight, 0) for weight in self.weights if weight.prunable]
 
 
-def uses_of(model: nn.Module, example: Any, *, batch: int | None = None) -> dict[int, Tensor]:
-    """Uses per example of each weight: id(parameter) -> int64 scalar, or (rows,) where rows differ.
+def count_uses(
+    model: nn.Module, layers: Sequence[Layer], example: Any, *, batch: int | None = None
+) -> Counted:
+    """Return the uses of each weight by one call of `model` on `example`.
 
-    A module that runs twice counts twice, and so does a tied parameter under each of its modules; one that
-    is never called is not in the result. `batch`: see `prunery.measure.cost.cost`.
+    A module that runs twice counts twice, and so does a tied parameter at each of its uses. `batch`: see
+    `prunery.measure.cost.cost`. Raises ModelError where the model cannot be called with the example, or the
+    uses of a layer do not divide by the number of examples.
     """
-    recorder = _Recorder(next((tuple(t.shape) for t in tensors(example)), ()))
+    watched = _watched(model, layers)
+    counter = UseCounter(watched, tensors(example))
+    axis = _BatchAxis(next((tuple(t.shape) for t in tensors(example)), ()))
+    with _as_it_is(model), axis.watching(model), counter:
+        _call(model, example)
+    examples = batch or axis.examples(example)
+    per_example = {}
+    for weight in watched:
+        if weight.uses is not None and _divides(weight.uses, examples):
+            per_example[weight] = weight.uses // examples
+        elif weight.uses is not None and weight.prunable:
+            raise _indivisible(weight.name, weight.uses, examples)
+    return Counted(watched, examples, per_example, counter.kernels_of_input)
+
+
+def _divides(uses: Uses, examples: int) -> bool:
+    """Whether every number of uses is a multiple of the number of examples."""
+    rest = uses % examples
+    return not (rest if isinstance(rest, int) else bool(rest.any()))
+
+
+def _call(model: nn.Module, example: Any) -> None:
     args, kwargs = call_of(example)
     try:
-        with no_trace(model), torch.no_grad(), _modules_called(), recorder.watching(model):
-            model(*args, **kwargs)
+        model(*args, **kwargs)
     except Exception as error:
-        found = f"the model raised {type(error).__name__} on the example: {error}"
+        problem = f"the model raised {type(error).__name__} on the example: {error}"
         raise ModelError(
-            "the cost of a model", found, "give an example that it can be called with"
+            "the cost of a model", problem, "give an example that it can be called with"
         ) from error
-    examples = batch or recorder.batch(example)
-    return {key: _per_example(times, examples) for key, times in recorder.times.items()}
 
 
-def _per_example(times: Tensor, examples: int) -> Tensor:
-    if bool((times % examples != 0).any()):
-        raise ModelError(
-            "the cost of one example",
-            f"a weight is used {int(times.max())} times in a batch of {examples}, which does not divide",
-            "give an example of batch size 1, or say batch= if the leading axis is not the batch",
-        )
-    return times // examples
+def _watched(model: nn.Module, layers: Sequence[Layer]) -> tuple[Watched, ...]:
+    watched = {id(layer.parameter): Watched(layer.name, layer.parameter, prunable=True) for layer in layers}
+    for name, parameter in named_parameters(model):
+        if id(parameter) not in watched and parameter.ndim >= 2 and parameter.numel():
+            watched[id(parameter)] = Watched(name, parameter, prunable=False)
+    return tuple(watched.values())
+
+
+def _indivisible(name: str, uses: Uses, examples: int) -> ModelError:
+    most = uses if isinstance(uses, int) else int(uses.max())
+    return ModelError(
+        f"the cost of one example in {name!r}",
+        f"a weight is used {most} times in a batch of {examples}, which does not divide",
+        "give an example of batch size 1, or say batch= if the leading axis is not the batch",
+    )
 
 
 @contextmanager
-def _modules_called() -> Iterator[None]:
-    """Transformer layers call their parts: the fused kernel of eval mode would pass the hooks by."""
+def _as_it_is(model: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; transformer layers run their parts, which a fused kernel would hide."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with no_trace(model), torch.inference_mode(False), torch.no_grad():
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-class _Recorder:
-    """Adds up uses over the calls of one forward pass, and notes where the batch axis is."""
+class _BatchAxis:
+    """Finds the batch axis of the example from the modules that are called on the example itself."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape  # of the example's first tensor
-        self.times: dict[int, Tensor] = {}
         self.axis: int | None = 0
 
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
-        """Hooks on every module that uses weights, gone on exit whatever happens."""
-        handles = []
+        """Hooks on every module that says where it has its batch axis, gone on exit whatever happens."""
+        kinds = (nn.Linear, _ConvNd, nn.MultiheadAttention, nn.RNNBase, RNNCellBase)
+        modules = [module for module in model.modules() if isinstance(module, kinds)]
+        handles = [module.register_forward_pre_hook(self._see, with_kwargs=True) for module in modules]
         try:
-            for module in model.modules():
-                counter = next((count for kind, count in COUNTERS if isinstance(module, kind)), None)
-                if counter is not None:
-                    handles.append(module.register_forward_hook(self._hook(counter), with_kwargs=True))
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _hook(self, counter: Counter) -> Callable[..., None]:
-        def see(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            call = Call(module, args, kwargs, output)
-            self._place_batch(call)
-            for name, times in counter(call).items():
-                parameter = module.get_parameter(name)
-                before = self.times.get(id(parameter), torch.tensor(0))
-                self.times[id(parameter)] = before + times
-
-        return see
-
-    def _place_batch(self, call: Call) -> None:
-        """Believe a module that is called on the example itself and has no batch axis, or has it second."""
-        x = call.input("query" if isinstance(call.module, nn.MultiheadAttention) else "input")
+    def _see(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Believe a module that is called without a batch axis, or has it second."""
+        name = "query" if isinstance(module, nn.MultiheadAttention) else "input"
+        x = args[0] if args else kwargs.get(name)
         if not isinstance(x, Tensor):
             return
-        if x.ndim == _batched_ndim(call.module) - 1 and tuple(x.shape[: len(self.shape)]) == self.shape:
+        if x.ndim == _batched_ndim(module) - 1 and tuple(x.shape[: len(self.shape)]) == self.shape:
             self.axis = None
-        if getattr(call.module, "batch_first", True) is False and tuple(x.shape[:2]) == self.shape[:2]:
+        if getattr(module, "batch_first", True) is False and tuple(x.shape[:2]) == self.shape[:2]:
             self.axis = 1 if x.ndim == 3 else self.axis
 
-    def batch(self, example: Any) -> int:
+    def examples(self, example: Any) -> int:
         """The number of examples in the example."""
         args, kwargs = call_of(example)
         first = next(iter((*args, *kwargs.values())), None)
@@ -121,65 +157,8 @@ class _Recorder:
         return 1 if self.axis is None or not self.shape else max(1, self.shape[self.axis])
 
 
-@dataclass(frozen=True)
-class Call:
-    """One call of a module."""
-
-    module: Any
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    output: Any
-
-    def input(self, name: str, position: int = 0) -> Any:
-        """An argument, however it was passed."""
-        return self.args[position] if len(self.args) > position else self.kwargs.get(name)
-
-
-Counter = Callable[[Call], dict[str, Times]]
-
-
 def _batched_ndim(module: nn.Module) -> int:
     """The axes of an input that has a batch axis (the fewest, for Linear)."""
     if isinstance(module, _ConvNd):
         return len(module.kernel_size) + 2
     return 3 if isinstance(module, nn.RNNBase | nn.MultiheadAttention) else 2
-
-
-def _linear(call: Call) -> dict[str, Times]:
-    return {"weight": call.output.numel() // call.module.out_features}
-
-
-def _conv(call: Call) -> dict[str, Times]:
-    return {"weight": call.output.numel() // call.module.out_channels}
-
-
-def _conv_transpose(call: Call) -> dict[str, Times]:
-    return {"weight": call.input("input").numel() // call.module.in_channels}
-
-
-def _recurrent(call: Call) -> dict[str, Times]:
-    x = call.input("input")
-    x = x.data if isinstance(x, PackedSequence) else x
-    steps = x.numel() // call.module.input_size
-    return {name: steps for name, p in call.module.named_parameters(recurse=False) if p.ndim == 2}
-
-
-def _attention(call: Call) -> dict[str, Times]:
-    module, width = call.module, call.module.embed_dim
-    q = call.input("query").numel() // width
-    k = call.input("key", 1).numel() // module.kdim
-    v = call.input("value", 2).numel() // module.vdim
-    if module.in_proj_weight is not None:
-        rows = torch.tensor([q, k, v]).repeat_interleave(width)
-        return {"in_proj_weight": rows, "out_proj.weight": q}
-    return {"q_proj_weight": q, "k_proj_weight": k, "v_proj_weight": v, "out_proj.weight": q}
-
-
-COUNTERS: tuple[tuple[type[nn.Module], Counter], ...] = (
-    (nn.Linear, _linear),
-    (_ConvTransposeNd, _conv_transpose),
-    (_ConvNd, _conv),
-    (nn.MultiheadAttention, _attention),
-    (nn.RNNBase, _recurrent),
-    (RNNCellBase, _recurrent),
-)

@@ -15,13 +15,15 @@ weight may be called live that is not, not the other way round.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
-from prunery.core.forward import call_of, mapped, no_trace, placed, tensors
+from prunery.core.forward import call_of, mapped, no_trace, placed
 from prunery.core.layers import Layer, parameter_of
 from prunery.measure.reachability_rules import Flow
 
@@ -60,34 +62,43 @@ def _used(
         prunable = {id(layer.parameter) for layer in layers}
         _substitute_(double, model, prunable, given, flow, dense=masks is None)
         weights: list[Tensor] = [parameter_of(double, layer.name).requires_grad_() for layer in layers]
-        args, kwargs = call_of(mapped(lambda t: _signal(t, flow), placed(example, double)))
         # cuDNN's recurrent layers have no backward pass in eval mode
         with no_trace(double), torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+            args, kwargs = call_of(mapped(flow.signal, placed(example, double)))
             with flow:
                 output = double(*args, **kwargs)
-            ends = [(t * flow.noise(t)).sum() for t in tensors(output) if t.requires_grad]
+            ends = [(t * flow.noise(t)).sum() for t in _outputs(output) if t.requires_grad]
             grads = _gradients(ends, weights)
-    return {layer.name: _by_kernel(g) for layer, g in zip(layers, grads, strict=True)}
+    return {layer.name: _by_kernel(g, layer) for layer, g in zip(layers, grads, strict=True)}
+
+
+def _outputs(value: Any) -> Iterator[Tensor]:
+    """Every tensor that a model returns, in dataclasses too."""
+    if is_dataclass(value) and not isinstance(value, Mapping | type):
+        value = [getattr(value, field.name) for field in fields(value)]
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _outputs(list(value.values()))
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _outputs(item)
 
 
 def _gradients(ends: list[Tensor], weights: list[Tensor]) -> list[Tensor]:
     if not ends:
         return [torch.zeros_like(w) for w in weights]
-    found = torch.autograd.grad(torch.stack(ends).sum(), weights, allow_unused=True)
-    return [torch.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)]
+    total = torch.stack([end.real for end in ends]).sum()
+    grads = torch.autograd.grad(total, weights, allow_unused=True)
+    return [torch.zeros_like(w) if g is None else g for g, w in zip(grads, weights, strict=True)]
 
 
-def _by_kernel(gradient: Tensor) -> Tensor:
-    """Whether any tap of a kernel got a gradient, for each of its taps."""
+def _by_kernel(gradient: Tensor, layer: Layer) -> Tensor:
+    """Where a weight got a gradient; in a convolution, where any tap of its kernel did."""
     used = gradient != 0
-    if used.ndim == 2:
+    if used.ndim == 2 or not isinstance(layer.module, _ConvNd):
         return used
     return used.flatten(2).any(2).view(*used.shape[:2], *[1] * (used.ndim - 2)).expand(used.shape)
-
-
-def _signal(value: Tensor, flow: Flow) -> Tensor:
-    """Noise for a floating-point input; indices and boolean masks stay as they are."""
-    return flow.noise(value) if value.is_floating_point() else value
 
 
 def _substitute_(
@@ -99,10 +110,11 @@ def _substitute_(
     *,
     dense: bool,
 ) -> None:
-    """Set the copy's parameters: weights to noise where they are kept, biases to 0, everything else to 1.
+    """Set the copy's parameters: weights to noise where they are kept, biases to 0, scales of norms to 1.
 
     Weights are scaled per row, which keeps the gates of recurrent layers away from saturation. A scale of a
-    norm that is exactly 0, or masked, stops the flow of its channel; in the dense flow it does not.
+    norm that is exactly 0, or masked, stops the flow of its channel; in the dense flow it does not. What else
+    has two axes or more (embeddings, positions, weights that are not prunable) is noise and a signal too.
     """
     norms = {id(m.weight) for m in model.modules() if isinstance(m, _NORMS) and m.weight is not None}
     for name, parameter in model.named_parameters():
@@ -118,4 +130,7 @@ def _substitute_(
                 )
             elif id(parameter) in norms and not dense:
                 keep = keep * (parameter != 0)
+            elif keep.ndim > 1 and (keep.is_floating_point() or keep.is_complex()):
+                keep = keep * flow.noise(keep)
+                target.requires_grad_()
             target.copy_(keep)

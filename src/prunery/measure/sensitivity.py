@@ -18,7 +18,7 @@ from prunery.core.masks import Masks
 from prunery.core.prune import prune
 from prunery.core.sparsity import Sparsity, parse
 from prunery.core.wrappers import unwrapped
-from prunery.errors import DataError, EmptyLayerWarning, SparsityError
+from prunery.errors import DataError, EmptyLayerWarning, SparsityError, ZerosKeptWarning
 from prunery.measure.accuracy import collapse, evaluate
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ class _Scan:
         before = Masks({layer.name: layer.parameter.detach() != 0})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", EmptyLayerWarning)  # the row's `kept` says it
+            warnings.simplefilter("ignore", ZerosKeptWarning)  # zeros of other layers, which have no mask here
             try:
                 masks = prune(self.model, {escape(layer.name): level}, masks=before, **self.choices)
             except SparsityError:
@@ -133,9 +134,9 @@ class _Scan:
     def measured(self, layer: str, sparsity: float | None, kept: int, weights: int) -> Scanned:
         """The row of the model as it is now."""
         counts = evaluate(self.model, self.split, batch=self.batch)
-        found = counts.correct1, counts.total, counts.loss
+        answers = counts.correct1, counts.total, counts.loss
         share, note = weights / self.weights, collapse(counts) or ""
-        return Scanned(layer, sparsity, *found, kept, weights, share, note)
+        return Scanned(layer, sparsity, *answers, kept, weights, share, note)
 
 
 def _live(layer: Layer) -> int:
@@ -155,8 +156,8 @@ def _put_back(model: nn.Module) -> Iterator[None]:
 
 def _check_split(split: Split) -> None:
     if split.name == "test":
-        found = "sparsities that are chosen by it could not be tested on it"
-        raise DataError("a sensitivity scan on the test split", found, "give the validation split")
+        problem = "sparsities that are chosen by it could not be tested on it"
+        raise DataError("a sensitivity scan on the test split", problem, "give the validation split")
     if not len(split):
-        found = f"the {split.name} split is empty"
-        raise DataError("a sensitivity scan", found, "set validation images aside: validation=0.1")
+        problem = f"the {split.name} split is empty"
+        raise DataError("a sensitivity scan", problem, "set validation images aside: validation=0.1")
