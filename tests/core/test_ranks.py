@@ -73,6 +73,9 @@ def test_wrapped_models_of_unequal_batch_counts_neither_wait_nor_differ(ranks):
 
 def test_half_precision_is_summed_in_float32(ranks):
     assert equal(ranks[0]["bfloat16"], ranks[1]["bfloat16"])
+    first, second = (rank["bfloat16 grad"] for rank in ranks)
+    assert equal(first, second)
+    assert {value.dtype for value in first.values()} == {torch.float32}
 
 
 @pytest.mark.parametrize(

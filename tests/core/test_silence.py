@@ -262,6 +262,13 @@ def check(model, masks, values):
     check_silence(ScoringContext(model, layers, masks), ["weight", "grad"], gathered)
 
 
+def test_what_earlier_masks_removed_does_not_speak_for_a_layer():
+    model = mlp(4, 8, 4)
+    masks = Masks({"0.weight": torch.ones(8, 4, dtype=torch.bool), "2.weight": torch.eye(4, 8).bool()})
+    with pytest.warns(SilentCriterionWarning, match=r"^2\.weight: "):
+        check(model, masks, lambda shape: torch.ones(shape) - torch.eye(*shape) * (shape[0] == 4))
+
+
 def test_many_names_are_cut_short():
     class Unused(nn.Module):
         def __init__(self):

@@ -114,6 +114,9 @@ def _own_row(rank: int, averaged: bool) -> Any:
 CASES = {
     **{name: _pruned(name) for name in ("snip", "grasp", "synflow", "random", "magnitude")},
     "bfloat16": _pruned("snip", dtype=torch.bfloat16),
+    "bfloat16 grad": lambda rank: _gathered(
+        "grad", mlp(8, 12, 3).bfloat16(), [(x.bfloat16(), y) for x, y in data(rank)]
+    ),
     "wrapped snip": _pruned("snip", nn.parallel.DistributedDataParallel),
     "wrapped grasp": _pruned("grasp", nn.parallel.DistributedDataParallel),
     **{
