@@ -58,7 +58,8 @@ def test_documented_defaults_are_the_defaults():
 )
 def test_every_row_is_named(key, table):
     (line,) = re.findall(rf"^\| `{key}` \|.*\?(.*)\|$", TEXT, flags=re.M)
-    assert set(re.findall(r"`(\w+)`", line)) == set(table)
+    ours = {name for name in table if ":" not in name}  # other tests may have imported rows of their own
+    assert set(re.findall(r"`(\w+)`", line)) == ours
 
 
 def test_the_example_in_the_text_is_sound():
