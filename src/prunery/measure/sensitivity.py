@@ -124,7 +124,7 @@ class _Scan:
         before = Masks({layer.name: layer.parameter.detach() != 0})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", EmptyLayerWarning)  # the row's `kept` says it
-            warnings.simplefilter("ignore", ZerosKeptWarning)  # zeros of other layers, which have no mask here
+            warnings.simplefilter("ignore", ZerosKeptWarning)  # other layers have no mask here
             try:
                 masks = prune(self.model, {escape(layer.name): level}, masks=before, **self.choices)
             except SparsityError:
