@@ -53,6 +53,9 @@ class Masks(Mapping[str, Tensor]):
     these are not single weights.
     """
 
+    coverage: Coverage | None = None
+    """What `prune` found prunable and out of reach; None for masks that it did not make."""
+
     def __init__(
         self,
         masks: Mapping[str, Tensor],
@@ -63,7 +66,6 @@ class Masks(Mapping[str, Tensor]):
         self._masks = dict(masks)
         self.uncounted = frozenset(uncounted)
         self.units = dict(units or {})
-        self.coverage: Coverage | None = None
         self._kept: dict[str, int] = {}
         for name, mask in self._masks.items():
             if mask.dtype is not torch.bool:
