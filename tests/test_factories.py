@@ -16,9 +16,9 @@ FILES = {
     "my_globals.py": RAISES + "globals().update(net=dict)\n",
     "my_alias.py": RAISES + "from torch import nn as net, optim\nimport os.path\n(made := 3)\n",
     "my_typo.py": "def net(:\n    pass\n",
-    "nets/__init__.py": RAISES,
-    "nets/small.py": RAISES + "def net(): pass\n",
-    "nets/deep/one.py": RAISES + "def net(): pass\n",
+    "zoo_nets/__init__.py": RAISES,
+    "zoo_nets/small.py": RAISES + "def net(): pass\n",
+    "zoo_nets/deep/one.py": RAISES + "def net(): pass\n",
     "bare/deeper/two.py": RAISES + "def net(): pass\n",
     "makes/__init__.py": "import sys\nsys.modules[__name__ + '.made'] = sys\n" + RAISES,
     "runs/store/readme.txt": "no module\n",
@@ -52,8 +52,8 @@ def folder(tmp_path, monkeypatch):
         "my_alias:optim",
         "my_alias:os.path.join",
         "my_alias:made",
-        "nets.small:net",
-        "nets.deep.one:net",
+        "zoo_nets.small:net",
+        "zoo_nets.deep.one:net",
         "bare.deeper.two:net",
         "makes.made:exit",
         "os.path:join",
@@ -63,7 +63,7 @@ def folder(tmp_path, monkeypatch):
 def test_what_is_there_is_found_and_nothing_runs(folder, name):
     before, path = set(sys.modules), list(sys.path)
     check_exists("it", name, ModelError)
-    ours = {"my_model", "nets", "bare", "makes", "xml.sax"}
+    ours = {"my_model", "zoo_nets", "bare", "makes", "xml.sax"}
     assert not {module for module in set(sys.modules) - before if module in ours or module.startswith("my_")}
     assert sys.path == path
 
@@ -74,16 +74,16 @@ def test_what_is_there_is_found_and_nothing_runs(folder, name):
         ("my_modle:net", "no module 'my_modle'; did you mean 'my_model'?", "run the command in the folder"),
         ("nowhere:net", "no module 'nowhere'", "install it"),
         ("pytset:net", "no module 'pytset'; did you mean 'pytest'?", "install it"),
-        ("net.small:net", "no module 'net'; did you mean 'nets'?", "install it"),
-        ("nets.smal:net", "no module 'nets.smal'; did you mean 'nets.small'?", "install it"),
-        ("nets.deap.one:net", "no module 'nets.deap'; did you mean 'nets.deep'?", "install it"),
+        ("net.small:net", "no module 'net'; did you mean 'zoo_nets'?", "install it"),
+        ("zoo_nets.smal:net", "no module 'zoo_nets.smal'; did you mean 'zoo_nets.small'?", "install it"),
+        ("zoo_nets.deap.one:net", "no module 'zoo_nets.deap'; did you mean 'zoo_nets.deep'?", "install it"),
         ("bare.deper.two:net", "no module 'bare.deper'; did you mean 'bare.deeper'?", "install it"),
         ("my_model.net:net", "no module 'my_model.net'", "install it"),
-        ("nets.deep:net", "'nets.deep' is a folder and no module (in it: one)", "nets.deep.module:factory"),
+        ("zoo_nets.deep:net", "'zoo_nets.deep' is a folder and no module (in it: one)", "zoo_nets.deep.module:factory"),
         ("runs:net", "'runs' is a folder and no module (in it: none)", "name a module in it"),
         ("my_model:nett", "'my_model' has no 'nett'; did you mean 'net'?", "name one that it has"),
         ("my_alias:path", "'my_alias' has no 'path'", "name one that it has"),
-        ("nets:net", "'nets' has no 'net'", "name one that it has"),
+        ("zoo_nets:net", "'zoo_nets' has no 'net'", "name one that it has"),
         ("my_typo:net", "importing 'my_typo' raises SyntaxError", "correct 'my_typo'"),
     ],
 )

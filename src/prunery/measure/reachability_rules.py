@@ -59,6 +59,7 @@ class Flow(TorchFunctionMode):
         seed = stream(0, "flow").initial_seed()
         self.generator = torch.Generator(device).manual_seed(seed)
         self.choices: dict[int, Tensor] = {}  # by id: what came of comparing signals
+        self.places: dict[int, Tensor] = {}  # by id: where a maximum of signals stood
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -66,32 +67,35 @@ class Flow(TorchFunctionMode):
         """The rule of a function of this name, methods and in-place variants alike."""
         kwargs = kwargs or {}
         given = list(_every_tensor((*args, *kwargs.values())))
+        signals = any(tensor.requires_grad for tensor in given)
         chosen = any(id(tensor) in self.choices for tensor in given)
-        if not chosen and not any(tensor.requires_grad for tensor in given):
+        name = getattr(func, "__name__", "")
+        if any(id(tensor) in self.places for tensor in given):
+            raise _by_value(name.strip("_"))
+        if not signals and not chosen:
             return func(*args, **kwargs)
+        if name in _READERS.split() or (chosen and name.strip("_") in _CHOOSERS.split()):
+            raise NotImplementedError(f"{name.strip('_')} decides by value, and the flow has none")
         plain = {key: value for key, value in kwargs.items() if key != "out"}
-        output = self._followed(func, args, plain, chosen=chosen)
+        rule = RULES.get(name.strip("_")) if signals else None
+        output = func(*args, **plain) if rule is None else rule(self, func, args, plain)
+        output = self._compared(name.strip("_"), output, chosen=chosen)
         return output if kwargs.get("out") is None else _put_in(kwargs["out"], output)
-
-    def _followed(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, chosen: bool) -> Any:
-        full_name = getattr(func, "__name__", "")
-        name = full_name.strip("_")
-        if full_name in _READERS.split() or (chosen and name == "nonzero"):
-            raise NotImplementedError(f"{name} decides by value, and the flow has none")
-        rule = RULES.get(name)
-        output = func(*args, **kwargs) if rule is None else rule(self, func, args, kwargs)
-        about = name in _ABOUT.split() or name.startswith("new_") or name.endswith("_like")
-        return output if about else self._compared(name, output, chosen=chosen)
 
     def _compared(self, name: str, output: Any, *, chosen: bool) -> Any:
         """What was compared is true everywhere, whatever the noise; whole numbers cannot be made of it."""
-        if not isinstance(output, Tensor) or output.requires_grad or output.is_floating_point():
+        if name in _ABOUT.split() or name.startswith("new_") or name.endswith("_like"):
             return output
-        if output.dtype is not torch.bool and not chosen and not output.is_complex():
-            raise NotImplementedError(f"{name} makes whole numbers of values, and the flow has none")
-        choice = output if chosen or output.dtype is not torch.bool else torch.ones_like(output)
-        self.choices[id(choice)] = choice
-        return choice
+        if isinstance(output, tuple):
+            self.places |= {id(t): t for t in output if isinstance(t, Tensor) and _is_whole(t)}
+        elif isinstance(output, Tensor) and output.dtype is torch.bool:
+            output = output if chosen else torch.ones_like(output)
+            self.choices[id(output)] = output
+        elif isinstance(output, Tensor) and _is_whole(output):
+            if not chosen:
+                raise NotImplementedError(f"{name} makes whole numbers of values, and the flow has none")
+            self.choices[id(output)] = output
+        return output
 
     def is_choice(self, value: Any) -> bool:
         """Whether a value came of comparing signals."""
@@ -155,7 +159,15 @@ def _recurrent(flow: Flow, func: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 def _chooser(flow: Flow, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    raise NotImplementedError(f"{func.__name__} chooses by value, and the flow has none")
+    raise _by_value(func.__name__)
+
+
+def _by_value(name: str) -> NotImplementedError:
+    return NotImplementedError(f"{name} chooses by value, and the flow has none")
+
+
+def _is_whole(value: Tensor) -> bool:
+    return not (value.is_floating_point() or value.is_complex() or value.dtype is torch.bool)
 
 
 def _pool(flow: Flow, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
