@@ -46,6 +46,8 @@ _RECURRENT = "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_re
 _CHOOSERS = """
     topk kthvalue median nanmedian quantile nanquantile mode sort msort argsort argmax argmin nonzero
     multinomial unique unique_consecutive bucketize searchsorted bernoulli
+    fractional_max_pool2d fractional_max_pool3d
+    fractional_max_pool2d_with_indices fractional_max_pool3d_with_indices
 """
 _READERS = "__bool__ __int__ __float__ __index__ __complex__ item tolist numpy is_nonzero equal allclose"
 _ABOUT = "isnan isinf isfinite"  # of the numbers themselves, which the noise may answer as it is
@@ -147,6 +149,12 @@ def _glu(flow: Flow, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     axis = _argument(args, kwargs, "dim", 1)
     value, gate = _argument(args, kwargs, "input", 0).chunk(2, -1 if axis is None else axis)
     return value * (1 + gate)
+
+
+def _gumbel_softmax(flow: Flow, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The softmax, whose sample the noise would decide."""
+    axis = _argument(args, kwargs, "dim", 4)
+    return functional.softmax(args[0], -1 if axis is None else axis)
 
 
 def _product(flow: Flow, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -271,6 +279,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("max", "min", "amax", "amin", "maximum", "minimum"), _largest),
     **dict.fromkeys(("batch_norm", "instance_norm"), _channel_norm),
     "glu": _glu,
+    "gumbel_softmax": _gumbel_softmax,
     "where": _where,
     "masked_fill": _masked_fill,
     "setitem": _set_item,
