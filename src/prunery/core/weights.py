@@ -32,9 +32,10 @@ def weight_names(module: nn.Module) -> tuple[str, ...]:
 
 def is_conv1d(module: nn.Module) -> bool:
     """Return whether the module is a `Conv1D` as in GPT-2: a linear layer with weight (in, out)."""
+    if not any(kind.__name__ == "Conv1D" for kind in type(module).__mro__):
+        return False
     shape: tuple[int, ...] = tuple(getattr(module._parameters.get("weight"), "shape", ()))
-    named = any(kind.__name__ == "Conv1D" for kind in type(module).__mro__)
-    return named and len(shape) == 2 and getattr(module, "nf", None) == shape[1]
+    return len(shape) == 2 and getattr(module, "nf", None) == shape[1]
 
 
 def weights_of(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -13,14 +13,15 @@ from torch import Tensor
 from prunery.measure.lineage import memory_of
 from prunery.measure.products import Operand, Product, product
 
-_COPIES = frozenset(["_to_copy", "clone", "tril", "triu", "_weight_norm_interface", "lift_fresh"])
+_ELEMENTWISE = """
+    _to_copy clone lift_fresh tril triu _weight_norm_interface native_batch_norm _native_batch_norm_legit
+    _native_batch_norm_legit_no_training cudnn_batch_norm native_layer_norm native_group_norm _fused_rms_norm
+"""  # beside those that torch marks: the first result holds what the first operand does, place for place
 _MULTIPLIES = frozenset(["mul", "div", "addcmul", "addcdiv", "lerp", "pow"])
 _WITHOUT_PRODUCT = """
     cat stack copy index index_select gather take embedding _embedding_bag _embedding_bag_forward_only
     index_put _index_put_impl slice_scatter select_scatter scatter scatter_add index_add index_copy
-    masked_scatter native_layer_norm native_group_norm native_batch_norm _native_batch_norm_legit
-    _native_batch_norm_legit_no_training _batch_norm_no_update cudnn_batch_norm miopen_batch_norm
-    _fused_rms_norm _prelu_kernel empty_like zeros_like ones_like full_like
+    masked_scatter _batch_norm_no_update miopen_batch_norm _prelu_kernel empty_like zeros_like ones_like full_like
 """
 
 
@@ -37,7 +38,8 @@ class Operation:
     @property
     def multiplies(self) -> bool:
         """Whether a weight that goes into it may be multiplied there, and is not only passed on."""
-        return self.name in _MULTIPLIES or not (self.elementwise or self.name in _WITHOUT_PRODUCT.split())
+        passes_on = self.elementwise or self.name in _WITHOUT_PRODUCT.split()
+        return self.name in _MULTIPLIES or not passes_on
 
 
 @cache
@@ -45,7 +47,7 @@ def operation_of(function: Any) -> Operation:
     """The facts of an operation."""
     name = getattr(function, "_overloadpacket", function).__name__
     name = name[:-1] if name.endswith("_") and not name.endswith("__") else name
-    elementwise = name in _COPIES or torch.Tag.pointwise in getattr(function, "tags", ())
+    elementwise = name in _ELEMENTWISE.split() or torch.Tag.pointwise in getattr(function, "tags", ())
     schema = getattr(function, "_schema", None)
     writes = tuple(
         (position, argument.name)

@@ -45,7 +45,8 @@ def live_weights(
         pruned = _used(model, layers, example, masks)
         dense = _used(model, layers, example, None)
     except Exception as error:
-        return {}, (f"effective = kept: {type(error).__name__} on following the flow: {error}",)
+        reason = (str(error).strip().splitlines() or ["it says no more"])[0]
+        return {}, (f"effective = kept: {type(error).__name__} on following the flow: {reason}",)
     blind = tuple(name for name, used in dense.items() if not used.any())
     notes = (f"effective = kept for {', '.join(blind)}: no flow was found through it",) if blind else ()
     return {name: used | ~dense[name] for name, used in pruned.items()}, notes
