@@ -21,7 +21,8 @@ _MULTIPLIES = frozenset(["mul", "div", "addcmul", "addcdiv", "lerp", "pow"])
 _WITHOUT_PRODUCT = """
     cat stack copy index index_select gather take embedding _embedding_bag _embedding_bag_forward_only
     index_put _index_put_impl slice_scatter select_scatter scatter scatter_add index_add index_copy
-    masked_scatter _batch_norm_no_update miopen_batch_norm _prelu_kernel empty_like zeros_like ones_like full_like
+    masked_scatter _batch_norm_no_update miopen_batch_norm _prelu_kernel
+    empty_like zeros_like ones_like full_like
 """
 
 
