@@ -32,7 +32,7 @@ def put_together(s, x):
     return functional.linear(x, whole)
 
 
-NO_RULE = "MACs not known for w: no rule says how {} uses it"
+NO_RULE = "MACs not known for w: nothing here counts how {} uses it"
 ENTERS = "0 MACs for w: it goes into {}, and no product with the input uses it"
 DERIVED = "not counted: products of the input with what is computed from w"
 
@@ -137,7 +137,7 @@ def test_parameters_that_are_no_matrices_and_those_that_only_enter_are_not_named
 
 def test_an_elementwise_scale_of_two_axes_is_named():
     price = price_of(lambda s, x: s.l(x * s.p), include=(), p=parameter(5, 8), l=nn.Linear(8, 3))
-    assert price.notes == ("MACs not known for p: no rule says how mul uses it",)
+    assert price.notes == ("MACs not known for p: nothing here counts how mul uses it",)
 
 
 def test_uses_outside_that_do_not_divide_are_named():

@@ -97,7 +97,7 @@ def test_rows_that_are_chosen_on_the_meta_device_are_not_known():
     model = Written(lambda s, x: torch.bmm(x.view(3, 1, 6), s.w[x[0, :3, 0].long()]), w=parameter(4, 6, 2))
     price = cost(model.to("meta"), torch.ones(1, 3, 6), include=["w"])
     assert price.macs.dense == 0
-    assert price.notes == ("0 MACs for w: it goes into index, and no product with the input uses it",)
+    assert price.notes == ("MACs not known for w: nothing here counts how index uses it",)
 
 
 def _as_moved(form, numbers):

@@ -34,7 +34,7 @@ def _unused(weights: Iterable[Watched]) -> Iterator[str]:
 def _unknown(counted: Counted) -> Iterator[str]:
     weights = [weight for weight in counted.weights if weight.prunable or _is_matrix(weight)]
     for operations, names in _by_operations((w, w.unknown) for w in weights if w.unknown):
-        yield f"MACs not known for {names}: no rule says how {operations} uses it"
+        yield f"MACs not known for {names}: nothing here counts how {operations} uses it"
     remade = [w.name for w in weights if w.remade or (w.derived and w.uses is None)]
     if remade:
         yield f"not counted: products of the input with what is computed from {_listed(remade)}"

@@ -116,10 +116,12 @@ class UseCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Matrices that the input picks out of a stack; rows of one matrix are looked up, and no weights."""
         stack = call.args[0]
         parts = self._memory.moved(call, stack) if stack.ndim > 2 else ()
-        parts = tuple(part.behind(lambda uses: uses, chosen=True) for part in parts)
-        if parts:
-            self._memory.derive(call, parts=parts)
-        return bool(parts)
+        if not parts:
+            for weight in self._memory.sources(stack) if stack.ndim > 2 else ():
+                weight.unknown.add(call.operation.name)  # on the meta device, where the choice is not known
+            return False
+        self._memory.derive(call, parts=tuple(part.behind(lambda uses: uses, chosen=True) for part in parts))
+        return True
 
 
 def _rank(parts: Sequence[Part]) -> tuple[bool, bool, bool]:
