@@ -63,11 +63,12 @@ def _linear(args: Args, kwargs: Mapping[str, Any], out: Any) -> Iterator[Operand
 
 def _convolution(args: Args, kwargs: Mapping[str, Any], out: Any) -> Iterator[Operand]:
     """Each weight is used at each output position; transposed, at each input position."""
-    x, weight, transposed = args[0], args[1], args[6]
-    positions = x if transposed else out
-    axes = weight.ndim - 2
-    examples = prod(positions.shape[: positions.ndim - axes - 1])
-    yield Operand(weight, examples * prod(positions.shape[positions.ndim - axes :]), weight=True)
+    positions = args[0] if args[6] else out
+    yield Operand(args[1], positions.numel() // max(1, positions.shape[1]), weight=True)
+
+
+def _plain_convolution(args: Args, kwargs: Mapping[str, Any], out: Any) -> Iterator[Operand]:
+    yield Operand(args[1], out.numel() // max(1, out.shape[1]), weight=True)
 
 
 def _trilinear(args: Args, kwargs: Mapping[str, Any], out: Any) -> Iterator[Operand]:
@@ -129,7 +130,8 @@ PRODUCTS: Mapping[str, Product] = {
     "mv": _vector(0),
     "addmv": _vector(1),
     **dict.fromkeys(("dot", "vdot"), _dot),
-    **dict.fromkeys(("convolution", "_convolution"), _convolution),
+    **dict.fromkeys(("convolution", "_convolution", "convolution_overrideable"), _convolution),
+    **dict.fromkeys(("cudnn_convolution", "miopen_convolution", "_slow_conv2d_forward"), _plain_convolution),
     **dict.fromkeys(("_grouped_mm", "grouped_mm_fallback"), _grouped),
     **dict.fromkeys(("_cudnn_rnn", "miopen_rnn"), _all_layers),
     "linear": _linear,
