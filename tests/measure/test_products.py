@@ -1,4 +1,4 @@
-"""Rules of operations that not every machine dispatches: fused recurrent layers, attention, grouped products."""
+"""Rules of operations that not every machine dispatches: recurrent layers, attention, grouped products."""
 
 import pytest
 import torch

@@ -16,7 +16,7 @@ See `prunery.measure.use_counter` for how they are counted, and `products` for t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ from prunery.core.layers import Layer
 from prunery.core.wrappers import named_parameters
 from prunery.errors import ModelError
 from prunery.measure.lineage import Uses, Watched
-from prunery.measure.use_counter import UseCounter
+from prunery.measure.use_counter import RecurrentLayers, UseCounter
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ def count_uses(
     watched = _watched(model, layers)
     counter = UseCounter(watched, tensors(example))
     axis = _BatchAxis(next((tuple(t.shape) for t in tensors(example)), ()))
-    with _as_it_is(model), axis.watching(model), counter:
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    whole_layers = RecurrentLayers(counter) if recurrent else nullcontext()
+    with _as_it_is(model), axis.watching(model), counter, whole_layers:
         _call(model, example)
     examples = batch or axis.examples(example)
     per_example = {}

@@ -107,6 +107,12 @@ def _all_layers(args: Args, kwargs: Mapping[str, Any], out: Any) -> Iterator[Ope
     return _recurrent(args[0], args[1])
 
 
+def _recurrent_call(args: Args, kwargs: Mapping[str, Any], out: Any) -> Iterator[Operand]:
+    """torch.lstm and its like: the weights are the last list, behind the states."""
+    weights = [value for value in args if isinstance(value, list | tuple)][-1]
+    return _recurrent(args[0], weights)
+
+
 def _recurrent(x: Tensor, weights: Iterable[Tensor]) -> Iterator[Operand]:
     """Every matrix is used at each step of each sequence."""
     steps = x.numel() // max(1, x.shape[-1])
@@ -124,6 +130,8 @@ def _scores(args: Args, kwargs: Mapping[str, Any], out: Any) -> Iterator[Operand
     yield Operand(v, q.shape[-2] * shared, product=1)
 
 
+RECURRENT = frozenset(["lstm", "gru", "rnn_tanh", "rnn_relu"])
+
 PRODUCTS: Mapping[str, Product] = {
     **dict.fromkeys(("mm", "bmm", "_scaled_mm", "_int_mm"), _matrices(0)),
     **dict.fromkeys(("addmm", "baddbmm", "addbmm", "_addmm_activation", "_sparse_addmm"), _matrices(1)),
@@ -134,6 +142,7 @@ PRODUCTS: Mapping[str, Product] = {
     **dict.fromkeys(("cudnn_convolution", "miopen_convolution", "_slow_conv2d_forward"), _plain_convolution),
     **dict.fromkeys(("_grouped_mm", "grouped_mm_fallback"), _grouped),
     **dict.fromkeys(("_cudnn_rnn", "miopen_rnn"), _all_layers),
+    **dict.fromkeys(RECURRENT, _recurrent_call),
     "linear": _linear,
     "_trilinear": _trilinear,
     "mkldnn_rnn_layer": _one_layer,

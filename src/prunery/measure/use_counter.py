@@ -14,12 +14,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from prunery.measure.lineage import Part, Watched
 from prunery.measure.memory import Memory
-from prunery.measure.operations import Call, operation_of
-from prunery.measure.products import Operand
+from prunery.measure.operations import Call, Operation, operation_of
+from prunery.measure.products import RECURRENT, Operand, product
 
 _VECTORS = ("mv", "addmv", "dot", "vdot")
 _LOOKUPS = ("index", "index_select", "gather", "embedding")
@@ -41,17 +42,20 @@ class UseCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run the operation, then take note of it."""
         kwargs = kwargs or {}
         operation = operation_of(func)
-        if operation.composite:  # such arrive under inference mode
+        if operation.composite and operation.product is None:  # such arrive under inference mode
             with self:
                 return func.decompose(*args, **kwargs)
         output = func(*args, **kwargs)
-        call = Call(operation, func, args, kwargs, output)
+        self.take_note(Call(operation, func, args, kwargs, output))
+        return output
+
+    def take_note(self, call: Call) -> None:
+        """Count what a call uses, and note what came out of it."""
         if self._memory.holds_weights(call):
             self._note(call, live=self._memory.is_live(call))
-        if operation.name == "convolution" and not self._memory.sources(args[1]):
-            self.kernels_of_input |= self._memory.depends_on_input(args[1])
+        if call.operation.name == "convolution" and not self._memory.sources(call.args[1]):
+            self.kernels_of_input |= self._memory.depends_on_input(call.args[1])
         self._memory.pass_on(call)
-        return output
 
     def _note(self, call: Call, *, live: bool) -> None:
         """Count a product; else note where weights go, or what is made of them."""
@@ -122,6 +126,27 @@ class UseCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return False
         self._memory.derive(call, parts=tuple(part.behind(lambda uses: uses, chosen=True) for part in parts))
         return True
+
+
+class RecurrentLayers(TorchFunctionMode):
+    """While entered, a recurrent layer is one call for the counter; torch would take it apart by steps."""
+
+    def __init__(self, counter: UseCounter) -> None:
+        super().__init__()
+        self.counter = counter
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the function, and tell the counter of a recurrent one."""
+        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        if name not in RECURRENT:
+            return func(*args, **kwargs)
+        with _disable_current_modes():
+            output = func(*args, **kwargs)
+            operation = Operation(name, product(name), elementwise=False, writes=(), composite=False)
+            self.counter.take_note(Call(operation, func, args, kwargs, output))
+        return output
 
 
 def _rank(parts: Sequence[Part]) -> tuple[bool, bool, bool]:
