@@ -123,17 +123,19 @@ def test_a_node_that_is_lost_in_the_middle_costs_nothing(tmp_path, cluster, fake
     """The last test with the cluster: one node alone is left."""
     plan = planned(sparsities=[0.5])
     other = next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
-    (fake / "slow").write_text("0.5")  # so that both nodes are at work when it happens
+    held = fake / "held"
 
     def lose():
+        (fake / "hold").write_text(other.node_id)
+        wait_until(held.exists, 60)  # a step is running there
         cluster.remove_node(other, allow_graceful=False)
-        (fake / "slow").write_text("0")
 
-    heard = Heard(5, lose)
+    heard = Heard(3, lose)
     outcome = engine.run(plan, Store(tmp_path / "cluster"), progress=heard, work="lab_slow:work")
     assert outcome.complete
     assert len(outcome.done) == len(plan.steps)
-    assert [final for _, _, final in heard.failures] == [False], "the step that ran there was begun again"
+    lost = held.read_text()
+    assert [(key, final) for key, _, final in heard.failures] == [(lost, False)], "it was begun again"
     assert "NodeDied" in heard.failures[0][1]
     local.run(plan, Store(tmp_path / "calm"), workers=2)
     assert_same(plan, Store(tmp_path / "calm"), Store(tmp_path / "cluster"))
