@@ -7,6 +7,7 @@ from prunery.lab.plan import plan as plan_of
 from prunery.lab.store import Store
 
 FILES = ["table.md", "table.tex", "cells.csv", "summary.csv", "layers.csv"]
+FILES += ["accuracy.png", "accuracy.svg", "report.html"]
 
 
 def kept(root, *, without=0, name="toy"):

@@ -13,8 +13,7 @@ from cli_kit import prunery
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from write_kit import FILES, kept
 
-from prunery.report import figures
-from prunery.report.figures import cost, curves, density, macs, weights
+from prunery.report.figures import cost, curves, density, figure_files, macs, weights
 from prunery.report.figures.data import Data, layer_name, parts, picked, pruned, share
 from prunery.report.figures.heights import log_ticks
 from prunery.report.figures.scale import Scale
@@ -194,8 +193,8 @@ def test_a_layer_s_own_axis_where_layers_are_unlike():
 
 def test_the_same_records_give_the_same_bytes_and_settings_stay(study):
     before = dict(mpl.rcParams)
-    first = figures.files(study)
-    assert first == figures.files(study)
+    first = figure_files.files(study)
+    assert first == figure_files.files(study)
     assert dict(mpl.rcParams) == before
     assert {name.partition(".")[0].partition("-")[0] for name in first} == set(KINDS)
     several = [f"weights{part}.{kind}" for part in ("-2", "") for kind in ("png", "svg")]
@@ -204,11 +203,11 @@ def test_the_same_records_give_the_same_bytes_and_settings_stay(study):
 
 def test_what_was_not_recorded_is_not_drawn(study):
     bare = kit.study(("magnitude", "snip"), bare=True, broken=False)
-    assert sorted(figures.files(bare)) == ["cost.png", "cost.svg"]
+    assert sorted(figure_files.files(bare)) == ["cost.png", "cost.svg"]
     missing = kit.study(("magnitude",), sparsities=(0.9,), seeds=1, bare=True, broken=False)
     missing.store.records.clear()
     empty = kit.study_of(missing.name, missing.spec, missing.plan, missing.store)
-    assert figures.files(empty) == {}
+    assert figure_files.files(empty) == {}
 
 
 LONG = ("a control with a name of more than forty letters", "W" * 36, "price in $ and $")
@@ -218,7 +217,7 @@ LONG = ("a control with a name of more than forty letters", "W" * 36, "price in 
 def test_no_text_leaves_the_sheet_or_meets_another(module):
     named = zip(("random", "magnitude", "snip"), LONG, strict=True)
     study = kit.study([{"criterion": c, "name": n} for c, n in named], broken=False)
-    for draw in map(figures._plainly, module.figures(Data(study))):
+    for draw in map(figure_files._plainly, module.figures(Data(study))):
         figure = draw()
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
@@ -290,11 +289,9 @@ def test_the_option_writes_them_and_nothing_does_without_it(tmp_path):
         assert (tmp_path / "more" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
 
 
-def test_importing_the_figures_is_free_of_torch_and_matplotlib():
-    code = (
-        "import sys, prunery.report.figures; print([m for m in ('torch', 'matplotlib') if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
-    )
+@pytest.mark.parametrize("module", ["figures.figure_files", "page"])
+def test_each_imports_first_free_of_torch_and_matplotlib(module):
+    heavy = "print([m for m in ('torch', 'matplotlib') if m in sys.modules])"
+    command = [sys.executable, "-c", f"import sys, prunery.report.{module}; {heavy}"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]"

@@ -15,8 +15,6 @@ from prunery.lab.store import Store
 from prunery.report.results.study import load, names
 from prunery.report.write import print_shown, write
 
-FILES += ["accuracy.png", "accuracy.svg", "report.html"]
-
 
 def text_of(store):
     console = Console(width=100, file=io.StringIO(), color_system=None)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from prunery import atomic
 from prunery.report import across, page
-from prunery.report.figures import files as drawn
 from prunery.report.figures import plots
+from prunery.report.figures.figure_files import files as drawn
 from prunery.report.results.columns import recorded
 from prunery.report.results.groups import REFERENCES, groups_of
 from prunery.report.results.study import Loaded, Source, Wanted, load, names
