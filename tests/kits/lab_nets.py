@@ -66,3 +66,36 @@ def half_zero():
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 10))
     nn.init.zeros_(net[3].weight)
     return net
+
+
+class Mixture(nn.Module):
+    """Three experts of 64 x 20 stacked in one parameter, weighed by a router."""
+
+    def __init__(self):
+        super().__init__()
+        self.router = nn.Linear(64, 3)
+        self.experts = nn.Parameter(torch.randn(3, 20, 64) * 0.1)
+
+    def forward(self, x):
+        return torch.einsum("be,eoi,bi->bo", self.router(x).softmax(1), self.experts, x)
+
+
+def experts():
+    """A mixture of experts for 8x8 images of ten classes: 192 + 3840 + 200 weights."""
+    return nn.Sequential(nn.Flatten(), Mixture(), nn.ReLU(), nn.Linear(20, 10))
+
+
+class Bare(nn.Module):
+    """A matrix that no layer holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.matrix = nn.Parameter(torch.randn(10, 64) * 0.1)
+
+    def forward(self, x):
+        return x.flatten(1) @ self.matrix.T
+
+
+def ends_bare():
+    """A layer, and a matrix of no layer that makes the output."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), Bare())

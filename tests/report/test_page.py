@@ -246,3 +246,14 @@ def test_settings_that_do_nothing_are_not_told():
     assert "momentum 0.9" in words.settings({**training, "optimizer": "sgd"})
     assert "gamma 0.1" in words.settings({**training, "optimizer": "sgd", "schedule": "step"})
     assert words.settings({"epochs": 2}) == "epochs 2"
+
+
+def test_a_page_names_what_methods_include_where_any_does():
+    made = kit.study(broken=False)
+    assert words.methods(made).header[-2:] == ("floor", "exclude")
+    first, *others = made.spec["methods"]
+    told = {**made.spec, "methods": [{**first, "include": ["*.experts", "w"]}, *others]}
+    table = words.methods(kit.study_of("s", told, made.plan, made.store))
+    assert table.header[-2:] == ("exclude", "include")
+    assert [row[-1] for row in table.rows][:2] == ["*.experts, w", words.formats.NOTHING]
+    assert table.fixed == len(table.header)

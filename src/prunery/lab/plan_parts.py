@@ -42,7 +42,8 @@ class Task:
             }
         )
         whole = Arguments({"validation": task.validation, "images": task.images}, beside=base)
-        measure = Arguments({"corruptions": list(spec.corruptions)}, beside=whole).draft("measure")
+        measured = {"corruptions": list(spec.corruptions), **_including(spec.included)}
+        measure = Arguments(measured, beside=whole).draft("measure")
         return Task(base, whole, spec.test_curves, measure)
 
     def dense(self, training: Training) -> Draft:
@@ -66,6 +67,11 @@ class Task:
             reset = {"reset": args.pop("reset")} if "reset" in args else {}
             args |= {"test_curves": self.test_curves, **reset}
         return self._with(args).draft("recover")
+
+
+def _including(patterns: Sequence[str] | None) -> dict[str, Any]:
+    """Return the argument of patterns; none where there are none, so that older records keep their bytes."""
+    return {"include": list(patterns)} if patterns else {}
 
 
 @dataclass(eq=False)
@@ -108,6 +114,7 @@ class Prepared:
         """Return the method of that study, prepared."""
         axes = {axis: plain(getattr(method, axis)) for axis in ("criterion", "granularity", "scope")}
         choices = {**axes, "exclude": list(method.exclude), "floor": method.floor}
+        choices |= _including(method.include)
         return Prepared(
             method=method,
             task=task,

@@ -88,12 +88,17 @@ class Spec(BaseModel):
         if there or "magnitude" not in self.controls:
             return self.methods
         first = self.methods[0]
-        axes = ("granularity", "scope", "exclude", "floor", "sparsities")
+        axes = ("granularity", "scope", "exclude", "include", "floor", "sparsities")
         kept = {axis: getattr(first, axis) for axis in axes}
         if not first.in_training:  # whose schedule and recovery are no control of what they are worth
             kept |= {"schedule": first.asked_schedule, "recovery": first.recovery}
         control = Method(criterion=Choice("magnitude"), name=_free(self.methods), **kept)
         return (*self.methods, control)
+
+    @property
+    def included(self) -> tuple[str, ...]:
+        """Return the patterns of parameters that any method prunes beside the usual ones."""
+        return tuple(dict.fromkeys(pattern for method in self.methods for pattern in method.include or ()))
 
     @property
     def arms(self) -> tuple[str, ...]:

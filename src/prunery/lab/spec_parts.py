@@ -149,6 +149,10 @@ def _usual_exclude(data: dict[str, Any]) -> tuple[str, ...]:
     return tuple(granularity[data["granularity"].name].facts.get("exclude", ()))
 
 
+def _some(patterns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return patterns or None
+
+
 def _usual_recovery(data: dict[str, Any]) -> tuple[Choice, ...]:
     return (actions.NONE,) if _during(data) else (Choice("finetune"),)
 
@@ -208,6 +212,8 @@ class Method(BaseModel):
     exclude: tuple[str, ...] = Field(default_factory=_usual_exclude)
     """Patterns of parameters or modules that are not pruned; `@output` is the output layer. By default none;
     of filters, the output layer."""
+    include: Annotated[tuple[str, ...] | None, AfterValidator(_some)] = None
+    """Patterns of parameters that are pruned beside the usual ones (experts stacked in one parameter)."""
     floor: float = Field(default=0.0, ge=0, lt=1)
     """The smallest density that any layer keeps."""
     sparsities: Sparsities | None = None

@@ -35,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "scope": "global",
     "schedule": "one_shot",
     "exclude": [],
+    "include": [],
     "floor": 0.0,
     "reset": "nothing",
     "phase": 0,

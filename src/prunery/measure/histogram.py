@@ -41,12 +41,19 @@ class Histogram:
 
 
 def histograms(
-    model: nn.Module, masks: Masks | None = None, *, bins: int = 60, exclude: Sequence[str] = ()
+    model: nn.Module,
+    masks: Masks | None = None,
+    *,
+    bins: int = 60,
+    exclude: Sequence[str] = (),
+    include: Sequence[str] = (),
 ) -> list[Histogram]:
     """One histogram per prunable layer of `model`, in its order, over the weights that are kept.
 
     Kept: what the layer's mask says, whatever the weight's value; in a layer without a mask, what is not 0.
     Each weight is in the bin that its exact value belongs to (float64 weights: to a rounding).
+
+    exclude, include: patterns, as `prune` takes them.
 
     ChoiceError: `bins` odd or below 2. MasksError: masks that do not fit. PatternError: as `prunable`.
     """
@@ -57,7 +64,8 @@ def histograms(
     masks = Masks({}) if masks is None else masks
     masks.check(model)
     with torch.inference_mode(), one_thread():
-        return [_histogram(layer, masks.get(layer.name), bins) for layer in prunable(model, exclude)]
+        layers = prunable(model, exclude, include=include)
+        return [_histogram(layer, masks.get(layer.name), bins) for layer in layers]
 
 
 def _histogram(layer: Layer, mask: Tensor | None, bins: int) -> Histogram:

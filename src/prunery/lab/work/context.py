@@ -117,9 +117,14 @@ class StepContext:
         for path in self.scratch.glob("*.safetensors"):
             settle_header(path)
 
+    @property
+    def include(self) -> tuple[str, ...]:
+        """Return the patterns of parameters that are prunable beside the usual ones."""
+        return tuple(self.args.get("include", ()))
+
     def cost(self, model: nn.Module, masks: Masks | None = None) -> Cost:
         """Return what the model costs for one example."""
-        return cost(model, self.example(), masks)
+        return cost(model, self.example(), masks, include=self.include)
 
 
 def settle_header(path: Path) -> None:

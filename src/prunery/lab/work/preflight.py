@@ -15,7 +15,7 @@ from torch import nn
 from prunery.core.context import ScoringContext
 from prunery.core.criteria import criterion as criteria
 from prunery.core.granularity import granularity as granularities
-from prunery.core.layers import prunable
+from prunery.core.layers import all_layers, prunable
 from prunery.core.outputs import without_outputs
 from prunery.core.scope import Target
 from prunery.core.scope import scope as scopes
@@ -53,6 +53,8 @@ def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None =
     task = spec.task
     train = splits(task.data, task.validation, spec.seeds[0], task.classes, task.images).train
     model = _built(spec, plan, data.shape, task.classes or data.classes)
+    if spec.included:
+        _check_usual(task.model, model)
     for method in spec.compared:
         with _named(method, task.model):
             _check_cuts(spec, method, model, data)
@@ -71,11 +73,19 @@ def _built(spec: Spec, plan: Plan, shape: Shape, classes: int) -> nn.Module:
     return model
 
 
+def _check_usual(name: str, model: nn.Module) -> None:
+    """ModelError for a model that only `include` knows weights of: what dense ones cost is not counted."""
+    if not any(all_layers(model)):
+        problem = "it has no Linear, convolution, attention or recurrent layer whose cost could be counted"
+        raise ModelError(f"model {name!r}", problem, "make one of its products a layer, or use prunery.prune")
+
+
 def _check_cuts(spec: Spec, method: Method, model: nn.Module, data: ImageSet) -> None:
     device = next(iter(model.parameters()), torch.empty(0)).device
     example = torch.zeros(1, *data.shape, device=device)
-    spared = without_outputs(model, method.exclude, example, None)
-    layers = prunable(model, spared)
+    include = method.include or ()
+    spared = without_outputs(model, method.exclude, example, None, include)
+    layers = prunable(model, spared, include=include)
     context = ScoringContext(model, layers, example=example, exclude=spared)
     units = granularities.bind(method.granularity)(context)
     counts = [unit.count for unit in units]

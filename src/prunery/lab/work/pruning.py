@@ -105,6 +105,7 @@ def _in_training(context: StepContext) -> dict[str, Any]:
             options={"invert": True} if arm == "invert" else None,
             floor=args["floor"],
             exclude=args["exclude"],
+            include=context.include,
             example=context.example(),
             batches=batches,
             start=_sparsity(before),
@@ -138,7 +139,8 @@ def _masks_after(history: History, args: Mapping[str, Any], model: nn.Module) ->
     if history.unfinished is not None:
         raise MasksError(asked, history.unfinished, "train at a lower learning rate")
     masks = history.masks or Masks({})
-    if without := [x.name for x in prunable(model, args["exclude"]) if x.name not in masks]:
+    layers = prunable(model, args["exclude"], include=args.get("include", ()))
+    if without := [x.name for x in layers if x.name not in masks]:
         raise MasksError(asked, f"there is no mask of {', '.join(without)}", do)
     check_exact(masks, args["scope"], args["sparsity"], do)
     return masks
@@ -197,6 +199,7 @@ def cut(
         example=context.example(),
         batches=batches,
         exclude=args["exclude"],
+        include=context.include,
         floor=args["floor"],
         seed=context.seed,
     )

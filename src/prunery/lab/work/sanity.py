@@ -38,6 +38,7 @@ def shuffled(
         masks=before,
         example=example,
         exclude=args["exclude"],
+        include=args.get("include", ()),
         seed=args["seed"],
     )
     empty = {name: torch.zeros_like(mask) for name, mask in like.items() if not mask.any()}

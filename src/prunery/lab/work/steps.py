@@ -88,7 +88,7 @@ def measure(context: StepContext) -> dict[str, Any]:
         ),
         "tables": {
             "layers": numbers.layer_rows(price),
-            "histograms": [asdict(layer) for layer in histograms(model, masks)],
+            "histograms": [asdict(layer) for layer in histograms(model, masks, include=context.include)],
             "predicted": numbers.predicted_rows(counts),
             **({"corruptions": [asdict(row) for row in hard.rows]} if hard else {}),
             "cost_notes": [{"note": note} for note in price.notes],

@@ -59,14 +59,15 @@ def facts(study: Study) -> list[tuple[str, str]]:
 
 def methods(study: Study) -> TextTable:
     """Return the methods as their choices."""
-    rows = []
-    for method in _compared(study):
+    rows, compared = [], _compared(study)
+    patterns = ("exclude", *(["include"] if any(method.get("include") for method in compared) else []))
+    for method in compared:
         name = str(method.get("name", method.get("criterion")))
         choices = [_choice(method.get(axis)) or _of_frame(study, name, axis) for axis in AXES]
         floor = method.get("floor")
-        exclude = ", ".join(method.get("exclude") or []) or formats.NOTHING
-        rows.append((name, *choices, f"{floor:g}" if floor else formats.NOTHING, exclude))
-    header = ("method", *AXES, "floor", "exclude")
+        named = (", ".join(method.get(key) or []) or formats.NOTHING for key in patterns)
+        rows.append((name, *choices, f"{floor:g}" if floor else formats.NOTHING, *named))
+    header = ("method", *AXES, "floor", *patterns)
     caption = ("A method is a choice on each axis; at: which network is pruned.",)
     return TextTable("The methods", header, tuple(rows), caption, (), fixed=len(header))
 
