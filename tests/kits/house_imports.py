@@ -13,9 +13,10 @@ LAYERS = (
     {"registry", "seeds", "atomic", "stats"},
     {"factories"},
     {"core"},
+    {"graph"},
     {"data", "models"},
     {"measure"},
-    {"train"},
+    {"train", "export"},
     {"lab"},  # spec, plan, record, store and what they consist of
     {"studies"},
     {"lab.work", "lab.engines"},

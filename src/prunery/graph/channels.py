@@ -1,0 +1,83 @@
+"""Channels: numbers for what may be removed, which of them go together, and which must stay.
+
+A channel is a number from 1 on; 0 means none. Channels that are joined are removed together or not at all. A
+channel that is pinned stays, and so do all that are joined to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+
+
+class Channels:
+    """A disjoint-set forest over channels, on whole arrays at a time."""
+
+    def __init__(self) -> None:
+        self._parent = np.zeros(1024, np.int64)
+        self._count = 1  # channel 0 is none
+        self._pins: list[tuple[Ids, str]] = []
+
+    def fresh(self, count: int) -> Ids:
+        """Return new channels, joined to nothing."""
+        first, self._count = self._count, self._count + count
+        if self._count > len(self._parent):
+            self._parent = np.resize(self._parent, max(self._count, 2 * len(self._parent)))
+        ids = np.arange(first, self._count, dtype=np.int64)
+        self._parent[first : self._count] = ids
+        return ids
+
+    def find(self, ids: Ids) -> Ids:
+        """Return, for each channel, the one that stands for all that are joined to it."""
+        roots = self._parent[ids]
+        while True:
+            above = self._parent[roots]
+            if np.array_equal(above, roots):
+                self._parent[ids] = roots
+                return roots
+            roots = above
+
+    def join(self, one: Ids, other: Ids, reason: str) -> None:
+        """Join channels pair by pair; what stands opposite to none is pinned for `reason`."""
+        one, other = np.broadcast_arrays(one, other)
+        a, b = self.find(one.reshape(-1)), self.find(other.reshape(-1))
+        alone = (a == 0) != (b == 0)
+        if alone.any():
+            self.pin(np.maximum(a, b)[alone], reason)
+        there = (a != b) & ~alone
+        a, b = a[there], b[there]
+        while len(a):
+            low, high = np.minimum(a, b), np.maximum(a, b)
+            np.minimum.at(self._parent, high, low)
+            a, b = self.find(low), self.find(high)
+            apart = a != b
+            a, b = a[apart], b[apart]
+
+    def tie(self, ids: Ids, axes: Sequence[int], reason: str) -> Ids:
+        """Join the channels along `axes`; return the array with size 1 there."""
+        first = ids
+        for axis in axes:
+            first = first.take([0], axis=axis)
+        self.join(first, ids, reason)
+        return self.find(first)
+
+    def pin(self, ids: Ids, reason: str) -> None:
+        """Keep these channels, for `reason`; an empty reason is told to nobody."""
+        ids = np.unique(ids)
+        ids = ids[ids > 0]
+        if len(ids):
+            self._pins.append((ids, reason))
+
+    def pinned(self) -> dict[int, list[str]]:
+        """Return the reasons, by the channel that stands for those joined to it."""
+        reasons: dict[int, list[str]] = {}
+        for ids, reason in self._pins:
+            for root in np.unique(self.find(ids)).tolist():
+                known = reasons.setdefault(root, [])
+                if reason and reason not in known:
+                    known.append(reason)
+        return reasons

@@ -1,0 +1,111 @@
+"""Which channels go together: groups of units, each with the slices of parameters that it owns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+import prunery.graph.ops  # noqa: F401  (enters the rules)
+from prunery.core.wrappers import unwrapped
+from prunery.graph.channels import Ids
+from prunery.graph.flow import Flow
+from prunery.graph.read_torch import Program, read
+from prunery.graph.shrink import Width
+from prunery.graph.trial import try_out
+
+
+@dataclass(frozen=True)
+class Slices:
+    """What the units of a group own of a parameter or buffer: the unit of each place of an axis, or -1."""
+
+    name: str
+    axis: int
+    unit: Ids
+
+
+@dataclass(frozen=True)
+class Group:
+    """Channels that are alike: how many units, and the slices that each owns.
+
+    name: the first parameter that has them. pinned: why they must stay; empty if they need not.
+    """
+
+    name: str
+    count: int
+    slices: tuple[Slices, ...]
+    roots: Ids = field(repr=False)
+    pinned: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        members = ", ".join(f"{s.name}[{s.axis}]" for s in self.slices)
+        kept = f"  kept: {'; '.join(self.pinned)}" if self.pinned else ""
+        return f"{self.name}: {self.count} channels: {members}{kept}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a model computes, and how its channels go together."""
+
+    program: Program
+    flow: Flow
+    groups: tuple[Group, ...]
+    widths: tuple[Width, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.groups))
+
+    @property
+    def free(self) -> tuple[Group, ...]:
+        """Return the groups whose channels may be removed."""
+        return tuple(group for group in self.groups if not group.pinned)
+
+
+def graph_of(model: nn.Module, example: Any) -> Graph:
+    """Return the graph of `model` on `example`; ModelError where it cannot be called with it."""
+    program = read(model, example)
+    flow = Flow(program)
+    flow.follow()
+    widths = try_out(unwrapped(model), example, flow)
+    return Graph(program, flow, tuple(_groups(flow)), tuple(widths))
+
+
+def _groups(flow: Flow) -> Iterator[Group]:
+    pinned = flow.channels.pinned()
+    axes = {place: flow.channels.find(ids) for place, ids in flow.axes.items()}
+    touched: dict[int, list[tuple[str, int]]] = {}
+    for place, ids in axes.items():
+        for root in np.unique(ids).tolist():
+            touched.setdefault(root, []).append(place)
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for root, places in touched.items():
+        alike.setdefault((tuple(places), tuple(pinned.get(root, ())), root in pinned), []).append(root)
+    for (places, reasons, stays), roots in alike.items():
+        group = _group(flow, axes, places, roots, reasons if reasons or not stays else ("",))
+        if group is not None:
+            yield group
+
+
+def _group(
+    flow: Flow,
+    axes: dict[tuple[str, int], Ids],
+    places: Sequence[tuple[str, int]],
+    roots: list[int],
+    reasons: tuple[str, ...],
+) -> Group | None:
+    """A group, unless no weight has it as outputs, or it is one unit."""
+    ordered = np.asarray(sorted(roots), np.int64)
+    slices = []
+    for name, axis in places:
+        ids = axes[name, axis]
+        at = np.searchsorted(ordered, ids)
+        at[at == len(ordered)] = 0
+        slices.append(Slices(name, axis, np.where(ordered[at] == ids, at, -1)))
+    ndim = {name: tensor.ndim for name, tensor in flow.program.registered.items()}
+    names = [s.name for s in slices if ndim[s.name] > 1]
+    if not names or reasons == ("",):
+        return None
+    return Group(names[0], len(roots), tuple(slices), ordered, reasons)

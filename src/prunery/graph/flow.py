@@ -1,0 +1,213 @@
+"""How channels flow through a program: the labels of every tensor, operation by operation.
+
+Each axis of a parameter or buffer starts with channels of its own. The rules of `ops` say which of them are
+the same thing: a convolution's output has the channels of its weight's first axis, an addition joins those of
+its terms. What no rule covers is pinned, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from prunery.graph.channels import Channels, Ids
+from prunery.graph.labels import Labels, axis_label, narrowed, spread, support
+from prunery.graph.read_torch import Call, Program
+from prunery.registry import Registry
+
+rule = Registry("rule of an operation")
+"""Rules, each a function of (flow, call) that gives every tensor of the output its labels; the fact `ops` names
+its operations, separated by blanks."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a tensor.
+
+    tensor: kept, so that its id stays its own. uniform: all its elements are equal, as those of zeros are.
+    weight: it comes from parameters and buffers alone.
+    """
+
+    tensor: Tensor
+    labels: Labels = ()
+    uniform: bool = False
+    weight: bool = False
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What takes part in an operation: shape and labels of a tensor; shape None: all elements are equal."""
+
+    shape: tuple[int, ...] | None
+    labels: Labels
+    weight: bool = False
+
+
+class Flow:
+    """The channels of a program, and the labels of its tensors so far."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.channels = Channels()
+        self.axes: dict[tuple[str, int], Ids] = {}  # of each parameter and buffer
+        self.reached: dict[int, list[Ids]] = {}  # by the number of a call, the labels that went into it
+        self._known: dict[int, Known] = {}
+        for name, tensor in program.registered.items():
+            labels = []
+            for axis, size in enumerate(tensor.shape):
+                if size > 1 and (tensor.is_floating_point() or tensor.is_complex()):
+                    self.axes[name, axis] = ids = self.channels.fresh(size)
+                    labels.append(axis_label(ids, axis, tensor.ndim))
+            self._known[id(tensor)] = Known(tensor, tuple(labels), weight=True)
+
+    def labels(self, tensor: Tensor) -> Labels:
+        """Return the labels of a tensor; none where nothing is known of it."""
+        known = self._known.get(id(tensor))
+        return known.labels if known is not None else ()
+
+    def is_uniform(self, value: Any) -> bool:
+        """Return whether all elements of a tensor are equal."""
+        known = self._known.get(id(value))
+        return not isinstance(value, Tensor) or value.numel() == 1 or (known is not None and known.uniform)
+
+    def is_weight(self, tensor: Tensor) -> bool:
+        """Return whether a tensor comes from parameters and buffers alone."""
+        known = self._known.get(id(tensor))
+        return known is not None and known.weight
+
+    def set(
+        self, tensor: Tensor, labels: Iterable[Ids], *, uniform: bool = False, weight: bool = False
+    ) -> None:
+        """Give a tensor its labels."""
+        kept = tuple(ids for ids in labels if support(ids))
+        self._known[id(tensor)] = Known(tensor, kept, uniform, weight)
+
+    def pin(self, labels: Iterable[Ids], call: Call | None, why: str) -> None:
+        """Pin all channels of the labels."""
+        for ids in labels:
+            self.channels.pin(ids, why if call is None or not why else f"{why}: {call}")
+
+    def pin_all(self, call: Call, why: str) -> None:
+        """Pin every channel that goes into a call."""
+        for tensor in call.tensors():
+            self.pin(self.labels(tensor), call, why)
+
+    def operand(self, value: Any) -> Operand:
+        """Return a tensor, or a number, as an operand."""
+        if self.is_uniform(value):
+            return Operand(None, ())
+        return Operand(tuple(value.shape), self.labels(value), self.is_weight(value))
+
+    def joined(self, call: Call, operands: Sequence[Operand], shape: Sequence[int]) -> Labels:
+        """Return the labels of what operands make element by element; equal places hold one channel.
+
+        What a channel meets at its place must have channels too, or be equal everywhere.
+        """
+        result: list[Ids] = []
+        for operand in sorted(operands, key=lambda operand: operand.weight):
+            for ids in operand.labels:
+                self._merge(call, spread(ids, shape), result, weight=operand.weight)
+        for operand in operands:
+            if operand.shape is None:
+                continue
+            sizes = (1,) * (len(shape) - len(operand.shape)) + tuple(operand.shape)
+            own = {axis for ids in operand.labels for axis in support(spread(ids, shape))}
+            for ids in result:
+                axes = [axis for axis in support(ids) if sizes[axis] > 1]
+                if axes and not own.intersection(axes):
+                    self.pin([ids], call, "it meets values that have no channels")
+        return tuple(result)
+
+    def _merge(self, call: Call, ids: Ids, result: list[Ids], *, weight: bool) -> None:
+        """Add a label to those of a result, joined to the one that is along the same axes."""
+        ids = narrowed(ids, self.channels)
+        for place, other in enumerate(result):
+            common = set(support(ids)) & set(support(other))
+            if not common:
+                continue
+            if weight and len(support(other)) > len(common):
+                self.pin([ids], call, "one weight for several channels")
+                return
+            ids, other = self._tied(ids, common, call), self._tied(other, common, call)
+            self.channels.join(ids, other, f"it meets values that have no channels: {call}")
+            result[place] = narrowed(other, self.channels)
+            return
+        if support(ids):
+            result.append(ids)
+
+    def _tied(self, ids: Ids, axes: Iterable[int], call: Call) -> Ids:
+        others = [axis for axis in support(ids) if axis not in axes]
+        return self.channels.tie(ids, others, f"{call}") if others else ids
+
+    def reduced(self, call: Call, labels: Labels, axes: Iterable[int], why: str) -> Labels:
+        """Return the labels of a tensor whose elements along `axes` are put together, of size 1 there.
+
+        A channel that is along these axes alone is pinned, for `why`; one that is along others too lives or
+        dies there as a whole. An empty `why` pins nothing: what is 0 adds nothing.
+        """
+        axes, result = set(axes), []
+        for ids in labels:
+            ids = narrowed(ids, self.channels)
+            along = axes.intersection(support(ids))
+            if along and along == set(support(ids)):
+                if why:
+                    self.pin([ids], call, why)
+                continue
+            result.append(self.channels.tie(ids, sorted(along), f"{call}") if along else ids)
+        return tuple(result)
+
+    def follow(self) -> None:
+        """Go through the program; then pin what leaves the model."""
+        table = _by_operation()
+        for number, call in enumerate(self.program.calls):
+            self.reached[number] = [ids for tensor in call.tensors() for ids in self.labels(tensor)]
+            function = table.get(call.name)
+            if function is not None:
+                function(self, call)
+            elif call.pointwise:
+                table["pointwise"](self, call)
+            elif call.outputs():
+                self._unknown(call)
+        for call in self.program.asked_for_values:
+            self._pin_branch(call)
+        for tensor in self.program.outputs:
+            self.pin(self.labels(tensor), None, "it leaves the model")
+        for known in self._known.values():
+            self._tie_what_is_left(known.labels)
+
+    def _unknown(self, call: Call) -> None:
+        self.pin_all(call, "there is no rule for it")
+        weight = all(self.is_weight(t) for t in call.tensors()) and bool(call.tensors())
+        for tensor in call.outputs():
+            if not self.labels(tensor):
+                self.set(tensor, (), weight=weight)
+
+    def _pin_branch(self, call: Call) -> None:
+        """Pin what the module that looked at a value had at hand: its other branch may use it otherwise."""
+        at_hand = [
+            t for c in self.program.calls if c.module == call.module for t in (*c.tensors(), *c.outputs())
+        ]
+        for tensor in (*at_hand, *self.program.passed.get(call.module, ())):
+            if not self.is_weight(tensor):
+                self.pin(
+                    self.labels(tensor),
+                    call,
+                    "the model asks for a value, and may do something else for others",
+                )
+
+    def _tie_what_is_left(self, labels: Labels) -> None:
+        """Tie channels that lie along several axes of a tensor, so that removing them leaves a tensor."""
+        for ids in labels:
+            ids = narrowed(ids, self.channels)
+            axes = support(ids)
+            if len(axes) > 1:
+                free = max(axes, key=lambda axis: ids.shape[axis])
+                self.channels.tie(ids, [axis for axis in axes if axis != free], "")
+
+
+def _by_operation() -> dict[str, Callable[[Flow, Call], None]]:
+    """Return the rules by operation; a later one stands before an earlier one."""
+    return {name: rule[row].function for row in rule for name in rule[row].facts["ops"].split()}

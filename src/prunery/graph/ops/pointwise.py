@@ -1,0 +1,70 @@
+"""Operations element by element, and those that make or copy tensors."""
+
+from __future__ import annotations
+
+from prunery.graph.flow import Flow, Operand, rule
+from prunery.graph.read_torch import Call
+
+_POINTWISE = """
+    pointwise clone contiguous detach alias lift_fresh lift_fresh_copy _to_copy to where masked_fill
+    _prelu_kernel prelu native_dropout dropout _conj _fused_dropout tril triu nan_to_num addcmul addcdiv lerp
+"""
+
+
+@rule.add(ops=_POINTWISE)
+def pointwise(flow: Flow, call: Call) -> None:
+    """Operands meet element by element; the channels at one place are joined."""
+    outputs = call.outputs()
+    if not outputs:
+        return
+    given, shape = call.tensors(), outputs[0].shape
+    labels = flow.joined(call, [flow.operand(tensor) for tensor in given], shape)
+    uniform = all(flow.is_uniform(tensor) for tensor in given)
+    weight = all(flow.is_weight(tensor) or flow.is_uniform(tensor) for tensor in given)
+    for output in outputs:
+        flow.set(
+            output, labels if output.shape == shape else (), uniform=uniform, weight=weight and not uniform
+        )
+
+
+_FILLED = """
+    zeros ones full empty zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty
+    scalar_tensor empty_strided new_empty_strided empty_permuted
+"""
+
+
+@rule.add(ops=_FILLED)
+def filled(flow: Flow, call: Call) -> None:
+    """Return a tensor whose elements are all equal."""
+    for output in call.outputs():
+        flow.set(output, (), uniform=True)
+
+
+@rule.add(ops="fill zero")
+def overwritten(flow: Flow, call: Call) -> None:
+    """Fill a tensor in place; a part of another tensor keeps that one's channels."""
+    flow.set(call.args[0], flow.labels(call.args[0]), uniform=not flow.labels(call.args[0]))
+
+
+@rule.add(ops="arange rand randn randint rand_like randn_like eye linspace randperm")
+def values(flow: Flow, call: Call) -> None:
+    """Return a tensor of values that no channel comes from."""
+    for output in call.outputs():
+        flow.set(output, ())
+
+
+@rule.add(ops="copy")
+def copy(flow: Flow, call: Call) -> None:
+    """Write one tensor into another, which may be a part of a third."""
+    target, source = call.args[:2]
+    if flow.labels(target) or not target._is_view():
+        labels = (
+            flow.joined(
+                call, [Operand(tuple(target.shape), flow.labels(target)), flow.operand(source)], target.shape
+            )
+            if flow.labels(target)
+            else flow.labels(source)
+        )
+        flow.set(call.output, labels)
+    else:
+        flow.pin(flow.labels(source), call, "it is written into a part of a tensor that has no channels")

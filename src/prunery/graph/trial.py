@@ -1,0 +1,227 @@
+"""Tries whether a model runs without some of its channels, and pins those that it cannot do without.
+
+A smaller copy of the model runs on the same example. Each of its operations must be that of the original, on
+tensors as large as the graph says and with the same numbers. Where one is not, sizes that a module writes
+down itself (`self.heads`) are corrected if that helps; else the channels that go in there are pinned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prunery.core.wrappers import named_modules
+from prunery.graph.channels import Ids
+from prunery.graph.flow import Flow
+from prunery.graph.read_torch import Call, attempt
+from prunery.graph.shrink import Removal, Width, shrunk
+
+_ROUNDS = 200
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a smaller copy first does something else: the number of the call, and what it did."""
+
+    number: int
+    why: str
+
+
+def try_out(model: nn.Module, example: Any, flow: Flow) -> list[Width]:
+    """Pin the channels that `model` cannot do without, and return the sizes it writes down itself."""
+    widths: list[Width] = []
+    hopeless: set[tuple[Any, ...]] = set()
+    for _ in range(_ROUNDS):
+        removal = Removal(flow, some_of_each(flow))
+        if not len(removal.removed):
+            return widths
+        difference = run(model, example, removal, widths)
+        if difference is None:
+            return widths
+        better = _corrected(model, example, removal, widths, difference, hopeless)
+        if better:
+            widths = better
+        else:
+            _blame(model, flow, difference)
+    raise AssertionError("a trial of channels came to no end")
+
+
+def some_of_each(flow: Flow) -> Ids:
+    """Return a third of the channels that are free in each place where they lie, here and there."""
+    pinned = flow.channels.pinned()
+    removed: list[int] = []
+    touched: dict[int, list[tuple[str, int]]] = {}
+    for place, ids in flow.axes.items():
+        for root in np.unique(flow.channels.find(ids)).tolist():
+            touched.setdefault(root, []).append(place)
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for root, places in touched.items():
+        if root not in pinned:
+            alike.setdefault(tuple(places), []).append(root)
+    for roots in alike.values():
+        count = max(1, len(roots) // 3)
+        removed += [roots[(7 * i + i // 2) % len(roots)] for i in range(count)] if len(roots) > 1 else []
+    return np.unique(np.asarray(removed, np.int64))
+
+
+def run(model: nn.Module, example: Any, removal: Removal, widths: Sequence[Width]) -> Difference | None:
+    """Return where a copy of `model` without these channels first differs from the graph, if anywhere."""
+
+    def emptied(name: str, tensor: Tensor) -> Tensor:
+        index = removal.index(name, tensor.ndim)
+        if all(places is None for places in index):
+            return tensor
+        shape = [n if places is None else len(places) for n, places in zip(tensor.shape, index, strict=True)]
+        return torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
+
+    small = shrunk(model, removal, widths, cut=emptied, share=True)
+    program = attempt(small, example)
+    calls, expected = program.calls, removal.flow.program.calls
+    for number, (call, before) in enumerate(zip(calls, expected, strict=False)):
+        if why := _differs(call, before, removal):
+            return Difference(number, why)
+    if program.error is not None:
+        number = min(len(calls), len(expected) - 1)
+        return Difference(number, f"{type(program.error).__name__}: {str(program.error).splitlines()[0]}")
+    if len(calls) != len(expected):
+        return Difference(min(len(calls), len(expected)) - 1, "it does something else")
+    return None
+
+
+def _differs(call: Call, before: Call, removal: Removal) -> str:
+    """Return how a call differs from what the graph says; empty if it does not."""
+    if call.name != before.name:
+        return f"it does {call.name} instead"
+    for tensor, old in zip(call.outputs(), before.outputs(), strict=False):
+        if tuple(tensor.shape) != removal.shape(old) and not removal.flow.is_uniform(old):
+            return f"its result has shape {tuple(tensor.shape)}, not {removal.shape(old)}"
+    if before.pointwise or before.name.startswith(("_scaled", "scaled")):
+        numbers, others = list(_numbers(call)), list(_numbers(before))
+        if numbers != others:
+            return f"a number in it depends on how many channels there are ({numbers[:1]} for {others[:1]})"
+    return ""
+
+
+def _numbers(call: Call) -> Iterator[float]:
+    for value in (*call.args, *call.kwargs.values()):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield value
+
+
+def _corrected(
+    model: nn.Module,
+    example: Any,
+    removal: Removal,
+    widths: list[Width],
+    difference: Difference,
+    hopeless: set[tuple[Any, ...]],
+) -> list[Width] | None:
+    """Return the widths with more that let the copy get further; None if none does."""
+    flow = removal.flow
+    call = flow.program.calls[difference.number]
+    kind = _kind(model, call)
+    if kind in hopeless:
+        return None
+    for names in _candidates(model, call, removal, widths):
+        more = [*widths, *_everywhere(model, flow, call, names)]
+        after = run(model, example, removal, more)
+        if after is None or after.number > difference.number:
+            return more
+    hopeless.add(kind)
+    return None
+
+
+def _kind(model: nn.Module, call: Call) -> tuple[Any, ...]:
+    return (type(dict(named_modules(model))[call.module]), call.place, call.name)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An attribute of a module that has the size of an axis of a tensor at one of its calls."""
+
+    attribute: str
+    item: int | None
+    offset: int  # of the call among those of the module
+    side: str
+    position: int
+    axis: int
+
+
+def _candidates(
+    model: nn.Module, call: Call, removal: Removal, widths: Sequence[Width]
+) -> Iterator[list[_Found]]:
+    """Yield sets of attributes of the module that runs a call which may hold a size that changed."""
+    module = dict(named_modules(model))[call.module]
+    known = {(w.attribute, w.item) for w in widths if w.module == call.module}
+    sizes: dict[int, dict[int, _Found]] = {}
+    for offset, other in enumerate(_calls_of(removal.flow, call.module)):
+        for side, held in (("in", other.tensors()), ("out", other.outputs())):
+            for position, tensor in enumerate(held):
+                for axis, (old, new) in enumerate(zip(tensor.shape, removal.shape(tensor), strict=True)):
+                    if old != new:
+                        found = _Found("", None, offset, side, position, axis)
+                        sizes.setdefault(old, {}).setdefault(new, found)
+    choices = []
+    for attribute, item, value in _integers(module):
+        if (attribute, item) not in known and value in sizes:
+            choices.append([_with(found, attribute, item) for found in sizes[value].values()])
+    if choices:
+        yield [options[0] for options in choices]
+        for options in choices:
+            for option in options:
+                yield [option]
+
+
+def _with(found: _Found, attribute: str, item: int | None) -> _Found:
+    return _Found(attribute, item, found.offset, found.side, found.position, found.axis)
+
+
+def _integers(module: nn.Module) -> Iterator[tuple[str, int | None, int]]:
+    for name, value in vars(module).items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            yield name, None, value
+        elif isinstance(value, tuple | list):
+            yield from ((name, i, n) for i, n in enumerate(value) if type(n) is int)
+
+
+def _calls_of(flow: Flow, module: str) -> list[Call]:
+    return [call for call in flow.program.calls if call.module == module]
+
+
+def _everywhere(model: nn.Module, flow: Flow, call: Call, names: Sequence[_Found]) -> Iterator[Width]:
+    """Yield the widths for every module of the same class whose calls are alike."""
+    for name, calls in _alike(model, flow, call).items():
+        for found in names:
+            other = calls[found.offset]
+            held = other.tensors() if found.side == "in" else other.outputs()
+            yield Width(name, found.attribute, found.item, held[found.position], found.axis)
+
+
+def _alike(model: nn.Module, flow: Flow, call: Call) -> dict[str, list[Call]]:
+    """Return the calls of each module that is of the same class as that of `call` and does the same."""
+    modules = dict(named_modules(model))
+    kind, names = type(modules[call.module]), [c.name for c in _calls_of(flow, call.module)]
+    every = {name: _calls_of(flow, name) for name, module in modules.items() if type(module) is kind}
+    return {name: calls for name, calls in every.items() if [c.name for c in calls] == names}
+
+
+def _blame(model: nn.Module, flow: Flow, difference: Difference) -> None:
+    """Pin what goes into the call that differs, else what its module handles, else all there is."""
+    call = flow.program.calls[difference.number]
+    modules = _alike(model, flow, call)
+    offset = next(i for i, c in enumerate(modules[call.module]) if c is call)
+    pinned = flow.channels.pinned()
+    same = [calls[offset] for calls in modules.values()]
+    every = [c for calls in modules.values() for c in calls]
+    for calls in (same, every, flow.program.calls):
+        labels = [ids for c in calls for t in (*c.tensors(), *c.outputs()) for ids in flow.labels(t)]
+        roots = {int(root) for ids in labels for root in np.unique(flow.channels.find(ids)) if root}
+        if new := roots - set(pinned):
+            flow.pin([np.asarray(sorted(new))], call, f"without some of them, {difference.why}")
+            return
+    flow.pin(flow.axes.values(), call, f"without some of them, {difference.why}")
