@@ -179,6 +179,56 @@ def test_a_handful_of_zeros_among_thousands_is_no_surprise():
         model[0].weight[0, 10] = 0
     with pytest.warns(ZerosKeptWarning, match="11 of the 10000"):
         prunery.prune(model, 0.0)
+    model = nn.Sequential(nn.Linear(90, 111))  # of 9990 weights, 9 may be 0 by chance
+    with torch.no_grad():
+        model[0].weight[0, :10] = 0
+    with pytest.warns(ZerosKeptWarning, match="10 of the 9990"):
+        prunery.prune(model, 0.0)
+
+
+def test_a_handful_is_counted_by_the_size_of_the_layer_not_by_what_is_kept():
+    model = nn.Sequential(nn.Linear(100, 100))
+    masks = prunery.prune(copy.deepcopy(model), 0.5, criterion="random")
+    kept = masks["0.weight"].nonzero()
+    with torch.no_grad():
+        model[0].weight[tuple(kept[:10].T)] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = prunery.prune(model, 0.5, criterion="random")
+    assert torch.equal(again["0.weight"], masks["0.weight"])
+    with torch.no_grad():
+        model[0].weight[tuple(kept[10])] = 0
+    assert "11 of the 5000 weights kept" in lowered(model, 0.5, criterion="random")
+
+
+@pytest.mark.parametrize("width", [1, 2, 100])
+def test_one_row_of_zeros_is_a_surprise_however_small_it_is(width):
+    model = nn.Sequential(nn.Linear(width, 5000))
+    with torch.no_grad():
+        model[0].weight[0] = 0
+    choices = {"granularity": "filter", "exclude": ()}
+    assert "1 of the 5000 rows kept in 0.weight" in lowered(model, 0.0, **choices)
+
+
+def test_rows_of_zeros_are_counted_under_masks_of_weights_too():
+    model, filters = nn.Sequential(nn.Linear(20, 30)), {"granularity": "filter", "exclude": ()}
+    masks = prunery.prune(model, 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prunery.prune(copy.deepcopy(model), 0.0, masks=masks, **filters)
+    with torch.no_grad():
+        model[0].weight[3] = 0
+    with pytest.warns(ZerosKeptWarning, match="1 of the 30 rows"):
+        prunery.prune(model, 0.0, masks=masks, **filters)
+
+
+def test_one_zero_in_a_row_makes_no_row_of_zeros():
+    model = nn.Sequential(nn.Linear(20, 30))
+    with torch.no_grad():
+        model[0].weight[3, 4] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prunery.prune(model, 0.0, granularity="filter", exclude=())
 
 
 def test_continuing_and_pruning_further_do_not_warn():
