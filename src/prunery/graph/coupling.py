@@ -20,11 +20,15 @@ from prunery.graph.trial import try_out
 
 @dataclass(frozen=True)
 class Slices:
-    """What the units of a group own of a parameter or buffer: the unit of each place of an axis, or -1."""
+    """What the units of a group own of a parameter or buffer: the unit of each place of an axis, or -1.
+
+    reads: it is a weight whose products put these channels together (the columns of a Linear).
+    """
 
     name: str
     axis: int
     unit: Ids
+    reads: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,10 @@ def _group(
         ids = axes[name, axis]
         at = np.searchsorted(ordered, ids)
         at[at == len(ordered)] = 0
-        slices.append(Slices(name, axis, np.where(ordered[at] == ids, at, -1)))
+        unit = np.where(ordered[at] == ids, at, -1)
+        slices.append(Slices(name, axis, unit, (name, axis) in flow.read))
     ndim = {name: tensor.ndim for name, tensor in flow.program.registered.items()}
-    names = [s.name for s in slices if ndim[s.name] > 1]
+    names = [s.name for s in slices if ndim[s.name] > 1 and not s.reads]
     if not names or reasons == ("",):
         return None
     return Group(names[0], len(roots), tuple(slices), ordered, reasons)

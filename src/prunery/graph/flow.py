@@ -53,6 +53,8 @@ class Flow:
         self.program = program
         self.channels = Channels()
         self.axes: dict[tuple[str, int], Ids] = {}  # of each parameter and buffer
+        self.read: set[tuple[str, int]] = set()  # those along which a product puts channels together
+        self._first: dict[int, tuple[str, int]] = {}  # the axis that a channel began as the first one of
         self.reached: dict[int, list[Ids]] = {}  # by the number of a call, the labels that went into it
         self._known: dict[int, Known] = {}
         for name, tensor in program.registered.items():
@@ -60,6 +62,7 @@ class Flow:
             for axis, size in enumerate(tensor.shape):
                 if size > 1 and (tensor.is_floating_point() or tensor.is_complex()):
                     self.axes[name, axis] = ids = self.channels.fresh(size)
+                    self._first[int(ids[0])] = (name, axis)
                     labels.append(axis_label(ids, axis, tensor.ndim))
             self._known[id(tensor)] = Known(tensor, tuple(labels), weight=True)
 
@@ -84,6 +87,13 @@ class Flow:
         """Give a tensor its labels."""
         kept = tuple(ids for ids in labels if support(ids))
         self._known[id(tensor)] = Known(tensor, kept, uniform, weight)
+
+    def note_read(self, tensor: Tensor, axes: Iterable[int]) -> None:
+        """Note that a product puts the channels along these axes of a weight together."""
+        for ids in self.labels(tensor) if self.is_weight(tensor) else ():
+            place = self._first.get(int(ids.reshape(-1)[0]))
+            if place is not None and set(support(ids)) <= set(axes):
+                self.read.add(place)
 
     def pin(self, labels: Iterable[Ids], call: Call | None, why: str) -> None:
         """Pin all channels of the labels."""
