@@ -187,6 +187,33 @@ def test_columns_that_no_check_reads_are_told(tmp_path):
     assert done.sheet.unread == ("FLOPs ↓ (%)", "channels_pruned", "median")
 
 
+OWN = ("live_density", "sparsity_of_updates", "layer_density", "density(k=2)", "sparsity_sd")
+
+
+@pytest.mark.parametrize("module", ["my_rows", "lab.measures.rows"])
+@pytest.mark.parametrize("row", OWN)
+def test_a_column_of_a_row_of_the_author_is_no_sparsity(tmp_path, module, row):
+    table = "method,sparsity,acc,{}\ndense,0,93.5,7.5\nA,0.5,93.1,0.9\nA,0.9,92.0,-2"
+    done = audited(tmp_path, table.format(f"{module}:{row}"))
+    assert not done.findings
+    assert done.sheet.unread == (f"{module}:{row}",)
+    assert {e.sparsity for e in done.sheet.entries} == {0.0, 0.5, 0.9}
+    alone = audited(tmp_path, f"method,{module}:{row},acc\ndense,0.1,93.5\nA,0.5,93.1\nB,0.9,92.0")
+    assert {e.sparsity for e in alone.sheet.entries if not e.dense} == {None}
+
+
+@pytest.mark.parametrize("header", ["density", "live density", "density: live", "CIFAR-10:density"])
+def test_a_density_beside_a_sparsity_that_it_does_not_fit_is_found(tmp_path, header):
+    done = audited(tmp_path, f"method,sparsity,acc,{header}\nA,0.5,93.1,0.5\nA,0.8,92.5,0.2\nA,0.9,92.0,0.3")
+    assert 4 in lines(done, "sparsity_statements")
+
+
+def test_rows_of_the_author_that_end_in_numbers_are_no_levels(tmp_path):
+    rows = ("lab.rows:sparsity_50", "lab.rows:sparsity_90")
+    done = audited(tmp_path, f"method,sparsity,acc,{','.join(rows)}\nA,0.5,93.1,12,81\nA,0.9,92.0,14,95")
+    assert {(e.column, e.sparsity) for e in done.sheet.entries} == {("acc", 0.5), ("acc", 0.9)}
+
+
 def test_the_neighbour_of_a_slip_is_not_accused(tmp_path):
     done = audited(tmp_path, "method,sparsity,acc\ndense,0,93.5\nA,0.5,93.1\nA,0.8,9.29\nA,0.9,92.0")
     assert [(f.check, f.lines) for f in done.findings] == [("off_the_curve", (4,))]

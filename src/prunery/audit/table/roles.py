@@ -95,6 +95,8 @@ _COSTS = {"time": "speed|latency|time", "macs": "mac|flop|madd", "params": "para
 SIZE = re.compile(r"(^|_)(size|[mk]b)(_|$)")
 _POWER = re.compile(r"\de-?\d")
 _AT = re.compile(r"\b(?:acc|accuracy|prec|precision)\s*@\s*(\d)\b", re.IGNORECASE)
+_OF_USER = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(\(.*\))?")
+_OF_SPARSITY = ("layer_share", "sparsity", "density")
 _LAYER_SHARE = re.compile(r"layer.*(compress|densit|sparsit|kept|prun)|(compress|densit|sparsit).*layer")
 
 
@@ -121,8 +123,15 @@ def role(name: str) -> str | None:
     """Return the role that a header's name alone gives, or None."""
     known = (r for r, pattern in _NAMES if re.fullmatch(pattern, plain(name)))
     named = next(known, None)
+    if named in _OF_SPARSITY and of_user(name):
+        return "unread"
     strength = named in ("sparsity", "density") and _POWER.search(name)  # of a penalty: `Sparsity (1e-5)`
     return None if strength else named
+
+
+def of_user(name: str) -> bool:
+    """Return whether a header is `package.module:row`: a measure of the author, whatever its words say."""
+    return _OF_USER.fullmatch(name.strip()) is not None
 
 
 def is_setting(name: str) -> bool:
@@ -265,6 +274,8 @@ def _says_level(what: str, text: str) -> bool:
 
 def _may_be_level(name: str, what: str, text: str) -> bool:
     number = float(text.rstrip("%x"))
+    if of_user(name) and re.search("spars|dens", plain(what)):
+        return False
     if re.fullmatch(
         r"top_?|seed|run|trial|fold|rep|epochs?|n|k|resnet|vgg|lenet|cifar|mnist|c|p|conv", plain(what)
     ):
