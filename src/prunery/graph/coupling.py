@@ -35,7 +35,9 @@ class Slices:
 class Group:
     """Channels that are alike: how many units, and the slices that each owns.
 
-    name: the first parameter that has them. pinned: why they must stay; empty if they need not.
+    name: the first parameter that makes them. kind: "channel"; "head", of attention; "unit", the hidden ones
+    of a recurrent layer. pinned: why they must stay; empty if they need not. Each unit has equally many
+    places of an axis.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Group:
     slices: tuple[Slices, ...]
     roots: Ids = field(repr=False)
     pinned: tuple[str, ...] = ()
+    kind: str = "channel"
 
     def __str__(self) -> str:
         members = ", ".join(f"{s.name}[{s.axis}]" for s in self.slices)
@@ -80,10 +83,10 @@ def graph_of(model: nn.Module, example: Any) -> Graph:
 def _groups(flow: Flow) -> Iterator[Group]:
     pinned = flow.channels.pinned()
     axes = {place: flow.channels.find(ids) for place, ids in flow.axes.items()}
-    touched: dict[int, list[tuple[str, int]]] = {}
-    for place, ids in axes.items():
-        for root in np.unique(ids).tolist():
-            touched.setdefault(root, []).append(place)
+    touched: dict[int, list[tuple[str, int, int]]] = {}
+    for (name, axis), ids in axes.items():
+        for root, times in zip(*(a.tolist() for a in np.unique(ids, return_counts=True)), strict=True):
+            touched.setdefault(root, []).append((name, axis, times))
     alike: dict[tuple[Any, ...], list[int]] = {}
     for root, places in touched.items():
         alike.setdefault((tuple(places), tuple(pinned.get(root, ())), root in pinned), []).append(root)
@@ -96,14 +99,14 @@ def _groups(flow: Flow) -> Iterator[Group]:
 def _group(
     flow: Flow,
     axes: dict[tuple[str, int], Ids],
-    places: Sequence[tuple[str, int]],
+    places: Sequence[tuple[str, int, int]],
     roots: list[int],
     reasons: tuple[str, ...],
 ) -> Group | None:
     """A group, unless no weight has it as outputs, or it is one unit."""
     ordered = np.asarray(sorted(roots), np.int64)
     slices = []
-    for name, axis in places:
+    for name, axis, _ in places:
         ids = axes[name, axis]
         at = np.searchsorted(ordered, ids)
         at[at == len(ordered)] = 0
@@ -113,4 +116,4 @@ def _group(
     names = [s.name for s in slices if ndim[s.name] > 1 and not s.reads]
     if not names or reasons == ("",):
         return None
-    return Group(names[0], len(roots), tuple(slices), ordered, reasons)
+    return Group(names[0], len(roots), tuple(slices), ordered, reasons, flow.kind(ordered))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from prunery.graph.channels import Channels, Ids
@@ -19,8 +20,8 @@ from prunery.graph.read_torch import Call, Program
 from prunery.registry import Registry
 
 rule = Registry("rule of an operation")
-"""Rules, each a function of (flow, call) that gives every tensor of the output its labels; the fact `ops` names
-its operations, separated by blanks."""
+"""Rules, each a function of (flow, call) that labels every tensor of the output; the fact `ops` names its
+operations, separated by blanks."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Flow:
         self.channels = Channels()
         self.axes: dict[tuple[str, int], Ids] = {}  # of each parameter and buffer
         self.read: set[tuple[str, int]] = set()  # those along which a product puts channels together
+        self._kinds: list[tuple[Ids, str]] = []
         self._first: dict[int, tuple[str, int]] = {}  # the axis that a channel began as the first one of
         self.reached: dict[int, list[Ids]] = {}  # by the number of a call, the labels that went into it
         self._known: dict[int, Known] = {}
@@ -70,6 +72,10 @@ class Flow:
         """Return the labels of a tensor; none where nothing is known of it."""
         known = self._known.get(id(tensor))
         return known.labels if known is not None else ()
+
+    def knows(self, tensor: Tensor) -> bool:
+        """Return whether a rule said anything of a tensor."""
+        return id(tensor) in self._known
 
     def is_uniform(self, value: Any) -> bool:
         """Return whether all elements of a tensor are equal."""
@@ -94,6 +100,15 @@ class Flow:
             place = self._first.get(int(ids.reshape(-1)[0]))
             if place is not None and set(support(ids)) <= set(axes):
                 self.read.add(place)
+
+    def note_kind(self, ids: Ids, kind: str) -> None:
+        """Note what the channels are, where that is more than a channel."""
+        self._kinds.append((np.unique(ids), kind))
+
+    def kind(self, roots: Ids) -> str:
+        """Return what channels are: "channel", "head" or "unit"."""
+        kinds = (kind for ids, kind in self._kinds if np.isin(self.channels.find(ids), roots).any())
+        return next(kinds, "channel")
 
     def pin(self, labels: Iterable[Ids], call: Call | None, why: str) -> None:
         """Pin all channels of the labels."""

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from prunery.core.wrappers import named_modules
 from prunery.graph.channels import Ids
 from prunery.graph.flow import Flow
-from prunery.graph.read_torch import Call, attempt
+from prunery.graph.read_torch import Call, Program, attempt
 from prunery.graph.shrink import Removal, Width, shrunk
 
 _ROUNDS = 200
+_IN_PLACE = ("clone", "contiguous", "view", "detach", "alias", "expand", "lift_fresh", "_to_copy")
 
 
 @dataclass(frozen=True)
@@ -81,24 +82,42 @@ def run(model: nn.Module, example: Any, removal: Removal, widths: Sequence[Width
 
     small = shrunk(model, removal, widths, cut=emptied, share=True)
     program = attempt(small, example)
+    return _first_difference(program, removal)
+
+
+def _first_difference(program: Program, removal: Removal) -> Difference | None:
+    """Walk through both runs side by side; whether elements are copied makes no difference."""
     calls, expected = program.calls, removal.flow.program.calls
-    for number, (call, before) in enumerate(zip(calls, expected, strict=False)):
-        if why := _differs(call, before, removal):
-            return Difference(number, why)
+    i = j = 0
+    while i < len(calls) and j < len(expected):
+        call, before = calls[i], expected[j]
+        if _name(call) == _name(before):
+            if why := _differs(call, before, removal):
+                return Difference(j, why)
+            i, j = i + 1, j + 1
+        elif _name(call) in _IN_PLACE:
+            i += 1
+        elif _name(before) in _IN_PLACE:
+            j += 1
+        else:
+            return Difference(j, f"it does {call.name} instead")
+    number = min(j, len(expected) - 1)
     if program.error is not None:
-        number = min(len(calls), len(expected) - 1)
-        return Difference(number, f"{type(program.error).__name__}: {str(program.error).splitlines()[0]}")
-    if len(calls) != len(expected):
-        return Difference(min(len(calls), len(expected)) - 1, "it does something else")
-    return None
+        message = (str(program.error).splitlines() or [""])[0]
+        return Difference(number, f"{type(program.error).__name__}: {message}")
+    rest = (*calls[i:], *expected[j:])
+    return None if all(_name(call) in _IN_PLACE for call in rest) else Difference(number, "it does less")
+
+
+def _name(call: Call) -> str:
+    return "view" if call.name in ("_unsafe_view", "_reshape_alias", "reshape") else call.name
 
 
 def _differs(call: Call, before: Call, removal: Removal) -> str:
     """Return how a call differs from what the graph says; empty if it does not."""
-    if call.name != before.name:
-        return f"it does {call.name} instead"
     for tensor, old in zip(call.outputs(), before.outputs(), strict=False):
-        if tuple(tensor.shape) != removal.shape(old) and not removal.flow.is_uniform(old):
+        told = removal.flow.knows(old) and not removal.flow.is_uniform(old)
+        if told and tuple(tensor.shape) != removal.shape(old):
             return f"its result has shape {tuple(tensor.shape)}, not {removal.shape(old)}"
     if before.pointwise or before.name.startswith(("_scaled", "scaled")):
         numbers, others = list(_numbers(call)), list(_numbers(before))

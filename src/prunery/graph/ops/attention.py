@@ -33,6 +33,9 @@ def attention(flow: Flow, call: Call) -> None:
     for ids in scores:
         if ids.shape[-1] > 1 and ids.size == ids.shape[-1] and call.kwargs.get("scale") is None:
             flow.pin([ids], call, "scores are divided by the root of the number of channels")
+    for ids in scores:
+        if ids.shape[-1] > 1 and ids.size > ids.shape[-1]:
+            flow.note_kind(ids, "head")
     scores = flow.reduced(call, scores, [len(shape) - 1], "")
     scores = flow.reduced(call, scores, [len(shape) - 2], "positions, not channels, are put together")
     weighted = tuple(ids.squeeze(-1) for ids in scores)  # (..., queries, 1)

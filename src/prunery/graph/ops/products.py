@@ -43,6 +43,9 @@ def contracted(flow: Flow, call: Call, left: Tensor, right: Tensor) -> Labels:
         Operand(b.shape, b.labels, flow.is_weight(right)),
     ]
     labels = flow.joined(call, operands, shape)
+    for ids in labels:
+        if len(support(ids)) > 1 and ids.shape[ndim - 2] > 1:
+            flow.note_kind(ids, "head")
     labels = flow.reduced(call, labels, [ndim - 2], "")
     return tuple(ids.squeeze(ndim - 2) for ids in labels)
 

@@ -29,6 +29,7 @@ def recurrent(flow: Flow, call: Call) -> None:
         _give(flow, call, ())
         return
     units = _rows(flow, weights[1], gates)[0]
+    flow.note_kind(units, "unit")
     incoming = _features(flow, call, x)
     for number in range(0, len(weights), per):
         into, inside, *biases = weights[number : number + per]
