@@ -44,6 +44,7 @@ class Call:
     place: str  # file and line of the code that called it
     pointwise: bool  # each element of the output comes from the elements at its place
     writes: bool  # whether its first argument is changed
+    function: Any = None  # what torch ran
 
     def tensors(self) -> list[Tensor]:
         """Return the tensors among the arguments."""
@@ -189,6 +190,7 @@ class _Reader(TorchDispatchMode):  # type: ignore[no-untyped-call]
             writes = name.endswith("_") and not name.endswith("__")
             pointwise = torch.Tag.pointwise in func.tags
             self.note(name[:-1] if writes else name, args, kwargs, output, pointwise=pointwise, writes=writes)
+            self.program.calls[-1].function = func
         return output
 
     def note(
@@ -225,6 +227,7 @@ class _WholeLayers(TorchFunctionMode):
         output = func(*args, **kwargs)
         del calls[count:]  # its steps
         self.reader.note(name, args, kwargs, output)
+        calls[-1].function = func
         return output
 
 
