@@ -75,17 +75,20 @@ def test_constants_that_are_not_registered_take_part_and_stay_as_they_are():
         def forward(self, x):
             y = self.head(x @ self.basis)
             self.seen.copy_(y[0])
+            written.append(bool(self.seen.any()))  # to its own tensor, not to a copy
             return y
 
-    model = seeded(Constant)
+    model, written = seeded(Constant), []
     before = model.basis.clone()
     scored = flow(model, torch.randn(2, 6))
     expected = before.double().sum(0).expand(3, 8)
     assert torch.allclose(scored["head.weight"], expected, rtol=1e-12)
     assert model.basis.dtype is torch.float32
     assert torch.equal(model.basis, before)
+    assert all(written)
     assert model.seen.dtype is torch.float32
-    assert model.seen.any()  # the model wrote to its own tensor, not to a copy
+    assert not model.seen.any()
+    assert model.seen.is_leaf, "what the call left of its graph is gone"
 
 
 def test_a_cast_inside_loses_nothing():

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import namedtuple
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from prunery.core.context import ScoringContext
 from prunery.core.evidence import gather
 from prunery.core.flow import is_additive_mask
 from prunery.core.layers import prunable
+from prunery.errors import EvidenceError
 
 
 class Attention(nn.Module):
@@ -168,3 +170,48 @@ def test_data_in_named_tuples_and_dataclasses_is_replaced_by_ones():
     for form in (pair, Inputs):
         scored = flow(model, (form(torch.randn(1, 6), torch.zeros(1, 6)),))
         assert all(torch.equal(scored[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("form", [torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr, torch.clone])
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+def test_a_sparse_input_has_ones_where_it_has_values(form):
+    class Graph(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 3)
+
+        def forward(self, x, edges):
+            return self.b(edges @ torch.relu(self.a(x)))
+
+    x, edges = torch.randn(4, 6), 1 + torch.rand(4, 4)
+    model = seeded(Graph)
+    expected = flow(model, (x, torch.ones(4, 4)))
+    scored = flow(model, (x, form(edges)))
+    assert all(torch.allclose(scored[name], expected[name]) for name in expected)
+
+
+class Data:
+    """An object around tensors, as libraries for graphs and detection have them."""
+
+    def __init__(self, **tensors):
+        self._store = {"tensors": tensors}
+
+    @property
+    def x(self):
+        return self._store["tensors"]["x"]
+
+
+def test_tensors_in_other_objects_are_refused_and_in_namespaces_are_replaced():
+    class Takes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(6, 3)
+
+        def forward(self, data, settings=None):
+            return self.a(data.x)
+
+    model, x = seeded(Takes), torch.randn(4, 6)
+    with pytest.raises(EvidenceError, match="an object of type Data"):
+        flow(model, (Data(x=x), None))
+    scored = flow(model, (SimpleNamespace(x=x), Data(size=torch.tensor(3))))
+    assert torch.equal(scored["a.weight"], torch.ones(3, 6, dtype=torch.float64))

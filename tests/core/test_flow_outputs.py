@@ -1,7 +1,8 @@
 """SynFlow sums all floating-point outputs, in whatever they are returned."""
 
 import dataclasses
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict, deque, namedtuple
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -46,6 +47,8 @@ FORMS = {
     "with indices": lambda a, b, c: (a.argmax(1), a, b, c, a.detach(), "name", None),
     "one twice": lambda a, b, c: {"all": [a, b, c], "first": a},
     "with a loss": lambda a, b, c: {"loss": a.square().mean(), "logits": a, "others": [b, c]},
+    "a namespace": lambda a, b, c: SimpleNamespace(a=a, rest=SimpleNamespace(b=b, c=c)),
+    "other collections": lambda a, b, c: (deque([a]), {"b": b, "c": c}.values()),
     "without axes": lambda a, b, c: (a.sum(), b.sum(), c),
 }
 

@@ -138,3 +138,46 @@ def test_hidden_and_uninitialised_weights_are_named():
         prunery.prune(model, 0.5)
     with pytest.raises(ModelError, match="not initialised"):
         prunery.prune(nn.Sequential(nn.LazyLinear(3)), 0.5)
+
+
+class Caching(nn.Module):
+    """A table made at the first call, states and counts as plain attributes, in lists and in mappings."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 3)
+        self.table, self.tables, self.seen, self.calls = None, {}, [], 0
+        self.state = torch.zeros(6)
+
+    def forward(self, x):
+        self.calls += 1
+        if self.table is None:
+            self.table = self.tables[6] = torch.arange(1, 7, dtype=torch.float32)
+        self.last = self.a(x) * self.table + self.state * self.tables[6]
+        self.seen.append(self.last)
+        self.state += 1
+        return self.b(self.last)
+
+
+@pytest.mark.parametrize("criterion", ["snip", "grasp", "synflow", "magnitude"])
+def test_what_a_model_keeps_as_plain_attributes_is_put_back(criterion):
+    model, (x, y) = Caching(), batch((6,), 3)
+    prunery.prune(model, 0.5, criterion=criterion, granularity="filter", batches=[(x, y)])
+    assert (model.table, model.tables, model.seen, model.calls) == (None, {}, [], 0)
+    assert not hasattr(model, "last")
+    assert torch.equal(model.state, torch.zeros(6))
+    assert model(x).dtype == torch.float32
+    prunery.prune(model, 0.5, criterion=criterion, granularity="filter", batches=[(x, y)])
+    assert model.calls == len(model.seen) == 1
+    assert model.seen[0] is model.last
+    assert torch.equal(model.state, torch.ones(6))
+
+
+@pytest.mark.parametrize("criterion", ["snip", "grasp", "synflow"])
+def test_models_and_data_made_in_inference_mode(criterion):
+    with torch.inference_mode():
+        model, (x, y) = mlp(6, 8, 3), batch((6,), 3)
+    masks = prunery.prune(model, 0.5, criterion=criterion, batches=[(x, y)])
+    with masks.enforce(torch.optim.SGD(mlp(6, 8, 3).parameters(), 0.1), model):
+        pass
+    assert masks.holds(model)

@@ -105,7 +105,8 @@ def gradients(
     """Return d value / d weight per name, zero where the value does not depend on the weight."""
     if not value.requires_grad:
         raise lacks(
-            "an output that depends on the weights", "look for no_grad or detach in the model's forward"
+            "an output that depends on the weights",
+            "look for no_grad or detach in the model's forward and in the loss",
         )
     grads = torch.autograd.grad(value, list(weights.values()), create_graph=create_graph, allow_unused=True)
     pairs = zip(weights.items(), grads, strict=True)
@@ -128,6 +129,8 @@ def batches_of(q: ScoringContext) -> Iterator[tuple[Any, Any, int]]:
             raise lacks(f"batches of (x, y) or dicts (it got {type(batch).__name__})", "pass a list of pairs")
         target = moved(target, q.where())
         sized = target if isinstance(target, Tensor) else first_tensor(inputs)
+        if not sized.ndim:
+            raise lacks("batches (it got single examples, or one label for all)", "pass a DataLoader")
         seen += 1
         yield inputs, target, len(sized)
     if not seen:
@@ -159,7 +162,7 @@ def call_on(inputs: Any, where: torch.device) -> tuple[tuple[Any, ...], dict[str
 
 def moved(value: Any, where: torch.device) -> Any:
     """Return `value` with each tensor in it on the device `where`."""
-    return mapped(lambda tensor: tensor.to(where), value)
+    return mapped(lambda tensor: tensor.to(where, copy=tensor.is_inference()), value)
 
 
 def first_tensor(output: Any) -> Tensor:

@@ -134,7 +134,8 @@ def _place(parameter: Tensor) -> tuple[int, int]:
 def _hooked(parameter: nn.Parameter, call: Any) -> Any:
     """Return the hook on the parameter's gradient; a frozen one has it too, for it may be trained later."""
     frozen = not parameter.requires_grad
-    if frozen and (parameter.is_inference() or not (parameter.is_floating_point() or parameter.is_complex())):
+    real = parameter.is_floating_point() or parameter.is_complex()
+    if parameter.is_inference() or (frozen and not real):  # such have no gradient
         return None
     parameter.requires_grad_(True)
     hook = parameter.register_post_accumulate_grad_hook(call)  # type: ignore[no-untyped-call]

@@ -6,7 +6,6 @@ The call keeps its form. Indices, masks and settings stay as they are, shapes to
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,7 +26,7 @@ from prunery.core.context import (
     summary,
     weights_among,
 )
-from prunery.core.forward import call_of, eval_mode, mapped, tensors
+from prunery.core.forward import SEVERAL, call_of, eval_mode, mapped, named_items, tensors
 from prunery.errors import EvidenceError, PruneryError
 
 _MASKING = -1e4  # what stands in additive masks for minus infinity is this or less
@@ -85,7 +84,12 @@ def absolute(tensor: Tensor, may_mask: bool = False) -> Tensor:
 
 def is_additive_mask(tensor: Tensor) -> bool:
     """Return whether a floating-point tensor holds minus infinity, or only 0 and what stands for it."""
-    if not tensor.numel() or tensor.amin() > _MASKING:
+    if (
+        tensor.layout is not torch.strided
+        or tensor.is_nested
+        or not tensor.numel()
+        or tensor.amin() > _MASKING
+    ):
         return False
     return bool((tensor == -torch.inf).any()) or bool(((tensor == 0) | (tensor <= _MASKING)).all())
 
@@ -105,7 +109,11 @@ def _ones(tensor: Tensor) -> Tensor:
         return tensor
     if not tensor.ndim or is_additive_mask(tensor):
         return tensor.double()
-    return torch.ones_like(tensor, dtype=torch.float64)
+    if tensor.layout is torch.strided and not tensor.is_nested:
+        return torch.ones_like(tensor, dtype=torch.float64)
+    tensor = tensor.detach().to(torch.float64, copy=True)  # sparse or ragged: ones where it has values
+    (tensor if tensor.is_nested else tensor._values() if tensor.is_sparse else tensor.values()).fill_(1)
+    return tensor
 
 
 def outputs_of(value: Any) -> Iterator[Tensor]:
@@ -123,15 +131,13 @@ def outputs_of(value: Any) -> Iterator[Tensor]:
 def _leaves(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if key != "loss" or len(value) == 1:
+    elif (named := named_items(value)) is not None:
+        for key, item in named.items():
+            if key != "loss" or len(named) == 1:
                 yield from _leaves(item)
-    elif isinstance(value, tuple | list):
+    elif isinstance(value, SEVERAL):
         for item in value:
             yield from _leaves(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        yield from _leaves({f.name: getattr(value, f.name) for f in dataclasses.fields(value)})
 
 
 def _call_of_ones(q: ScoringContext) -> Any:
@@ -141,13 +147,30 @@ def _call_of_ones(q: ScoringContext) -> Any:
     (time, batch, ...) it is not, and a mask (time, time) has no such axis.
     """
     inputs, labels = (q.example, None) if q.example is not None else first_batch(q)
+    if (kind := _object_with_tensors(inputs)) is not None:
+        what = f"an example whose tensors it can replace by ones (it got an object of type {kind})"
+        raise lacks(what, "wrap the model in a module that takes tensors, or choose another criterion")
     every = ones(_on(inputs, q.where()))
     sizes = [tensor.shape[0] if tensor.ndim else 0 for tensor in tensors(every)]
     packed = any(isinstance(item, PackedSequence) for item in _items(every))
+    packed |= any(tensor.layout is not torch.strided or tensor.is_nested for tensor in tensors(every))
     if packed or len(set(sizes)) != 1 or sizes[0] < 2:
         return every
     one = mapped(lambda tensor: tensor[:1], every)
     return one if _counts(every, labels) or _is_one_of_equals(q, one) else every
+
+
+def _object_with_tensors(value: Any, depth: int = 3) -> str | None:
+    """Return the type of an object in `value` that holds floating-point tensors out of reach, or None."""
+    if isinstance(value, Tensor | PackedSequence) or not depth:
+        return None
+    named = named_items(value)
+    items = named.values() if named is not None else value if isinstance(value, SEVERAL) else None
+    if items is not None:
+        return next((kind for item in items if (kind := _object_with_tensors(item, depth)) is not None), None)
+    held = list(getattr(value, "__dict__", {}).values())
+    real = any(tensor.is_floating_point() for tensor in tensors(held))
+    return type(value).__name__ if real or _object_with_tensors(held, depth - 1) else None
 
 
 def _on(inputs: Any, where: torch.device) -> Any:

@@ -8,8 +8,10 @@ one module is registered under two names it leaves plain tensors in place of the
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, ValuesView
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -30,7 +32,10 @@ def call_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """Return `value` with `function` applied to each tensor in it: in mappings, sequences and dataclasses."""
+    """Return `value` with `function` applied to each tensor in it: in mappings, sequences and dataclasses.
+
+    Other objects are returned as they are, whatever they hold.
+    """
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, PackedSequence):
@@ -41,6 +46,8 @@ def mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
         return type(value)(mapped(function, item) for item in value)
     if isinstance(value, tuple) and hasattr(value, "_make"):  # a named tuple
         return value._make(mapped(function, item) for item in value)
+    if isinstance(value, SimpleNamespace):
+        return SimpleNamespace(**mapped(function, vars(value)))
     if dataclasses.is_dataclass(value) and not isinstance(value, type) and any(True for _ in tensors(value)):
         fields = [f.name for f in dataclasses.fields(value) if f.init]
         return dataclasses.replace(value, **{name: mapped(function, getattr(value, name)) for name in fields})
@@ -51,15 +58,26 @@ def tensors(value: Any) -> Iterator[Tensor]:
     """Yield every tensor in `value`, in order: in mappings, sequences and dataclasses."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
+    elif (named := named_items(value)) is not None:
+        for item in named.values():
             yield from tensors(item)
-    elif isinstance(value, tuple | list):
+    elif isinstance(value, SEVERAL):
         for item in value:
             yield from tensors(item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for item in dataclasses.fields(value):
-            yield from tensors(getattr(value, item.name))
+
+
+SEVERAL = (tuple, list, set, frozenset, deque, ValuesView)
+
+
+def named_items(value: Any) -> Mapping[Any, Any] | None:
+    """Return what a mapping, dataclass or namespace holds by name; None for anything else."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, SimpleNamespace):
+        return vars(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return None
 
 
 StandIns = dict[int, Tensor]  # by the id of the parameter or buffer that it stands in for
@@ -67,7 +85,7 @@ StandIns = dict[int, Tensor]  # by the id of the parameter or buffer that it sta
 
 def stand_ins_for(model: nn.Module, masks: Mapping[str, Tensor], where: torch.device) -> StandIns:
     """Parameters, detached and masked, and copies of buffers, on the device `where`."""
-    parameters = {id(p): p.detach().to(where) for p in model.parameters()}
+    parameters = {id(p): p.detach().to(where, copy=p.is_inference()) for p in model.parameters()}
     for name, mask in masks.items():
         own = id(parameter_of(model, name))
         zero = torch.zeros((), dtype=parameters[own].dtype, device=where)
@@ -77,23 +95,63 @@ def stand_ins_for(model: nn.Module, masks: Mapping[str, Tensor], where: torch.de
 
 @contextmanager
 def standing_in(model: nn.Module, stand_ins: StandIns) -> Iterator[None]:
-    """Within it, `model` runs on the stand-ins."""
-    modules = list(model.modules())
+    """Within it, `model` runs on the stand-ins; TorchScript parts of it run on what they hold."""
+    modules = [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
     own_registries: list[Any] = [r for m in modules for r in (m._parameters, m._buffers)]
     registries = [(registry, dict(registry)) for registry in own_registries]
     recurrent = [(m, m._flat_weights) for m in modules if isinstance(m, nn.RNNBase)]
+    with attributes_kept(model):
+        try:
+            for registry, own in registries:
+                registry.update({key: stand_ins.get(id(t), t) for key, t in own.items()})
+            for module, weights in recurrent:  # they keep a second list of their parameters
+                module.__dict__["_flat_weights"] = [stand_ins.get(id(w), w) for w in weights]
+            yield
+        finally:
+            for registry, own in registries:
+                registry.clear()
+                registry.update(own)
+
+
+@contextmanager
+def attributes_kept(model: nn.Module) -> Iterator[None]:
+    """On exit the plain attributes of all modules are as they were: what a call caches or counts is gone.
+
+    A table cached while a model runs in float64 would not fit the model afterwards. Lists, mappings and
+    tensors have their content back; what other objects hold is not looked into.
+    """
+    own = vars(nn.Module()).keys()  # the registries and the mode, which others keep
+    modules = [vars(m) for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
+    kept = [(now, {name: value for name, value in now.items() if name not in own}) for now in modules]
+    contents = [(value, _content(value)) for _, before in kept for value in before.values()]
     try:
-        for registry, own in registries:
-            registry.update({key: stand_ins.get(id(t), t) for key, t in own.items()})
-        for module, weights in recurrent:  # they keep a second list of their parameters
-            module.__dict__["_flat_weights"] = [stand_ins.get(id(w), w) for w in weights]
         yield
     finally:
-        for registry, own in registries:
-            registry.clear()
-            registry.update(own)
-        for module, weights in recurrent:
-            module.__dict__["_flat_weights"] = weights
+        for now, before in kept:
+            for name in now.keys() - before.keys() - own:
+                del now[name]
+            now.update(before)
+        for value, content in contents:
+            _refill(value, content)
+
+
+def _content(value: Any) -> Any:
+    if type(value) is Tensor and value.layout is torch.strided and not (value.is_nested or value.is_meta):
+        return value.detach().clone(), value.grad_fn is not None
+    return dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else None
+
+
+def _refill(value: Any, content: Any) -> None:
+    if isinstance(value, dict):
+        value.clear()
+        value.update(content)
+    elif isinstance(value, list):
+        value[:] = content
+    elif content is not None and not torch.equal(value, content[0]):  # a write would spoil a backward pass
+        with torch.no_grad():
+            value.copy_(content[0])
+        if value.grad_fn is not None and not content[1]:
+            value.detach_()
 
 
 @contextmanager
