@@ -220,3 +220,51 @@ def test_a_bias_goes_with_its_filter_whatever_the_module_is_called(name):
     gone = ~masks[f"{name}.weight"].flatten(1).any(1)
     assert torch.equal(~masks[f"{name}.bias"], gone)
     assert int(gone.sum()) == 2
+
+
+def test_weights_packed_as_integers_are_out_of_reach():
+    packed = nn.Linear(6, 6)  # as layers in 4 bits have them: two weights a byte, in one column
+    packed.weight = nn.Parameter(torch.zeros(18, 1, dtype=torch.uint8), requires_grad=False)
+    _, said = pruned(Model(a=packed, head=nn.Linear(6, 3)))
+    assert "a.weight" in said[0]
+    quantised = nn.Module()
+    quantised.register_buffer("qweight", torch.zeros(3, 6, dtype=torch.int32))
+    quantised.register_buffer("scales", torch.ones(2, 6))
+    _, said = pruned(Model(a=quantised, head=nn.Linear(6, 3)))
+    assert "be pruned: a.qweight;" in said[0]
+    _, said = pruned(Model(a=quantised, head=nn.Linear(6, 3)), exclude=["a.qweight"])
+    assert not said
+
+
+@pytest.mark.parametrize(
+    ("name", "aside"),
+    [
+        ("post_proj", False), ("rel_weight", False), ("position_embeddings", True), ("rel_pos_h", True),
+        ("pos", True), ("abs_pos_embed", True), ("relative_position_bias_table", True), ("lora_A", True),
+    ],
+)  # fmt: skip
+def test_names_of_tables_stand_aside_and_no_others(name, aside):
+    _, said = pruned(Model(a=Functional(**{name: torch.randn(6, 6)}), head=nn.Linear(6, 3)))
+    assert bool(said) is not aside
+
+
+def test_adapters_in_a_subclass_are_no_weights():
+    class Adapted(nn.Linear):  # as peft had it at first
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            self.lora_A = nn.ModuleDict({"default": nn.Linear(6, 2, bias=False)})
+            self.lora_B = nn.ModuleDict({"default": nn.Linear(2, 6, bias=False)})
+
+    assert names(Model(a=Adapted(6, 6), d=nn.Linear(6, 2))) == ["a.weight", "d.weight"]
+
+
+def test_a_name_means_itself_whatever_characters_it_has():
+    model = Model(**{"a[0]": nn.Linear(6, 6), "b": nn.Linear(6, 6)})
+    assert names(model, exclude=["a[0]"]) == ["b.weight"]
+    assert list(prunery.prune(model, {"a[0]": 0.5})) == ["a[0].weight", "b.weight"]
+
+
+def test_a_text_is_one_pattern():
+    model = Model(raw=Functional(w=torch.randn(6, 6)), head=nn.Linear(6, 3))
+    assert names(model, include="raw.w", exclude="head") == ["raw.w"]
+    assert "raw.w" in prunery.prune(model, 0.5, include="raw.w", floor=0.1)

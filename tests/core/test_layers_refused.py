@@ -134,3 +134,35 @@ def test_tied_parameters_are_one_weight():
     model.b.weight = model.a.weight
     masks = prunery.prune(model, 0.5)
     assert (list(masks), masks.total) == (["a.weight"], 36)
+
+
+def test_elements_in_one_place_are_refused():
+    model = Model(a=nn.Linear(6, 6), b=nn.Linear(6, 6))
+    model.a.weight.data = torch.randn(6, 1).expand(6, 6)
+    with pytest.raises(ModelError, match=r"'a\.weight': several of its elements lie in one place"):
+        prunery.prune(model, 0.5)
+    assert names(model, exclude=["a"]) == ["b.weight"]
+
+
+@pytest.mark.parametrize("form", [torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr])
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+def test_sparse_tensors_are_refused(form):
+    model = Model(a=nn.Linear(6, 6), b=nn.Linear(6, 6))
+    model.a.weight = nn.Parameter(form(model.a.weight.detach()))
+    with pytest.raises(ModelError, match=r"'a\.weight': it is a sparse tensor"):
+        prunery.prune(model, 0.5)
+    assert prunery.prune(model, 0.5, exclude=["a"]).kept == 18
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_is_refused_and_may_be_a_part():
+    model = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3))
+    masks = prunery.prune(model, 0.5)
+    scripted = torch.jit.script(model)
+    with pytest.raises(ModelError, match="has no prunable weight"):
+        prunery.prune(scripted, 0.5)
+    assert masks.holds(scripted)
+    model = Model(a=torch.jit.trace(nn.Linear(6, 6), X), b=nn.Linear(6, 3))
+    masks, said = pruned(model, criterion="snip", batches=[(X, torch.tensor([0, 1]))])
+    assert masks.kept == 9
+    assert "a.weight" in said[0]

@@ -285,3 +285,16 @@ def test_masks_that_do_not_fit_are_an_error():
 def test_a_model_without_prunable_weights_is_an_error():
     with pytest.raises(ModelError, match="no prunable weight"):
         cost(nn.ReLU(), torch.randn(1))
+
+
+@pytest.mark.parametrize("batch", [0, -8, "8", 2.0])
+def test_a_number_of_examples_that_is_none(batch):
+    with pytest.raises(ModelError, match="whole number from 1 on"):
+        cost(nn.Linear(8, 6), torch.randn(8, 8), batch=batch)
+
+
+def test_what_is_no_model_or_no_masks():
+    with pytest.raises(ModelError, match="of type str"):
+        cost("model", torch.ones(1, 8))
+    with pytest.raises(MasksError, match="mapping"):
+        cost(nn.Linear(8, 6), torch.ones(1, 8), [1])

@@ -173,7 +173,7 @@ def _targets(sparsity: Wanted, units: Sequence[UnitSet], live: Mapping[str, int]
         targets.append(Target(f"= {name}", gone) if pattern is None else Target(pattern, wanted[pattern]))
     for pattern in set(wanted) - {t.group for t in targets}:
         if not any(u.matches(pattern) for u in units):
-            raise unmatched("sparsity", pattern, layers)
+            raise unmatched("sparsity", pattern, layers, "it matches no layer that is not excluded")
         raise PatternError(
             f"sparsity pattern {pattern!r}",
             "patterns before it take all the layers that it matches",

@@ -13,10 +13,14 @@ from prunery.core.weights import weight_names
 from prunery.core.wrappers import adapters, named_modules
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
-# names of parameters that are no matrices: positions, embeddings, tokens, biases
-_ASIDE = re.compile(r"(?:^|_)(?:pos\w*|rel_\w+|embed(?:ding|dings)?|emb|pe|tokens?|bias\w*)$")
+# names of parameters that are no matrices: positions, embeddings, tokens, biases, adapters
+_ASIDE = re.compile(
+    r"(?:^|_)(?:pos|pos_\w+|pos(?:ition|e)\w*|rel_(?:pos\w*|height|width|[hw])"
+    r"|embed(?:ding|dings)?|emb|pe|tokens?|bias\w*)$|^lora_"
+)
 
 
 @dataclass(frozen=True)
@@ -68,19 +72,36 @@ def coverage_of(model: nn.Module, layers: Sequence[Layer], exclude: Sequence[str
     return Coverage(sum(layer.parameter.numel() for layer in layers), lost)
 
 
-def _matrices(model: nn.Module, known: AbstractSet[int]) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield (name, parameter) of what else could be a matrix: two axes above 1, nothing that stands aside."""
+def _matrices(model: nn.Module, known: AbstractSet[int]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield (name, tensor) of what else could be a matrix: two axes above 1, nothing that stands aside."""
     modules, seen = list(named_modules(model)), set(known)
     seen.update(id(p) for _, m in modules if _is_table(m) for p in m._parameters.values())
     beside = adapters(modules)
     for module_name, module in modules:
         for short, p in module._parameters.items():
-            if p is None or id(p) in seen or not _is_matrix(p):
+            if p is None or id(p) in seen or not (_is_matrix(p) or _is_packed(p, short, module)):
                 continue
             seen.add(id(p))
             aside = _stands_aside(module) or module_name.startswith(beside) or _ASIDE.search(short)
             if not aside and short.rpartition("_")[0] not in weight_names(module):
                 yield f"{module_name}.{short}".lstrip("."), p
+        for short, b in module._buffers.items():
+            if b is not None and id(b) not in seen and _is_packed_weight(short, b):
+                seen.add(id(b))
+                yield f"{module_name}.{short}".lstrip("."), b
+
+
+def _is_packed(parameter: nn.Parameter, name: str, module: nn.Module) -> bool:
+    """Whether a layer's weight holds integers, several in one: it may have any shape (4 bits: one axis)."""
+    return name in weight_names(module) and not parameter.is_floating_point()
+
+
+def _is_packed_weight(name: str, buffer: torch.Tensor) -> bool:
+    """Whether a buffer holds weights as integers, several in one (as quantised layers' `qweight`)."""
+    import torch
+
+    real = buffer.is_floating_point() or buffer.is_complex() or buffer.dtype is torch.bool
+    return "weight" in name and not real and _is_matrix(buffer)
 
 
 def _is_table(module: nn.Module) -> bool:
@@ -89,7 +110,7 @@ def _is_table(module: nn.Module) -> bool:
     return isinstance(module, nn.Embedding | nn.EmbeddingBag)
 
 
-def _is_matrix(parameter: nn.Parameter) -> bool:
+def _is_matrix(parameter: torch.Tensor) -> bool:
     from torch.nn.parameter import UninitializedParameter
 
     return not isinstance(parameter, UninitializedParameter) and sum(n > 1 for n in parameter.shape) >= 2

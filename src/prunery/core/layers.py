@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from prunery.core.validate import check_memory, hidden_weights_of
+from prunery.core.validate import check_memory, hidden_weights_of, listed
 from prunery.core.weights import weights_of
-from prunery.core.wrappers import adapters, named_modules, named_parameters, route
+from prunery.core.wrappers import adapters, named_modules, named_parameters, parameter_at, route
 from prunery.errors import MasksError, ModelError, PatternError
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Layer:
 
 
 def matched(parameter_name: str, pattern: str) -> bool:
-    """Whether `pattern` (fnmatch) matches the parameter's name, or that of a module around it."""
-    return any(fnmatchcase(name, pattern) for name in _names_of(parameter_name))
+    """Whether `pattern` (fnmatch) matches the parameter's name, or that of a module around it, or is one."""
+    return any(name == pattern or fnmatchcase(name, pattern) for name in _names_of(parameter_name))
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def prunable(model: nn.Module, exclude: Sequence[str] = (), *, include: Sequence
     """
     from torch import nn
 
+    include = listed(include)
     return in_play(
         model, *(all_layers(model, include) if isinstance(model, nn.Module) else ([], [])), exclude
     )
@@ -82,7 +83,7 @@ def in_play(
     if not layers and not hidden:
         raise _none_in(model)
     excluded: set[str] = set()
-    for pattern in [exclude] if isinstance(exclude, str) else exclude:
+    for pattern in listed(exclude):
         excluded |= _excluded_by(pattern, layers, hidden, model)
     for layer in hidden:
         if layer.name not in excluded:
@@ -146,15 +147,17 @@ def _excluded_by(
         return {layers[-1].name} if layers else set()
     every: list[Layer | HiddenLayer] = [*layers, *hidden]
     matches = {layer.name for layer in every if layer.matches(pattern)}
-    if not matches and not any(fnmatchcase(n, pattern) for n in _every_name(model)):
+    if not matches and not any(n == pattern or fnmatchcase(n, pattern) for n in _every_name(model)):
         raise unmatched("exclude", pattern, layers)
     return matches  # empty for a pattern that names only what is never pruned (norms, embeddings)
 
 
-def unmatched(what: str, pattern: str, layers: Sequence[Layer]) -> PatternError:
+def unmatched(
+    what: str, pattern: str, layers: Sequence[Layer], found: str = "it matches no layer"
+) -> PatternError:
     """Return the error for a layer pattern that matches nothing; it shows names that exist."""
     some = ", ".join(layer.name for layer in layers[:6]) + (", ..." if len(layers) > 6 else "")
-    return PatternError(f"{what} pattern {pattern!r}", "it matches no layer", f"match names such as: {some}")
+    return PatternError(f"{what} pattern {pattern!r}", found, f"match names such as: {some}")
 
 
 def _check_included(include: Sequence[str], layers: Iterable[Layer], model: nn.Module) -> None:
@@ -163,7 +166,9 @@ def _check_included(include: Sequence[str], layers: Iterable[Layer], model: nn.M
             there = any(matched(name, pattern) for name, _ in named_parameters(model))
             raise PatternError(
                 f"include pattern {pattern!r}",
-                "no parameter that it matches has two or more axes" if there else "it matches no parameter",
+                "no floating-point parameter that it matches has two or more axes"
+                if there
+                else "it matches no parameter",
                 "match a parameter's name, as model.named_parameters() gives it",
             )
 
@@ -186,7 +191,8 @@ def _all_excluded(exclude: Sequence[str], count: int) -> PatternError:
 
 def _hidden(layer: HiddenLayer) -> ModelError:
     remove = "remove it first (torch.nn.utils.parametrize.remove_parametrizations, prune.remove)"
-    do = "run the model once" if "initialised" in layer.why else f"{remove}, or exclude the layer"
+    dense = "make it dense (to_dense)" if "sparse" in layer.why else remove
+    do = "run the model once" if "initialised" in layer.why else f"{dense}, or exclude the layer"
     return ModelError(f"the weights {layer.name!r}", layer.why, do)
 
 
@@ -197,13 +203,14 @@ def _names_of(parameter_name: str) -> Iterator[str]:
 
 def _every_name(model: nn.Module) -> Iterable[str]:
     yield from (name for name, _ in named_parameters(model))
+    yield from (name for name, _ in model.named_buffers())
     yield from (name for name, _ in named_modules(model, once=False) if name)
 
 
 def parameter_of(model: nn.Module, name: str) -> nn.Parameter:
     """Return the parameter called `name`, also where wrappers stand around the model or a part of it."""
     try:
-        return model.get_parameter(".".join(route(model, name)))
+        return parameter_at(model, route(model, name))
     except AttributeError:
         found = f"{type(model).__name__} has no parameter of that name"
         do = "use the masks with the model that they were made for"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from prunery import atomic
 from prunery.core.bits import clear_, nonzero, one_thread, packed, revived, unpacked
 from prunery.core.layers import all_layers, parameter_of, prunable
+from prunery.core.validate import by_name
 from prunery.core.wrappers import named_parameters
 from prunery.errors import MasksError
 
@@ -63,7 +64,7 @@ class Masks(Mapping[str, Tensor]):
         uncounted: Sequence[str] = (),
         units: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
-        self._masks = dict(masks)
+        self._masks = by_name(masks)
         self.uncounted = frozenset(uncounted)
         self.units = dict(units or {})
         self._kept: dict[str, int] = {}
@@ -81,6 +82,14 @@ class Masks(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._masks)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether `other` has the same masks under the same names; the order does not matter."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return self.keys() == other.keys() and all(torch.equal(mask, other[n]) for n, mask in self.items())
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Masks({self.kept} of {self.total} weights kept, sparsity {self.sparsity:.6g})"
@@ -184,9 +193,10 @@ class Masks(Mapping[str, Tensor]):
 
     def to(self, device: torch.device | str) -> Masks:
         """The same masks on another device."""
-        return Masks(
-            {n: m.to(device) for n, m in self.items()}, uncounted=tuple(self.uncounted), units=self.units
-        )
+        moved = {n: m.to(device) for n, m in self.items()}
+        masks = Masks(moved, uncounted=tuple(self.uncounted), units=self.units)
+        masks.coverage = self.coverage
+        return masks
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the masks, one bit a weight, to a file without pickle; whole or not at all."""
@@ -207,6 +217,8 @@ class Masks(Mapping[str, Tensor]):
         """The masks that `save` wrote, on the CPU. Raises MasksError for anything else."""
         from safetensors import SafetensorError, safe_open
 
+        if not isinstance(path, str | os.PathLike):
+            raise _no_masks(path, f"it is of type {type(path).__name__}")
         try:
             with safe_open(os.fspath(path), framework="pt") as file:
                 about = json.loads((file.metadata() or {}).get("about", "{}"))

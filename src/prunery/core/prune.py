@@ -27,7 +27,7 @@ from prunery.core.selection import keep
 from prunery.core.silence import check_silence
 from prunery.core.sparsity import Wanted
 from prunery.core.units import UnitSet
-from prunery.core.validate import device_of
+from prunery.core.validate import device_of, listed
 
 
 def prune(
@@ -64,7 +64,7 @@ def prune(
     where = device_of(model, masks, exclude or (), include, options, seed, device)
     method = bind(criterion, options, granularity, scope, schedule, rounds, floor, budget)
     exclude = method.granularity.facts.get("exclude", ()) if exclude is None else exclude
-    spared = tuple([exclude] if isinstance(exclude, str) else exclude)
+    spared, include = tuple(listed(exclude)), listed(include)
     if OUTPUT in spared:
         spared = without_outputs(model, spared, example, batches, include)
     every, hidden = all_layers(model, include)

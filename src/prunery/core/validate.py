@@ -42,6 +42,19 @@ def device_of(
     return None if device is None else _device(device)
 
 
+def by_name(masks: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the masks in a dict; raises MasksError for what is no mapping."""
+    if not isinstance(masks, Mapping):
+        found = f"they are {_kind(masks)}"
+        raise MasksError("masks", found, "give a mapping from parameter name to bool tensor")
+    return dict(masks)
+
+
+def listed(patterns: str | Sequence[str]) -> Sequence[str]:
+    """Return the patterns as a sequence; a text is one pattern."""
+    return (patterns,) if isinstance(patterns, str) else patterns
+
+
 def _device(asked: Any) -> torch.device:
     import torch
 
@@ -61,8 +74,14 @@ def _kind(value: Any) -> str:
 def check_memory(model: nn.Module, in_play: AbstractSet[int]) -> None:
     """Raise ModelError where a weight lies in the memory of another parameter: a cut of one cuts the other.
 
-    in_play: the ids of the parameters that may be cut.
+    Likewise where elements of one weight lie in one place. in_play: ids of the parameters that may be cut.
     """
+    for name, parameter in named_parameters(model, once=True):
+        if id(parameter) in in_play and _is_expanded(parameter):
+            found = "several of its elements lie in one place in memory (it was made with `expand`)"
+            raise ModelError(
+                f"the weight {name!r}", found, "give it memory of its own: p.data = p.data.clone()"
+            )
     before: list[tuple[int, int, int, str, Any]] = []
     for storage, start, end, name, parameter in sorted(_spans(model), key=lambda span: span[:3]):
         before = [span for span in before if span[0] == storage and span[2] >= start]
@@ -78,11 +97,12 @@ def check_memory(model: nn.Module, in_play: AbstractSet[int]) -> None:
 
 def _spans(model: nn.Module) -> Iterator[tuple[int, int, int, str, Any]]:
     """Yield (storage, first element, last element, name, parameter) where parameters share a storage."""
+    import torch
     from torch.nn.parameter import UninitializedParameter
 
     by_storage: dict[int, list[tuple[str, Any]]] = {}
     for name, p in named_parameters(model, once=True):
-        unseen = isinstance(p, UninitializedParameter) or p.is_meta or p.is_sparse or p.is_mkldnn
+        unseen = isinstance(p, UninitializedParameter) or p.is_meta or p.layout is not torch.strided
         if not unseen and p.numel():
             by_storage.setdefault(p.untyped_storage().data_ptr(), []).append((name, p))
     for storage, sharing in by_storage.items():
@@ -90,6 +110,10 @@ def _spans(model: nn.Module) -> Iterator[tuple[int, int, int, str, Any]]:
             last = sum((n - 1) * step for n, step in zip(p.shape, p.stride(), strict=True))
             start = int(p.storage_offset())
             yield storage, start, start + int(last), name, p
+
+
+def _is_expanded(parameter: Any) -> bool:
+    return any(n > 1 and step == 0 for n, step in zip(parameter.shape, parameter.stride(), strict=True))
 
 
 def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -103,16 +127,20 @@ def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 def hidden_weights_of(module: nn.Module) -> Iterator[tuple[str, str]]:
     """Yield (name, why) of the module's own weights that cannot be seen."""
+    import torch
     from torch.nn.parameter import UninitializedParameter
 
     for name in weight_names(module):
         weight = module._parameters.get(name)
         if isinstance(weight, UninitializedParameter):
             yield name, "it is not initialised"
-        elif weight is None and _replaced(module, name):
+        elif weight is not None and weight.layout is not torch.strided:
+            yield name, "it is a sparse tensor"
+        elif weight is None and is_replaced(module, name):
             yield name, "a parametrization, weight_norm or torch.nn.utils.prune stands in front of it"
 
 
-def _replaced(module: nn.Module, name: str) -> bool:
+def is_replaced(module: nn.Module, name: str) -> bool:
+    """Return whether something stands in front of a parameter: the module computes it from others."""
     parametrized = name in getattr(module, "parametrizations", ())
     return parametrized or any(f"{name}{ending}" in module._parameters for ending in _STANDS_FOR)

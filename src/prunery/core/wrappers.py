@@ -21,10 +21,11 @@ _PLAIN = "module"
 
 def inside(module: nn.Module) -> str | None:
     """Return what `module` calls the module that it wraps, or None if it is no wrapper."""
-    if not module._modules:
+    parts: Any = module._modules  # of TorchScript's modules it is no dict
+    if not parts:
         return None
     kind: Any = type(module)
-    return next((name for name in _inner_names(kind) if module._modules.get(name) is not None), None)
+    return next((name for name in _inner_names(kind) if name in parts and parts[name] is not None), None)
 
 
 @lru_cache(maxsize=512)
@@ -69,13 +70,12 @@ def named_parameters(model: nn.Module, *, once: bool = False) -> Iterator[tuple[
 
 
 def adapters(modules: Iterable[tuple[str, nn.Module]]) -> tuple[str, ...]:
-    """Return the beginnings of the names of modules that hang beside a `base_layer` (as peft calls it)."""
+    """Return the beginnings of the names of adapters: `lora_...`, and what hangs beside a `base_layer`."""
     return tuple(
         f"{name}.{child}".lstrip(".")
         for name, module in modules
-        if "base_layer" in module._modules
-        for child in module._modules
-        if child != "base_layer"
+        for child, _ in module._modules.items()
+        if child.startswith("lora_") or ("base_layer" in module._modules and child != "base_layer")
     )
 
 
@@ -93,6 +93,19 @@ def route(model: nn.Module, name: str) -> list[str]:
     return [_PLAIN, *_route(model._modules[_PLAIN], name)]  # type: ignore[arg-type]  # a wrapper of another kind
 
 
+def parameter_at(model: nn.Module, steps: list[str]) -> nn.Parameter:
+    """Return the parameter that the attributes lead to; AttributeError where there is none."""
+    *parts, last = steps
+    module: Any = model
+    for part in parts:
+        module = getattr(module, part)
+    own: Any = getattr(module, "_parameters", {})  # TorchScript's have no `get`, and no `get_parameter`
+    if last not in own or own[last] is None:
+        raise AttributeError(last)
+    parameter: nn.Parameter = own[last]
+    return parameter
+
+
 def _route(model: nn.Module, name: str) -> list[str]:
     steps: list[str] = []
     *parts, last = name.split(".")
@@ -103,7 +116,7 @@ def _route(model: nn.Module, name: str) -> list[str]:
             module = _entered(getattr(module, part), steps)
         elif part not in (*_MARKS, _PLAIN):
             raise AttributeError(part)
-    module.get_parameter(last)
+    parameter_at(module, [last])
     return [*steps, last]
 
 

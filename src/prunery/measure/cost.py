@@ -21,7 +21,9 @@ from torch.nn.parameter import UninitializedParameter
 from prunery.core.forward import placed
 from prunery.core.layers import Layer, all_layers, parameter_of, prunable
 from prunery.core.masks import Masks
+from prunery.core.validate import listed
 from prunery.core.wrappers import unwrapped
+from prunery.errors import ModelError
 from prunery.measure.cost_notes import notes_on
 from prunery.measure.lineage import Uses
 from prunery.measure.macs import Counted, count_uses
@@ -117,7 +119,15 @@ def cost(
     ModelError: no prunable weight; the model cannot be called with `example`; a batch that does not divide
     the uses. MasksError: a mask that fits no parameter.
     """
-    model = unwrapped(model)
+    if not isinstance(model, nn.Module):
+        found = f"the model is of type {type(model).__name__}"
+        raise ModelError("the cost of a model", found, "give an instance of torch.nn.Module")
+    if batch is not None and (not isinstance(batch, int) or batch < 1):
+        found = "it is no number of examples"
+        raise ModelError(
+            f"the cost with batch={batch!r}", found, "give a whole number from 1 on, or leave it out"
+        )
+    model, include = unwrapped(model), listed(include)
     masks = masks if isinstance(masks, Masks) else Masks(masks or {})
     masks.check(model)
     layers = _layers(model, masks, include)
