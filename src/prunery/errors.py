@@ -16,6 +16,7 @@
     ├── CoverageWarning             parameters that may be weights are out of reach
     ├── EmptyLayerWarning           a cut left a layer without a single weight
     ├── NormWarning                 a norm makes something of a removed filter
+    ├── OutputWarning               the layer registered last is taken for the output layer
     ├── RevivedWeightsWarning       under `enforce`, something other than a step wrote removed weights
     ├── SilentCriterionWarning      a criterion says nothing of a layer, or of a block of it
     └── ZerosKeptWarning            masks keep weights that are 0 already
@@ -87,6 +88,10 @@ class CoverageWarning(PruneryWarning):
 
 class NormWarning(PruneryWarning):
     """A norm makes something of a removed filter."""
+
+
+class OutputWarning(PruneryWarning):
+    """The layer registered last is taken for the output layer, for nothing tells which one it is."""
 
 
 class EmptyLayerWarning(PruneryWarning):

@@ -5,10 +5,11 @@ import torch
 from filter_nets import Net, X, conv_net, head
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 import prunery
 from prunery.core.outputs import output_layers
-from prunery.errors import ModelError, PatternError
+from prunery.errors import EvidenceError, ModelError, OutputWarning, PatternError
 
 # 15. nothing else said: the output stays, and one filter of each layer
 
@@ -77,7 +78,8 @@ def test_the_output_layer_is_the_one_whose_values_leave_the_model(kind):
 def test_a_model_that_detaches_its_output_spares_the_last_layer():
     model = Net(lambda s, x: s.b(s.a(x)).detach(), a=nn.Conv2d(3, 8, 1), b=nn.Conv2d(8, 8, 1))
     assert output_layers(model, X) == []
-    assert set(prunery.prune(model, 0.5, exclude=["@output"], example=X)) == {"a.weight"}
+    with pytest.warns(OutputWarning, match=r"^b\.weight is taken for the output layer"):
+        assert set(prunery.prune(model, 0.5, exclude=["@output"], example=X)) == {"a.weight"}
 
 
 # 17. hidden units
@@ -164,3 +166,91 @@ def test_columns_of_gpt2_s_conv1d_are_its_filters():
     assert masks.units == {"0.weight": (3, 6)}
     assert torch.equal(masks["0.weight"].any(0), masks["0.bias"])
     assert (model[0](torch.randn(5, 4))[:, ~masks["0.bias"]] == 0).all()
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [lambda w: w * 0.5, lambda w: functional.normalize(w, dim=1), lambda w: w + (w.sign() - w).detach()],
+    ids=["scaled", "normalised", "binary"],
+)
+def test_a_weight_that_is_computed_with_is_the_output_all_the_same(weight):
+    model = Net(
+        lambda s, x: torch.relu(x @ weight(s.a.weight).t()) @ weight(s.head.weight).t(),
+        head=nn.Linear(8, 5), a=nn.Linear(3, 8),
+    )  # fmt: skip
+    assert output_layers(model, torch.randn(2, 3)) == ["head.weight"]
+
+
+def test_heads_that_only_training_uses_are_outputs():
+    def forward(self, x):
+        x = self.a(x).mean((2, 3))
+        return (self.head(x), self.aux(x)) if self.training else self.head(x)
+
+    model = Net(forward, head=nn.Linear(8, 5), aux=nn.Linear(8, 5), a=nn.Conv2d(3, 8, 1))
+    assert output_layers(model.train(), X) == ["head.weight", "aux.weight"]
+    assert output_layers(model.eval(), X) == ["head.weight"]
+
+
+def test_parts_that_are_recomputed_hide_their_layers():
+    def forward(self, x):
+        return checkpoint(self.head, self.a(x).mean((2, 3)), use_reentrant=True)
+
+    model = Net(forward, a=nn.Conv2d(3, 8, 1), head=nn.Linear(8, 5))
+    with pytest.raises(EvidenceError, match="use_reentrant=False"):
+        prunery.prune(model, 0.5, granularity="filter", example=X)
+
+
+class HeadFirst(nn.Module):
+    """The output layer is registered before the others; `by_hand`: called, or its weight used."""
+
+    def __init__(self, by_hand):
+        super().__init__()
+        self.head, self.a, self.by_hand = nn.Linear(8, 3), nn.Linear(6, 8), by_hand
+
+    def forward(self, x):
+        x = torch.relu(self.a(x))
+        return functional.linear(x, self.head.weight) if self.by_hand else self.head(x).sigmoid()
+
+
+def test_without_an_example_a_trace_tells_the_output_or_a_warning_names_the_layer():
+    assert set(prunery.prune(HeadFirst(False), 0.5, granularity="filter").units) == {"a.weight"}
+    with pytest.warns(OutputWarning, match=r"^a\.weight is taken for the output layer.*pass example="):
+        masks = prunery.prune(HeadFirst(True), 0.5, granularity="filter")
+    assert set(masks.units) == {"head.weight"}
+
+
+def test_an_output_layer_that_is_asked_for_by_name_is_said_to_be_excluded():
+    with pytest.raises(PatternError, match="'head': it matches no layer that is not excluded"):
+        prunery.prune(HeadFirst(False), {"head": 0.5}, granularity="filter")
+
+
+def test_biases_of_all_modules_with_a_tied_weight_go_with_its_filters():
+    model = Net(lambda s, x: s.head(s.b(s.a(x))), a=nn.Linear(6, 6), b=nn.Linear(6, 6), head=nn.Linear(6, 2))
+    model.b.weight = model.a.weight
+    masks = prunery.prune(model, 0.5, granularity="filter", example=torch.randn(2, 6))
+    assert torch.equal(masks["b.bias"], masks["a.weight"].any(1))
+    both = Net(lambda s, x: s.b(s.a(x)), a=nn.Conv2d(4, 4, 1), b=nn.ConvTranspose2d(4, 4, 1))
+    both.b.weight = both.a.weight  # the outputs of the one are the inputs of the other
+    masks = prunery.prune(both, 0.5, granularity="filter", exclude=(), example=torch.randn(2, 4, 3, 3))
+    assert set(masks) == {"a.weight", "a.bias"}
+
+
+def test_a_bias_that_is_hidden_is_refused():
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    nn.utils.parametrize.register_parametrization(model[0], "bias", nn.Softplus())
+    with pytest.raises(ModelError, match=r"in front of '0\.bias'"):
+        prunery.prune(model, 0.5, granularity="filter", example=torch.randn(2, 6))
+
+
+def test_weights_of_unknown_shape_have_no_filters():
+    class Mixed(nn.Conv2d):
+        def __init__(self, *sizes):
+            super().__init__(*sizes)
+            self.weight = nn.Parameter(torch.randn(4, *self.weight.shape))  # four kernels, mixed by the input
+
+        def forward(self, x):
+            return functional.conv2d(x, self.weight.mean(0), self.bias)
+
+    model = Net(lambda s, x: s.head(s.a(x).mean((2, 3))), a=Mixed(3, 4, 3), head=nn.Linear(4, 2))
+    with pytest.raises(ModelError, match=r"filters of a\.weight: which axis"):
+        prunery.prune(model, 0.5, granularity="filter", example=X)

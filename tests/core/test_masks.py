@@ -155,6 +155,7 @@ def test_filter_counts_are_exact_and_nested(criterion, scope):
             assert not (masks[name] & ~earlier[name]).any()
 
 
+@pytest.mark.filterwarnings("ignore::prunery.errors.OutputWarning")
 def test_untraceable_models_with_norms_ask_for_an_example():
     class Branching(ConvNet):
         def forward(self, x):
@@ -186,3 +187,24 @@ def test_units_are_those_of_the_last_cut():
     assert [(r.units_kept, r.units_total) for r in filters.layers()] == [(5, 10)]
     weights = prunery.prune(model, 0.8, masks=filters)
     assert [(r.units_kept, r.units_total) for r in weights.layers()] == [(54, 270)]
+
+
+def test_masks_are_equal_where_their_bits_are():
+    masks = prunery.prune(mlp(6, 8, 3), 0.5)
+    assert masks == Masks({name: masks[name] for name in ("2.weight", "0.weight")})
+    other = {name: mask.clone() for name, mask in masks.items()}
+    other["0.weight"][0, 0] ^= True
+    assert masks not in (Masks(other), Masks({}), "masks")
+
+
+def test_masks_on_another_device_know_their_coverage():
+    masks = prunery.prune(mlp(6, 8, 3), 0.5)
+    assert masks.to("cpu").coverage == masks.coverage is not None
+
+
+@pytest.mark.parametrize("given", [None, [1], "masks"])
+def test_what_is_no_mapping_is_no_masks(given):
+    with pytest.raises(MasksError, match="Give a mapping"):
+        Masks(given)
+    with pytest.raises(MasksError):
+        Masks.load(3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 
 from torch import nn
@@ -13,7 +13,9 @@ from prunery.core.context import ScoringContext
 from prunery.core.layers import Layer, matched
 from prunery.core.norms import followers
 from prunery.core.units import Member, UnitSet
-from prunery.core.weights import is_conv1d
+from prunery.core.validate import is_replaced
+from prunery.core.weights import is_conv1d, weight_names
+from prunery.core.wrappers import named_modules
 from prunery.errors import ModelError
 
 _RECURRENT = re.compile(r"weight_(ih|hh|hr)(.*)")
@@ -30,7 +32,7 @@ def filter_sets(context: ScoringContext, norm: str) -> list[UnitSet]:
     for layers in groups.values():
         scored = _hidden_units(layers) if _recurrent(layers[0]) else (outputs_of(layers[0]),)
         count = _count(scored[0])
-        riders = [*_biases(layers, scored[0], count), *after.get(layers[0].name, ())]
+        riders = [*_biases(context.model, layers, scored[0], count), *after.get(layers[0].name, ())]
         riders = [rider for rider in riders if not any(matched(rider.name, p) for p in context.exclude)]
         sets.append(UnitSet(layers[0].name, count, (*scored, *riders), tuple(layers), norm))
     return sets
@@ -88,21 +90,45 @@ def _gate_rows(name: str, shape: tuple[int, ...], size: int, *, rides: bool = Fa
     return Member(name, shape, view, (1,), counted=not rides, scored=not rides)
 
 
-def _biases(layers: Sequence[Layer], scored: Member, count: int) -> list[Member]:
-    """Return the biases beside the layers' weights, as riders."""
-    riders = []
-    for layer in layers:
+def _biases(model: nn.Module, layers: Sequence[Layer], scored: Member, count: int) -> list[Member]:
+    """Return the biases beside the layers' weights, as riders; of a tied weight, those of all its modules."""
+    riders: dict[str, Member] = {}
+    for layer in [x for first in layers for x in (first, *_tied(model, first))]:
         short = _short(layer)
         stem, _, ending = short.rpartition("weight")  # in_proj_weight -> in_proj_bias, weight_ih -> bias_ih
-        bias = layer.module._parameters.get(f"{stem}bias{ending}")
+        short_name = f"{stem}bias{ending}"
+        name = f"{layer.name[: -len(short)]}{short_name}"
+        bias = layer.module._parameters.get(short_name)
         if bias is None:
-            continue
-        name = f"{layer.name[: -len(short)]}{stem}bias{ending}"
-        if _recurrent(layer):
-            riders.append(_gate_rows(name, tuple(bias.shape), count, rides=True))
+            if is_replaced(layer.module, short_name):
+                raise _hidden_bias(name, layer.name)
+        elif _recurrent(layer):
+            riders[name] = _gate_rows(name, tuple(bias.shape), count, rides=True)
         elif tuple(bias.shape) == (count,):
-            riders.append(Member(name, (count,), (count,), (0,), counted=False, scored=False))
-    return riders
+            riders[name] = Member(name, (count,), (count,), (0,), counted=False, scored=False)
+    return list(riders.values())
+
+
+def _tied(model: nn.Module, layer: Layer) -> Iterator[Layer]:
+    """Yield the layers of other modules that have this weight, if its slices are their outputs as well."""
+    modules = dict(named_modules(model)) if layer.aliases else {}
+    for alias in layer.aliases:
+        module_name, _, short = alias.rpartition(".")
+        module = modules.get(module_name)
+        if module is not None and module is not layer.module and short in weight_names(module):
+            other = Layer(alias, module_name, module, layer.parameter)
+            if _recurrent(layer) == _recurrent(other) and (
+                _recurrent(layer) or outputs_of(layer).axes == outputs_of(other).axes
+            ):
+                yield other
+
+
+def _hidden_bias(name: str, weight: str) -> ModelError:
+    return ModelError(
+        f"the filters of {weight!r}",
+        f"a parametrization or torch.nn.utils.prune stands in front of {name!r}, which goes with them",
+        f"remove it first, or exclude the layer (exclude=[{weight!r}])",
+    )
 
 
 def _check_known(layers: Sequence[Layer]) -> None:
@@ -114,10 +140,18 @@ def _check_known(layers: Sequence[Layer]) -> None:
             "a row of attention's queries, keys or values is part of a head, not an output of its own",
             f"exclude={packed!r}, or prune weights",
         )
-    unknown = [x.name for x in layers if "weight" not in _short(x)]
+    unknown = [x.name for x in layers if _short(x) not in weight_names(x.module) or not _is_plain(x)]
     if unknown:
         raise ModelError(
             f"the filters of {', '.join(unknown)}",
             "which axis of these parameters holds the outputs is not known",
             "prune weights, or leave them out of include",
         )
+
+
+def _is_plain(layer: Layer) -> bool:
+    """Whether a weight has as many axes as its class gives it; a subclass may mix several into one."""
+    module = layer.module
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return layer.parameter.ndim == 2 + len(module.kernel_size)
+    return not isinstance(module, nn.Linear) or layer.parameter.ndim == 2
