@@ -67,6 +67,7 @@ ASKED = {
     "indices of another shape": (LOGITS, INDICES[:, None]),
     "indices of fewer": (LOGITS, INDICES[:3]),
     "words": (torch.randn(2, 7, 30), torch.randint(0, 30, (2, 7))),
+    "as many words as places": (torch.randn(2, 7, 7), torch.randint(0, 7, (2, 7))),
     "a complex target": (LOGITS, torch.ones(4, dtype=torch.complex64)),
     "no target": (LOGITS, None),
     "several targets": (LOGITS, (INDICES, INDICES)),
@@ -150,3 +151,18 @@ def test_a_temperature_divides_logits_only():
     assert guessed(LOGITS, INDICES, options=options) == functional.cross_entropy(LOGITS / 4, INDICES)
     with pytest.raises(EvidenceError, match=r"divide by the temperature 4.*'temperature': 1"):
         guessed({"loss": LOGITS.sum()}, {}, options=options)
+
+
+@pytest.mark.parametrize("criterion", ["snip", "grasp"])
+def test_a_model_that_ends_in_a_softmax_is_refused(criterion):
+    model, batches = nn.Sequential(mlp(5, 8, 3), nn.Softmax(1)), [(torch.randn(4, 5), INDICES)]
+    with pytest.raises(EvidenceError, match=r"probabilities already.*end before its softmax"):
+        prunery.prune(model, 0.5, criterion=criterion, batches=batches)
+    model[1] = nn.LogSoftmax(1)  # cross entropy of these is that of the logits
+    assert prunery.prune(model, 0.5, criterion=criterion, batches=batches).kept == 32
+
+
+def test_single_examples_are_no_batches():
+    examples = torch.utils.data.TensorDataset(torch.randn(4, 5), INDICES)
+    with pytest.raises(EvidenceError, match=r"single examples.*DataLoader"):
+        prunery.prune(mlp(5, 8, 3), 0.5, criterion="snip", batches=examples)

@@ -25,8 +25,7 @@ def loss_of(q: ScoringContext, output: Any, target: Any) -> Tensor:
     or with probabilities. Raises EvidenceError where neither fits.
     """
     temperature = q.options.get("temperature", 1.0)
-    if temperature != 1:
-        output = _divided(output, temperature)
+    made, output = output, _divided(output, temperature) if temperature != 1 else output
     if q.loss is not None:
         return _one_number(q.loss(output, target))
     if isinstance(target, Mapping):
@@ -34,7 +33,7 @@ def loss_of(q: ScoringContext, output: Any, target: Any) -> Tensor:
         if not isinstance(value, Tensor):
             raise lacks("output.loss (the batches are dicts)", "pass loss=, a function of (output, batch)")
         return _one_number(value)
-    _check_classes(output, target)
+    _check_classes(made, target)
     if not target.is_floating_point():
         return functional.cross_entropy(output, target.long())
     return functional.cross_entropy(output, target.to(output.dtype))
@@ -59,6 +58,8 @@ def _check_classes(output: Any, target: Any) -> None:
         found = f"{type(output).__name__} and {type(target).__name__}"
         raise lacks(f"a loss for these outputs and targets (they are {found}, not tensors)", _ASK)
     shapes = f"outputs {tuple(output.shape)}, targets {tuple(target.shape)} of {_dtype(target)}"
+    if output.ndim == 3 and output.shape[1] == output.shape[2]:
+        raise lacks(f"a loss for outputs whose classes may lie along either axis ({shapes})", _ASK)
     if output.ndim < 2 or output.shape[1] < 2:
         raise lacks(f"a loss for one output per example ({shapes}): cross entropy over one class is 0", _ASK)
     if target.is_floating_point():
@@ -68,6 +69,9 @@ def _check_classes(output: Any, target: Any) -> None:
             )
     elif target.is_complex() or target.dtype is torch.bool or target.shape != _without_classes(output):
         raise lacks(f"a loss for targets that are no class index per example ({shapes})", _ASK)
+    if _are_probabilities(output.detach(), output.detach()):
+        what = "a loss for outputs that are probabilities already (each row sums to 1), for cross entropy"
+        raise lacks(f"{what} takes logits", f"let the model end before its softmax, or {_ASK}")
 
 
 def _are_probabilities(output: Tensor, target: Tensor) -> bool:
