@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from prunery.core.context import ScoringContext
 from prunery.core.evidence import evidence, gather
 from prunery.core.layers import Layer
+from prunery.core.weights import is_conv1d
 from prunery.errors import EvidenceError, SilentCriterionWarning
 
 Gathered = Mapping[str, Mapping[str, Tensor]]  # kind of evidence -> parameter name -> tensor
@@ -25,7 +26,7 @@ _JITTERS = (1e-4, 1.5e-4, 2e-4, 3e-4)  # how far weights are moved, relative to 
 # noise may be a single rounding error, the same in one run of two
 _SUSPECT, _ROUNDING = 0.7, 0.8  # powers of the precision: so small, it may be noise; so small, it is
 _CHANGED = 0.1  # a gradient changes by little more than the weights do, noise by as much as itself
-_FEWEST_ROWS = 8  # of a third of a plain matrix: so many are hardly silent by chance
+_FEWEST_ROWS = 8  # of a part of a plain matrix: so many are hardly silent by chance
 
 _FLOW = (
     "SynFlow reads no data: with ones at all positions attention weighs nothing, in one time step nothing "
@@ -47,6 +48,7 @@ class Part:
     axis: int = 0
     start: int = 0
     length: int = 0
+    fine: bool = False  # one of many equal parts, to be named together with its neighbours
 
     def slice(self, values: Tensor) -> Tensor:
         """Return this part of values shaped like the layer's weight."""
@@ -105,10 +107,11 @@ def _silent(
     """The layers, and blocks of other layers, of which one kind of evidence says nothing."""
     sizes: dict[str, float] = {}
     blocks: list[Part] = []
+    look_twice = bool(evidence[kind].facts.get("look_twice"))
     for layer in layers:
         values = _product(kind, context, gathered, layer, weighted).abs_()
         sizes[layer.name] = float(values.sum(dtype=torch.float64))
-        for block in _blocks(layer) if values.shape == layer.parameter.shape else ():
+        for block in _blocks(layer, fine=look_twice) if values.shape == layer.parameter.shape else ():
             if _is_live(block, context):
                 blocks.append(block)
                 sizes[str(block)] = float(block.slice(values).sum(dtype=torch.float64))
@@ -122,9 +125,29 @@ def _silent(
     everywhere = largest <= slack * possible
     few = [Part(x) for x in layers if everywhere or sizes[x.name] <= slack * largest]
     few += [b for b in blocks if everywhere or sizes[str(b)] <= slack * sizes[b.layer.name]]
-    every = [*map(Part, layers), *blocks] if evidence[kind].facts.get("look_twice") else []
+    every = [*map(Part, layers), *blocks] if look_twice else []
     silent = _confirmed(kind, context, gathered, (every, few), sizes, weighted)
-    return {key: part for key, part in silent.items() if not part.label or part.layer.name not in silent}
+    parts = [part for part in silent.values() if not part.label or part.layer.name not in silent]
+    return {str(part): part for part in _joined(parts)}
+
+
+def _joined(parts: Sequence[Part]) -> Iterator[Part]:
+    """Yield the parts, neighbouring fine ones as one; without those that lie in others."""
+    coarse = [part for part in parts if not part.fine]
+    yield from coarse
+    last: Part | None = None
+    for part in parts:
+        inside = any(p.layer is part.layer and p.start <= part.start < p.start + p.length for p in coarse)
+        if not part.fine or inside:
+            continue
+        if last is not None and last.layer is part.layer and last.start + last.length == part.start:
+            last = _rows(part.layer, part.axis, last.start, last.length + part.length)
+            continue
+        if last is not None:
+            yield last
+        last = part
+    if last is not None:
+        yield last
 
 
 def _confirmed(
@@ -147,13 +170,13 @@ def _confirmed(
         if not others:
             continue
         moved = {**gathered, kind: gather(kind, replace(context, jitter=jitter, memo=dict(context.memo)))}
-        for part in others:
-            before, after = (
-                part.slice(_product(kind, context, x, part.layer, weighted)) for x in (gathered, moved)
-            )
-            change = float((after - before).abs().sum(dtype=torch.float64))
-            if change > _CHANGED * sizes[str(part)]:
-                silent[str(part)] = part
+        for layer in {part.layer.name: part.layer for part in others}.values():
+            before, after = (_product(kind, context, x, layer, weighted) for x in (gathered, moved))
+            changes = after.sub_(before).abs_()
+            for part in (part for part in others if part.layer is layer):
+                change = float(part.slice(changes).sum(dtype=torch.float64))
+                if change > _CHANGED * sizes[str(part)]:
+                    silent[str(part)] = part
     return silent
 
 
@@ -182,8 +205,8 @@ def _is_zero(weight: Tensor) -> bool:
     return not bool(weight.reshape(-1)[:1024].any()) and not bool(weight.any())
 
 
-def _blocks(layer: Layer) -> Iterator[Part]:
-    """The matrices packed in one weight: query, key and value; gates; thirds of a plain matrix."""
+def _blocks(layer: Layer, *, fine: bool) -> Iterator[Part]:
+    """The matrices packed in one weight: query, key and value; gates; parts of a plain matrix."""
     module, weight, short = layer.module, layer.parameter, layer.name.rpartition(".")[2]
     if isinstance(module, nn.MultiheadAttention):
         labels = ["query", "key", "value"] if short == "in_proj_weight" else []
@@ -192,19 +215,36 @@ def _blocks(layer: Layer) -> Iterator[Part]:
     elif isinstance(module, nn.GRU | nn.GRUCell):
         labels = ["reset gate", "update gate", "new"]
     else:
-        yield from _thirds(layer)
+        yield from _equal_parts(layer)
+        yield from _few_rows(layer) if fine else ()
         return
     length = len(weight) // max(len(labels), 1)
     for i, label in enumerate(labels):
         yield Part(layer, label, 0, i * length, length)
 
 
-def _thirds(layer: Layer) -> Iterator[Part]:
-    """Thirds of a matrix thrice as long as wide, which may be query, key and value."""
+def _rows(layer: Layer, axis: int, start: int, length: int, *, fine: bool = False) -> Part:
+    label = f"{'columns' if axis else 'rows'} {start} to {start + length - 1}"
+    return Part(layer, label, axis, start, length, fine)
+
+
+def _equal_parts(layer: Layer) -> Iterator[Part]:
+    """The thirds of a matrix thrice as long as wide (query, key, value), the halves of one twice as long."""
     shape = tuple(layer.parameter.shape)
-    axis = 0 if shape[0] >= shape[-1] else 1
-    if len(shape) == 2 and shape[axis] == 3 * shape[1 - axis] and shape[1 - axis] >= _FEWEST_ROWS:
-        length = shape[1 - axis]
-        for start in range(0, 3 * length, length):
-            label = f"{'columns' if axis else 'rows'} {start} to {start + length - 1}"
-            yield Part(layer, label, axis, start, length)
+    axis = 0 if shape[0] >= shape[1] else 1
+    width = shape[1 - axis]
+    plain = shape[2:] == (1,) * (len(shape) - 2)  # convolutions over single places too
+    if plain and width >= _FEWEST_ROWS and shape[axis] in (2 * width, 3 * width):
+        for start in range(0, shape[axis], width):
+            yield _rows(layer, axis, start, width)
+
+
+def _few_rows(layer: Layer) -> Iterator[Part]:
+    """A few outputs each, for whatever else is packed in a matrix: heads by turns, fewer keys than queries.
+
+    Only where every output counts: of a network with rectifiers some are silent with good reason.
+    """
+    axis = 1 if is_conv1d(layer.module) or getattr(layer.module, "transposed", False) else 0
+    count = layer.parameter.shape[axis]
+    for start in range(0, count - _FEWEST_ROWS + 1, _FEWEST_ROWS) if count > _FEWEST_ROWS else ():
+        yield _rows(layer, axis, start, _FEWEST_ROWS, fine=True)
