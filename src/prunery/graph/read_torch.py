@@ -98,6 +98,11 @@ def attempt(model: nn.Module, example: Any) -> Program:
     return program
 
 
+def with_values(model: nn.Module, example: Any) -> Program:
+    """Return what `attempt` does, of a run whose tensors have their values."""
+    return _run(model, example, None)
+
+
 def _run(model: nn.Module, example: Any, fake: FakeTensorMode | None) -> Program:
     program, stand_ins = Program(), dict[int, Tensor]()
 
