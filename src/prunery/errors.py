@@ -9,6 +9,8 @@
     ├── ModelError (ValueError)     a model that cannot be built, or whose layers cannot be pruned
     ├── MasksError (ValueError)     masks that do not fit the model, or a file that holds none
     ├── DataError (ValueError)      a data set that is missing, truncated, altered or of the wrong shape
+    ├── CompactError (RuntimeError) a smaller model that would not compute the same, or cannot be made
+    ├── ContainerError (ValueError) a file that holds no model, or one that does not fit
     ├── SpecError (ValueError)      anything wrong in a study's spec
     └── StoreError (RuntimeError)   a store that is not one, or a record that was altered
 
@@ -68,6 +70,14 @@ class MasksError(PruneryError, ValueError):
 
 class DataError(PruneryError, ValueError):
     """A data set that is missing, truncated, altered or of the wrong shape."""
+
+
+class CompactError(PruneryError, RuntimeError):
+    """A smaller model that would not compute the same, or cannot be made."""
+
+
+class ContainerError(PruneryError, ValueError):
+    """A file that holds no model, or one that does not fit the model it is loaded into."""
 
 
 class SpecError(PruneryError, ValueError):
