@@ -18,6 +18,7 @@ from prunery.core.scope import Target
 from prunery.core.scope import scope as scopes
 from prunery.core.sparsity import Wanted, parse_wanted
 from prunery.core.units import UnitSet
+from prunery.core.validate import listed
 from prunery.errors import ChoiceError, PatternError, SparsityError
 from prunery.registry import BoundEntry, Choice
 
@@ -36,6 +37,12 @@ class Bindings:
     scope: BoundEntry
     schedule: BoundEntry
     floor: float
+    budget: str | None = None
+
+    def spared(self, exclude: str | Sequence[str] | None) -> tuple[str, ...]:
+        """Return the patterns of what is not pruned: those that were given, or the granularity's own."""
+        own = self.granularity.facts.get("exclude", ())
+        return tuple(listed(own if exclude is None else exclude))
 
 
 def bind(
@@ -60,12 +67,22 @@ def bind(
     if not isinstance(floor, int | float) or not 0 <= floor < 1:
         raise SparsityError(f"a floor of {floor}", "a floor is a density in [0, 1)", "give, say, floor=0.01")
     if budget is not None:
+        check_budget(budget, Choice.parse(scope).name, units.name)
+    bound = _schedule(schedule, rounds, scored_by)
+    return Bindings(scored_by, units, scopes.bind(scope), bound, floor, budget)
+
+
+def check_budget(budget: str, scope: str, granularity: str) -> None:
+    """Raise ChoiceError for a budget that there is none of, or that the other choices leave no room for."""
+    if budget not in ("weights", "macs"):
+        found = "times are no budget yet" if budget == "ms" else "there is none of that name"
+        raise ChoiceError(f"budget {budget!r}", found, "choose 'weights' or 'macs'")
+    if scope not in ("global", "layer"):
         raise ChoiceError(
-            f"budget {budget!r}",
-            "this version budgets in units only",
-            "leave budget out; masks.layers() and prunery.cost() give weights and MACs",
+            f"budget {budget!r} with scope {scope!r}", "it has pools of its own", "use 'global'"
         )
-    return Bindings(scored_by, units, scopes.bind(scope), _schedule(schedule, rounds, scored_by), floor)
+    if granularities[granularity].facts.get("weights") and budget == "weights":
+        raise ChoiceError(f"budget {budget!r}", "each unit is one weight already", "leave budget out")
 
 
 def check_norm(criterion: BoundEntry, granularity: BoundEntry) -> None:
@@ -118,7 +135,11 @@ def cuts(
     """The targets of each cut, one per unit set; the last ones are what was asked."""
     live = {u.name: u.live_count(masks) for u in units}
     final = _targets(sparsity, units, live)
-    _check_reach(method, units, final, live)
+    if not method.budget:
+        _check_reach(method, units, final, live)
+    elif len({target.group for target in final}) > 1:
+        found = "a sparsity for each layer leaves nothing to choose"
+        raise ChoiceError(f"budget {method.budget!r}", found, "give one sparsity")
     levels = {}
     for group in {t.group for t in final}:
         members = [u for u, t in zip(units, final, strict=True) if t.group == group]

@@ -43,3 +43,45 @@ def filter(context: ScoringContext, *, norm: str = "l1") -> list[UnitSet]:
     if norm not in ("l1", "l2"):
         raise ChoiceError(f"norm {norm!r} of granularity 'filter'", "it is neither", "choose 'l1' or 'l2'")
     return filter_sets(context, norm)
+
+
+_COUPLED = {"scope": "layer(least=1)", "exclude": ()}
+
+
+@granularity.add(**_COUPLED, source="Fang et al. 2023 (DepGraph), section 3 (groups of coupled channels)")
+def channel(
+    context: ScoringContext, *, norm: str = "l1", even: bool = False, multiple: int = 1
+) -> list[UnitSet]:
+    """Return one set for each group of channels, heads or hidden units that go together.
+
+    Those of the model's inputs and outputs stay, and those that the model cannot do without (see
+    `prunery.couplings`). A unit owns rows, columns and what rides along, so what is removed can be cut out.
+    norm: how the scores of all its weights become its own: "l1" their sum, "l2" the root of their squares'
+    sum, "mean" or "max". even: each parameter's scores are divided by their root mean square first (after
+    Molchanov et al. 2017, section 2.2, normalisation by layer). multiple: each set keeps a multiple of it.
+
+    ModelError: nothing can be removed; it gives the reasons.
+    """
+    from prunery.core.coupled import coupled_sets
+
+    return coupled_sets(context, ("channel", "head", "unit"), norm=norm, even=even, multiple=multiple)
+
+
+@granularity.add(**_COUPLED, source="Michel et al. 2019, section 2.3 (whole heads of attention)")
+def head(
+    context: ScoringContext, *, norm: str = "l1", even: bool = False, multiple: int = 1
+) -> list[UnitSet]:
+    """Return one set for each attention; a unit is a head, or a key/value head with all its queries."""
+    from prunery.core.coupled import coupled_sets
+
+    return coupled_sets(context, ("head",), norm=norm, even=even, multiple=multiple)
+
+
+@granularity.add(**_COUPLED, source="Wen et al. 2018, section 3 (intrinsic sparse structures of LSTM)")
+def unit(
+    context: ScoringContext, *, norm: str = "l1", even: bool = False, multiple: int = 1
+) -> list[UnitSet]:
+    """Return one set for each recurrent layer; a unit is a hidden unit: all its gates, all that reads it."""
+    from prunery.core.coupled import coupled_sets
+
+    return coupled_sets(context, ("unit",), norm=norm, even=even, multiple=multiple)

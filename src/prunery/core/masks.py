@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 _FORMAT = "prunery-masks-1"
+NO_UNITS = (0, 0)
+"""Units (kept, total) of a layer that has none of its own: its weights are slices of other layers' units."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class Masks(Mapping[str, Tensor]):
     """Masks of a model's parameters; immutable.
 
     masks: bool tensors shaped like their parameters. uncounted: names that follow a removed unit (a bias, a
-    batch norm's scale) and are masked without counting. units: (kept, total) units per counted name, where
-    these are not single weights.
+    batch norm's scale) and are masked without counting. units: (kept, total) of each unit set whose
+    units are not single weights, by its name; (0, 0) for a layer that has none of its own.
     """
 
     coverage: Coverage | None = None

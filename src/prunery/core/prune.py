@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from prunery.core.binding import Bindings, Named, bind, cuts
 from prunery.core.bits import one_thread
+from prunery.core.budget import units_within
 from prunery.core.cautions import warn_of
 from prunery.core.context import ScoringContext
-from prunery.core.coverage import coverage_of
+from prunery.core.coverage import covered
 from prunery.core.evidence import gather
 from prunery.core.layers import OUTPUT, all_layers, in_play
-from prunery.core.masks import Masks
+from prunery.core.masks import NO_UNITS, Masks
+from prunery.core.multiples import rounded
 from prunery.core.outputs import without_outputs
 from prunery.core.scope import Target
 from prunery.core.scores import scores_of
@@ -63,8 +65,7 @@ def prune(
     """
     where = device_of(model, masks, exclude or (), include, options, seed, device)
     method = bind(criterion, options, granularity, scope, schedule, rounds, floor, budget)
-    exclude = method.granularity.facts.get("exclude", ()) if exclude is None else exclude
-    spared, include = tuple(listed(exclude)), listed(include)
+    spared, include = method.spared(exclude), listed(include)
     if OUTPUT in spared:
         spared = without_outputs(model, spared, example, batches, include)
     every, hidden = all_layers(model, include)
@@ -77,7 +78,7 @@ def prune(
     for targets in cuts(sparsity, method, units, before):
         after = prune_step(units, targets, method, replace(context, masks=after))
     after.apply_(model)
-    after.coverage = coverage_of(model, every, spared)
+    after = covered(after, model, every, layers, spared)
     warn_of(after, model)
     return after
 
@@ -90,12 +91,17 @@ def prune_step(
     kinds = {kind: _gathered(kind, context) for kind in criterion.facts["needs"].split()}
     check_silence(context, list(kinds), kinds)
     scores = [scores_of(unit_set, kinds, criterion, masks) for unit_set in units]
+    if method.budget:
+        level = targets[0].sparsity
+        return _expanded(units, units_within(units, scores, level, method, context), masks)
     kept: dict[int, Tensor] = {}
     with one_thread():
         for pool in method.scope([u.count for u in units], targets):
             live = sum(scores[m].live_count for m in pool.members)
             pool = replace(pool, keep=min(pool.keep, live))  # a cut on the way may ask less than is gone
             kept.update(zip(pool.members, keep(scores, pool, method.floor), strict=True))
+    if any(unit_set.multiple > 1 for unit_set in units):
+        kept = rounded(units, scores, kept)
     return _expanded(units, kept, masks)
 
 
@@ -111,13 +117,25 @@ def _expanded(units: Sequence[UnitSet], kept: Mapping[int, Tensor], masks: Masks
     for index, unit_set in enumerate(units):
         if unit_set.norm is not None:
             counts[unit_set.name] = (int(kept[index].count_nonzero()), unit_set.count)
-        for member in unit_set.members:
-            mask = member.expand(kept[index])
-            if unit_set.norm is not None:
-                mask = mask & merged[member.name] if member.name in merged else mask.clone()
-            else:
-                counts.pop(member.name, None)  # where one weight is a unit, the weights are counted
-            merged[member.name] = mask
-            if not member.counted:
-                uncounted.add(member.name)
+            _add_slices(unit_set, kept[index], merged, uncounted, counts)
+        for member in unit_set.members if unit_set.norm is None else ():
+            merged[member.name] = member.expand(kept[index])
+            counts.pop(member.name, None)  # where one weight is a unit, the weights are counted
     return Masks(merged, uncounted=sorted(uncounted), units=counts)
+
+
+def _add_slices(
+    unit_set: UnitSet,
+    kept: Tensor,
+    merged: dict[str, Tensor],
+    uncounted: set[str],
+    counts: dict[str, tuple[int, int]],
+) -> None:
+    """Add the masks of units larger than a weight; a parameter may be sliced by the units of several sets."""
+    for member in unit_set.members:
+        mask = member.expand(kept)
+        merged[member.name] = mask & merged[member.name] if member.name in merged else mask.clone()
+        if member.counted:
+            counts.setdefault(member.name, NO_UNITS)
+        else:
+            uncounted.add(member.name)

@@ -82,9 +82,17 @@ def _of_units(unit_set: UnitSet, kinds: Kinds, criterion: BoundEntry, masks: Map
         values = _of_layer(member, unit_set.count, kinds, criterion, masks)
         if member.name in masks and norm != "first":  # what is removed says nothing of its unit
             values = values.masked_fill(~masks[member.name].to(values.device), 0)
+        if unit_set.even:
+            values = values / _rms(values)
         parts.append(member.reduce(values, _NORMS[norm.lstrip("-")], unit_set.count))
     scores = parts[0] if len(parts) == 1 else _NORMS[norm.lstrip("-")](torch.stack(parts), [0])
     return -scores if norm.startswith("-") else scores  # "-l2": of scores that were all negated
+
+
+def _rms(values: Tensor) -> Tensor:
+    """Return the root of the mean square, or the smallest number above 0."""
+    root: Tensor = _l2(values, list(range(values.ndim))) / values.numel() ** 0.5
+    return root.clamp_min(torch.finfo(values.dtype).tiny)
 
 
 def _l2(values: Tensor, axes: list[int]) -> Tensor:
@@ -96,4 +104,10 @@ def _first(values: Tensor, axes: list[int]) -> Tensor:
     return values[tuple(0 if axis in axes else slice(None) for axis in range(values.ndim))]
 
 
-_NORMS: dict[str, Callable[[Tensor, list[int]], Tensor]] = {"l1": torch.sum, "l2": _l2, "first": _first}
+_NORMS: dict[str, Callable[[Tensor, list[int]], Tensor]] = {
+    "l1": torch.sum,
+    "l2": _l2,
+    "mean": torch.mean,
+    "max": torch.amax,
+    "first": _first,
+}

@@ -26,6 +26,7 @@ class Member:
 
     The parameter is viewed as `view`; unit i owns the slice at index start + i, flattened, of `axes`. axes
     None: every element is a unit. `index`, instead of a view: the unit of each element, -1 where it has none.
+    `order`: the places along one axis, unit by unit, equally many of each; other places have no unit.
     counted: its elements are prunable weights, not riders such as a bias. scored: the criterion scores it.
     """
 
@@ -35,6 +36,7 @@ class Member:
     axes: tuple[int, ...] | None = None
     start: int = 0
     index: torch.Tensor | None = field(default=None, compare=False)
+    order: torch.Tensor | None = field(default=None, compare=False)
     counted: bool = True
     scored: bool = True
 
@@ -48,10 +50,24 @@ class Member:
         sizes = [n if axis in self.axes else 1 for axis, n in enumerate(self.view)]
         return self._placed(keep).view(sizes).expand(self.view).reshape(self.shape)
 
+    def line(self, keep: torch.Tensor) -> torch.Tensor | None:
+        """Return which places of the one axis stay, shape (places,); None where units are no slices of it."""
+        if self.index is not None or self.axes is None or len(self.axes) > 1 or self.view != self.shape:
+            return None
+        return self._placed(keep)
+
+    def share(self, count: int) -> float:
+        """Return the share of the parameter's elements that one of `count` units owns."""
+        if self.order is None:
+            return 1 / count
+        return len(self.order) / count / self.view[(self.axes or (0,))[0]]
+
     def reduce(self, values: torch.Tensor, how: Reduce, count: int) -> torch.Tensor:
         """Return one value per unit, shape (count,), from values shaped like the parameter."""
         if self.axes is None:
             return values.reshape(-1)
+        if self.order is not None:
+            return self._by_order(values, how, count)
         others = [axis for axis in range(len(self.view)) if axis not in self.axes]
         return how(values.reshape(self.view), others).reshape(-1)[self.start : self.start + count]
 
@@ -70,10 +86,32 @@ class Member:
         units = torch.arange(1.0, 1.0 + prod(sizes), device=device)
         return units.view(sizes).expand(self.view).reshape(self.shape)
 
+    def _by_order(self, values: torch.Tensor, how: Reduce, count: int) -> torch.Tensor:
+        """Return one value per unit from values at places that are told one by one."""
+        (axis,), order = self.axes or (0,), self._order(values)
+        shape = (*self.view[:axis], count, len(order) // count, *self.view[axis + 1 :])
+        places = values.reshape(self.view).index_select(axis, order).reshape(shape)
+        return how(places, [i for i in range(places.ndim) if i != axis]).reshape(-1)
+
+    def _in_order(self, keep: torch.Tensor) -> torch.Tensor:
+        """Return keep of each place along the axis, from that of each unit."""
+        import torch
+
+        order = self._order(keep)
+        line = torch.ones(self.view[(self.axes or (0,))[0]], dtype=torch.bool, device=keep.device)
+        line[order] = keep.repeat_interleave(len(order) // len(keep))
+        return line
+
+    def _order(self, like: torch.Tensor) -> torch.Tensor:
+        assert self.order is not None
+        return self.order.to(like.device)
+
     def _placed(self, keep: torch.Tensor) -> torch.Tensor:
         """Return `keep` at its place among all positions along the axes."""
         import torch
 
+        if self.order is not None:
+            return self._in_order(keep)
         positions = prod(self.view[axis] for axis in self.axes or ())
         if len(keep) == positions:
             return keep
@@ -87,7 +125,9 @@ class UnitSet:
     """Some units that are alike: how many, and what each owns.
 
     name: its own; by custom the name of the first parameter that is scored. layers: those that it prunes.
-    norm: how scores of weights become the score of a unit ("l1", "l2"); None: each weight is a unit.
+    norm: how scores of weights become the score of a unit ("l1", "l2", "mean", "max"); None: each weight is a
+    unit. even: each member's scores are divided by their root mean square first. multiple: as many units as a
+    multiple of it are kept.
     """
 
     name: str
@@ -95,6 +135,8 @@ class UnitSet:
     members: tuple[Member, ...]
     layers: tuple[Layer, ...]
     norm: str | None = None
+    even: bool = False
+    multiple: int = 1
 
     @property
     def scored(self) -> tuple[Member, ...]:

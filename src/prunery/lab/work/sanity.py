@@ -28,7 +28,7 @@ def shuffled(
 
     Prunes `model` in place. This is random pruning with the same layer ratios.
     """
-    left = {layer.name: layer.units_kept / layer.units_total for layer in like.layers()}
+    left = {x.name: x.units_kept / x.units_total for x in like.layers() if x.units_total}
     masks = prune(
         model,
         {name: 1 - share for name, share in left.items() if share},
