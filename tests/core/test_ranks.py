@@ -84,6 +84,8 @@ def test_half_precision_is_summed_in_float32(ranks):
         ("one fails", "what was given raises RuntimeError", "another rank failed"),
         ("one has no batches", "at least one batch", "another rank failed"),
         ("two models", "the ranks prune different layers", "the ranks prune different layers"),
+        ("other weights", "weights or the masks differ", "weights or the masks differ"),
+        ("other masks", "weights or the masks differ", "weights or the masks differ"),
         ("own row, local", "differs from rank to rank", "differs from rank to rank"),
     ],
 )

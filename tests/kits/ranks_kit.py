@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -84,6 +85,7 @@ def _tokens(rank: int) -> dict[str, torch.Tensor]:
     model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 3))
     with torch.no_grad():
         model[0].weight.copy_(torch.arange(20.0).view(5, 4))
+        model[1].weight.fill_(0.5)
     return _gathered("flow_grad", model, None, example=torch.full((1, 2), rank))
 
 
@@ -97,6 +99,19 @@ def _one_has_no_batches(rank: int) -> Any:
 
 def _two_models(rank: int) -> Any:
     return _gathered("grad", mlp(8, 12 + rank, 3), data(rank))
+
+
+def _other_weights(rank: int) -> Any:
+    model = mlp(8, 12, 3)
+    with torch.no_grad():
+        model[0].weight[0, 0] += rank
+    return dict(prunery.prune(model, 0.5, criterion="snip", batches=data(rank)))
+
+
+def _other_masks(rank: int) -> Any:
+    model = mlp(8, 12, 3)
+    masks = prunery.prune(copy.deepcopy(model), 0.3, criterion="random", seed=rank)
+    return dict(prunery.prune(model, 0.5, criterion="synflow", masks=masks, batches=data(rank)))
 
 
 def _own_row(rank: int, averaged: bool) -> Any:
@@ -127,6 +142,8 @@ CASES = {
     "one fails": _one_fails,
     "one has no batches": _one_has_no_batches,
     "two models": _two_models,
+    "other weights": _other_weights,
+    "other masks": _other_masks,
     "own row, averaged": lambda rank: _own_row(rank, True),
     "own row, local": lambda rank: _own_row(rank, False),
     "after errors": lambda rank: _gathered("grad", mlp(8, 12, 3), data(rank)),

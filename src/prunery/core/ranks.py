@@ -6,6 +6,7 @@ all ranks must prune, with the same arguments but for the data.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -72,14 +73,30 @@ def _fingerprint(tensors: dict[str, Tensor]) -> int:
 
 def _meet(q: ScoringContext, *, failed: bool) -> None:
     shapes = [f"{layer.name} {tuple(layer.parameter.shape)}" for layer in q.layers]
-    key = number(0, *shapes)
-    worst, low, high = _largest(q, [int(failed), -key, key])
+    key, values = number(0, *shapes), 0 if failed else _values(q)
+    worst, low, high, lowest, highest = _largest(q, [int(failed), -key, key, -values, values])
     if failed:
         return
     if worst:
         raise EvidenceError(_ASKED, "another rank failed", "look at that rank's error")
     if -low != high:
         raise EvidenceError(_ASKED, "the ranks prune different layers", _DO)
+    if -lowest != highest:
+        do = "give all ranks the same weights (DistributedDataParallel does) and masks before they prune"
+        raise EvidenceError(_ASKED, "the weights or the masks differ from rank to rank", do)
+
+
+def _values(q: ScoringContext) -> int:
+    """Return a number made of the bits of the weights and masks; 0 after the first time in a call."""
+    if "ranks met" in q.memo:
+        return 0
+    q.memo["ranks met"] = True
+    digest = hashlib.blake2b(digest_size=8)
+    for layer in q.layers:
+        mask = q.masks.get(layer.name)
+        for tensor in (layer.parameter.detach(), *([] if mask is None else [mask])):
+            digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
+    return number(0, digest.hexdigest())
 
 
 def _same_on_all(q: ScoringContext, value: int) -> bool:
