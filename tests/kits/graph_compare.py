@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunery.core.forward import call_of, mapped, tensors
+from prunery.forward import call_of, mapped, tensors
 from prunery.graph.coupling import Graph, Group
 from prunery.graph.shrink import Removal, shrunk
 
@@ -35,9 +35,15 @@ def masked(model: nn.Module, removal: Removal) -> nn.Module:
     with torch.no_grad():
         for (name, axis), ids in removal.flow.axes.items():
             gone = np.flatnonzero(~removal.kept(ids))
-            if len(gone):
+            if len(gone) and not _direction(name, axis, named):
                 named[name].index_fill_(axis, torch.from_numpy(gone), 0.0)
     return model
+
+
+def _direction(name: str, axis: int, named: dict[str, Tensor]) -> bool:
+    """Whether it is the axis of a direction that has a length: its length is 0, and it must not be."""
+    length = named.get(name.replace("original1", "original0").replace("weight_v", "weight_g"))
+    return name.endswith(("original1", "weight_v")) and length is not None and length.shape[axis] > 1
 
 
 def call(model: nn.Module, example: Any) -> list[Tensor]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from graph_nets import Head, conv, images, net, tokens, values
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 
@@ -82,7 +82,7 @@ class FusedQkv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.into(x)
-        b, n, c = x.shape
+        b, n, _ = x.shape
         q, k, v = self.qkv(x).reshape(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         attention = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)
         return self.fc(x + self.proj((attention @ v).transpose(1, 2).reshape(b, n, -1)))
@@ -270,8 +270,29 @@ class ConvTranspose(nn.Module):
         return self.two(F.relu(self.up(self.one(x))))
 
 
-CASES = """
-    PlainConvNet FrozenConvs SplitUnequal ChunkGlu PixelShuffle HardCodedView FusedQkv MultiheadAttention
-    LoneEncoderLayer EncoderInModel TiedEmbedding DataDependentBranch WeightNorm Gru Lstm GroupedUnequal
-    DepthwiseSqueeze DenseBlock ResidualAdd EinsumRaw NoGradInside DictOutput GroupNorm ConvTranspose
-""".split()
+CASES = [
+    "PlainConvNet",
+    "FrozenConvs",
+    "SplitUnequal",
+    "ChunkGlu",
+    "PixelShuffle",
+    "HardCodedView",
+    "FusedQkv",
+    "MultiheadAttention",
+    "LoneEncoderLayer",
+    "EncoderInModel",
+    "TiedEmbedding",
+    "DataDependentBranch",
+    "WeightNorm",
+    "Gru",
+    "Lstm",
+    "GroupedUnequal",
+    "DepthwiseSqueeze",
+    "DenseBlock",
+    "ResidualAdd",
+    "EinsumRaw",
+    "NoGradInside",
+    "DictOutput",
+    "GroupNorm",
+    "ConvTranspose",
+]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from graph_nets import Head, conv, images, net, values
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class _C2f(nn.Module):
@@ -15,7 +15,9 @@ class _C2f(nn.Module):
         super().__init__()
         self.c, self.add = out // 2, add
         self.cv1, self.cv2 = conv(into, 2 * self.c, 1), conv((2 + count) * self.c, out, 1)
-        self.m = nn.ModuleList(nn.Sequential(conv(self.c, self.c), conv(self.c, self.c)) for _ in range(count))
+        self.m = nn.ModuleList(
+            nn.Sequential(conv(self.c, self.c), conv(self.c, self.c)) for _ in range(count)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = list(self.cv1(x).chunk(2, 1))
@@ -51,7 +53,9 @@ class _Shuffle(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         half = width // 2
-        self.branch = nn.Sequential(conv(half, half, 1), conv(half, half, 3, 1, half)[:2], conv(half, half, 1))
+        self.branch = nn.Sequential(
+            conv(half, half, 1), conv(half, half, 3, 1, half)[:2], conv(half, half, 1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = x.chunk(2, 1)
@@ -67,7 +71,9 @@ def ShuffleNet() -> nn.Module:  # noqa: N802
 
 @net(images())
 def ShuffleNetGrouped() -> nn.Module:  # noqa: N802
-    return nn.Sequential(conv(3, 16), conv(16, 16, 1, 1, 4), nn.ChannelShuffle(4), conv(16, 24, 1, 1, 4), Head(24))
+    return nn.Sequential(
+        conv(3, 16), conv(16, 16, 1, 1, 2), nn.ChannelShuffle(2), conv(16, 24, 1, 1, 2), Head(24)
+    )
 
 
 @net(images())
@@ -95,7 +101,10 @@ class InstanceNorm(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.one, self.two, self.three = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 12, 3)
-        self.plain, self.affine = nn.InstanceNorm2d(8), nn.InstanceNorm2d(8, affine=True, track_running_stats=True)
+        self.plain, self.affine = (
+            nn.InstanceNorm2d(8),
+            nn.InstanceNorm2d(8, affine=True, track_running_stats=True),
+        )
         self.head = Head(12)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,7 +148,11 @@ class Inception(nn.Module):
         super().__init__()
         self.stem = conv(3, 8)
         self.a, self.b = conv(8, 6, 1), nn.Sequential(conv(8, 4, 1), conv(4, 6))
-        self.c, self.after, self.head = nn.Sequential(nn.AvgPool2d(3, 1, 1), conv(8, 4, 1)), conv(16, 12), Head(12)
+        self.c, self.after, self.head = (
+            nn.Sequential(nn.AvgPool2d(3, 1, 1), conv(8, 4, 1)),
+            conv(16, 12),
+            Head(12),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
@@ -204,81 +217,11 @@ def Conv3d() -> nn.Module:  # noqa: N802
 class TransposedGroups(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.up, self.two = conv(3, 8), nn.ConvTranspose2d(8, 12, 2, 2, groups=4), nn.Conv2d(12, 4, 3)
+        self.stem, self.up, self.two = (
+            conv(3, 8),
+            nn.ConvTranspose2d(8, 12, 2, 2, groups=4),
+            nn.Conv2d(12, 4, 3),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.two(F.relu(self.up(self.stem(x))))
-
-
-@net(images())
-class Slices(nn.Module):
-    """Views that are written into, parts of channels, padding by zeros."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.one, self.two, self.head = conv(3, 12), conv(4, 4), conv(12, 16), Head(16)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        y = x.clone()
-        y[:, :4] = self.one(x[:, :4])
-        y[:, 4:8].mul_(2.0)
-        return self.head(self.two(y))
-
-
-@net(images())
-class PaddedShortcut(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two, self.head = conv(3, 8), conv(8, 16, 3, 2), Head(16)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.one(x)
-        short = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 4, 4))
-        return self.head(F.relu(self.two(x) + short))
-
-
-@net(images())
-class Accumulated(nn.Module):
-    """A tensor of zeros that is filled part by part, and a buffer that takes part."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two, self.head = conv(3, 8), conv(8, 8), Head(8)
-        self.register_buffer("gain", torch.rand(8, 1, 1) + 0.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.one(x)
-        total = torch.zeros_like(x)
-        total += x * self.gain
-        total.add_(self.two(x), alpha=0.5)
-        return self.head(total)
-
-
-@net(images())
-class WrittenBatch(nn.Module):
-    """A result is written into an empty tensor, row by row."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two, self.head = conv(3, 8), nn.Conv2d(8, 8, 1), Head(8)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.one(x)
-        out = x.new_zeros(x.shape)
-        for i in range(x.shape[0]):
-            out[i] = self.two(x[i : i + 1])[0]
-        return self.head(F.relu(out))
-
-
-@net(images())
-class UnusedParts(nn.Module):
-    """Some parameters take no part in the run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two, self.head = conv(3, 8), conv(8, 8), Head(8)
-        self.spare, self.table = nn.Linear(8, 8), nn.Parameter(torch.randn(8, 8))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.two(self.one(x)))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from graph_nets import net, tokens, values
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @net(tokens())
@@ -78,7 +78,11 @@ class GptAttention(nn.Module):
 class GptBlock(nn.Module):
     def __init__(self, width: int, heads: int, length: int) -> None:
         super().__init__()
-        self.ln_1, self.attn, self.ln_2 = nn.LayerNorm(width), GptAttention(width, heads, length), nn.LayerNorm(width)
+        self.ln_1, self.attn, self.ln_2 = (
+            nn.LayerNorm(width),
+            GptAttention(width, heads, length),
+            nn.LayerNorm(width),
+        )
         self.mlp = nn.ModuleDict({"c_fc": nn.Linear(width, 4 * width), "c_proj": nn.Linear(4 * width, width)})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -146,7 +150,11 @@ class LlamaAttention(nn.Module):
 class LlamaBlock(nn.Module):
     def __init__(self, width: int, heads: int, shared: int) -> None:
         super().__init__()
-        self.norm1, self.attention, self.norm2 = RmsNorm(width), LlamaAttention(width, heads, shared), RmsNorm(width)
+        self.norm1, self.attention, self.norm2 = (
+            RmsNorm(width),
+            LlamaAttention(width, heads, shared),
+            RmsNorm(width),
+        )
         self.gate, self.up = nn.Linear(width, 24, bias=False), nn.Linear(width, 24, bias=False)
         self.down = nn.Linear(24, width, bias=False)
 
@@ -188,6 +196,20 @@ class EncoderDecoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
         return self.fc(self.body(x, x.flip(1), tgt_mask=mask, tgt_is_causal=True))
+
+
+@net(values(6, 12))
+class DefaultAttention(nn.Module):
+    """Weights of attention are computed, and nobody uses them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.attention = nn.Linear(12, 16), nn.MultiheadAttention(16, 4, bias=False)
+        self.fc = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, _ = self.attention(*[self.into(x).transpose(0, 1)] * 3)
+        return self.fc(x.mean(0))
 
 
 @net(lambda batch: (torch.randn(6, batch, 12), torch.randn(9, batch, 8)))

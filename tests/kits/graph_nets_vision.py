@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from graph_nets import Head, conv, images, net
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class _Basic(nn.Module):
@@ -26,7 +26,9 @@ class _Basic(nn.Module):
 class _Bottleneck(nn.Module):
     def __init__(self, into: int, inner: int, out: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
-        self.body = nn.Sequential(conv(into, inner, 1), conv(inner, inner, 3, stride, groups), conv(inner, out, 1)[:2])
+        self.body = nn.Sequential(
+            conv(into, inner, 1), conv(inner, inner, 3, stride, groups), conv(inner, out, 1)[:2]
+        )
         self.short = conv(into, out, 1, stride)[:2] if stride > 1 or into != out else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,13 +55,22 @@ def ResNet() -> nn.Module:  # noqa: N802
 
 @net(images())
 def ResNetBottleneck() -> nn.Module:  # noqa: N802
-    blocks = [_Bottleneck(8, 8, 16), _Bottleneck(16, 8, 16), _Bottleneck(16, 8, 24, 2), _Bottleneck(24, 8, 24)]
+    blocks = [
+        _Bottleneck(8, 8, 16),
+        _Bottleneck(16, 8, 16),
+        _Bottleneck(16, 8, 24, 2),
+        _Bottleneck(24, 8, 24),
+    ]
     return nn.Sequential(conv(3, 8), *blocks, Head(24))
 
 
 @net(images())
 def ResNeXt() -> nn.Module:  # noqa: N802
-    blocks = [_Bottleneck(8, 16, 16, groups=4), _Bottleneck(16, 16, 24, 2, groups=8), _Bottleneck(24, 16, 24, groups=2)]
+    blocks = [
+        _Bottleneck(8, 16, 16, groups=4),
+        _Bottleneck(16, 16, 24, 2, groups=8),
+        _Bottleneck(24, 16, 24, groups=2),
+    ]
     return nn.Sequential(conv(3, 8), *blocks, Head(24))
 
 
@@ -84,14 +95,19 @@ class _Inverted(nn.Module):
 
 @net(images())
 def MobileNetV2() -> nn.Module:  # noqa: N802
-    return nn.Sequential(conv(3, 8), _Inverted(8, 8), _Inverted(8, 12, 2), _Inverted(12, 12), conv(12, 16, 1), Head(16))
+    return nn.Sequential(
+        conv(3, 8), _Inverted(8, 8), _Inverted(8, 12, 2), _Inverted(12, 12), conv(12, 16, 1), Head(16)
+    )
 
 
 class _DenseLayer(nn.Module):
     def __init__(self, into: int, growth: int) -> None:
         super().__init__()
         self.norm1, self.conv1 = nn.BatchNorm2d(into), nn.Conv2d(into, 4 * growth, 1, bias=False)
-        self.norm2, self.conv2 = nn.BatchNorm2d(4 * growth), nn.Conv2d(4 * growth, growth, 3, 1, 1, bias=False)
+        self.norm2, self.conv2 = (
+            nn.BatchNorm2d(4 * growth),
+            nn.Conv2d(4 * growth, growth, 3, 1, 1, bias=False),
+        )
 
     def forward(self, parts: list[Tensor]) -> Tensor:
         x = self.conv1(F.relu(self.norm1(torch.cat(parts, 1))))
@@ -110,7 +126,9 @@ class DenseStack(nn.Module):
         return torch.cat(parts, 1)
 
 
-def densenet(width: int = 8, growth: int = 4, blocks: tuple[int, ...] = (3, 3), classes: int = 5) -> nn.Module:
+def densenet(
+    width: int = 8, growth: int = 4, blocks: tuple[int, ...] = (3, 3), classes: int = 5
+) -> nn.Module:
     layers: list[nn.Module] = [conv(3, width)]
     for number, count in enumerate(blocks):
         layers.append(DenseStack(width, growth, count))
@@ -162,7 +180,7 @@ class TimmAttention(nn.Module):
         self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        B, N, C = x.shape
+        B, N, _ = x.shape
         qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)
         x = F.scaled_dot_product_attention(q, k, v)
@@ -193,7 +211,9 @@ class VitBlock(nn.Module):
 
 
 class Vit(nn.Module):
-    def __init__(self, width: int, heads: int, depth: int, size: int, patch: int, block: type = VitBlock) -> None:
+    def __init__(
+        self, width: int, heads: int, depth: int, size: int, patch: int, block: type = VitBlock
+    ) -> None:
         super().__init__()
         self.patch = nn.Conv2d(3, width, patch, patch)
         self.cls = nn.Parameter(torch.randn(1, 1, width) * 0.1)
@@ -220,7 +240,9 @@ def VitTimmOld() -> nn.Module:  # noqa: N802
 @net(images())
 def VitTorch() -> nn.Module:  # noqa: N802
     def layer(width: int, heads: int) -> nn.Module:
-        return nn.TransformerEncoderLayer(width, heads, 32, activation="gelu", batch_first=True, norm_first=True)
+        return nn.TransformerEncoderLayer(
+            width, heads, 32, activation="gelu", batch_first=True, norm_first=True
+        )
 
     return Vit(16, 4, 2, 8, 4, layer)
 
@@ -246,7 +268,7 @@ class UNetUpsample(UNet):
     def forward(self, x: Tensor) -> Tensor:
         a = self.one(x)
         b = self.two(F.max_pool2d(a, 2))
-        c = self.up2(F.interpolate(self.three(F.max_pool2d(b, 2)), scale_factor=0.5, mode="bilinear"))
+        c = self.up2(F.interpolate(self.three(b), scale_factor=0.5, mode="bilinear"))
         y = self.back2(torch.cat([c, b], 1))
         y = F.interpolate(self.up1(y), size=a.shape[2:], mode="bilinear", align_corners=False)
         return self.out(self.back1(torch.cat([a, y], 1)))

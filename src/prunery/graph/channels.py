@@ -20,6 +20,7 @@ class Channels:
     def __init__(self) -> None:
         self._parent = np.zeros(1024, np.int64)
         self._count = 1  # channel 0 is none
+        self.joins = 0  # how often channels were joined so far
         self._pins: list[tuple[Ids, str]] = []
 
     def fresh(self, count: int) -> Ids:
@@ -50,6 +51,7 @@ class Channels:
             self.pin(np.maximum(a, b)[alone], reason)
         there = (a != b) & ~alone
         a, b = a[there], b[there]
+        self.joins += bool(len(a))
         while len(a):
             low, high = np.minimum(a, b), np.maximum(a, b)
             np.minimum.at(self._parent, high, low)

@@ -10,12 +10,12 @@ import numpy as np
 from torch import nn
 
 import prunery.graph.ops  # noqa: F401  (enters the rules)
-from prunery.core.wrappers import unwrapped
 from prunery.graph.channels import Ids
 from prunery.graph.flow import Flow
 from prunery.graph.read_torch import Program, read
 from prunery.graph.shrink import Width
 from prunery.graph.trial import try_out
+from prunery.wrappers import unwrapped
 
 
 @dataclass(frozen=True)

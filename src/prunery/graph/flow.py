@@ -24,18 +24,20 @@ rule = Registry("rule of an operation")
 operations, separated by blanks."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Known:
     """What is known of a tensor.
 
-    tensor: kept, so that its id stays its own. uniform: all its elements are equal, as those of zeros are.
-    weight: it comes from parameters and buffers alone.
+    tensor: kept, so that its id stays its own. uniform: all its elements are equal. weight: it comes from
+    parameters and buffers alone. narrow: the labels after so many joins.
     """
 
     tensor: Tensor
     labels: Labels = ()
     uniform: bool = False
     weight: bool = False
+    narrow: Labels = ()
+    joins: int = -1
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Flow:
         self._kinds: list[tuple[Ids, str]] = []
         self._first: dict[int, tuple[str, int]] = {}  # the axis that a channel began as the first one of
         self.reached: dict[int, list[Ids]] = {}  # by the number of a call, the labels that went into it
+        self.idle = program.idle()  # calls whose results nothing uses
         self._known: dict[int, Known] = {}
+        self._used: list[Ids] = []  # channels that reach a tensor which depends on the input
         for name, tensor in program.registered.items():
             labels = []
             for axis, size in enumerate(tensor.shape):
@@ -72,7 +76,16 @@ class Flow:
     def labels(self, tensor: Tensor) -> Labels:
         """Return the labels of a tensor; none where nothing is known of it."""
         known = self._known.get(id(tensor))
-        return known.labels if known is not None else ()
+        if known is None or not known.labels:
+            return ()
+        if known.joins != self.channels.joins:
+            kept = (narrowed(ids, self.channels) for ids in known.labels)
+            known.narrow, known.joins = tuple(ids for ids in kept if support(ids)), self.channels.joins
+        return known.narrow
+
+    def first_labels(self, tensor: Tensor) -> Labels:
+        """Return the labels of a tensor; those of a weight by the channels that it began with."""
+        return self._known[id(tensor)].labels if self.is_weight(tensor) else self.labels(tensor)
 
     def knows(self, tensor: Tensor) -> bool:
         """Return whether a rule said anything of a tensor."""
@@ -94,20 +107,22 @@ class Flow:
         """Give a tensor its labels."""
         kept = tuple(ids for ids in labels if support(ids))
         self._known[id(tensor)] = Known(tensor, kept, uniform, weight)
+        if not weight:
+            self._used += kept
 
     def note_read(self, tensor: Tensor, axes: Iterable[int], macs: float) -> None:
         """Note that a product puts the channels along these axes of a weight together, and its MACs."""
         for name in self._origins(tensor):
             self.uses[name] = self.uses.get(name, 0) + macs / max(1, tensor.numel())
-        for ids in self.labels(tensor) if self.is_weight(tensor) else ():
+        for ids in self.first_labels(tensor) if self.is_weight(tensor) else ():
             place = self._first.get(int(ids.reshape(-1)[0]))
             if place is not None and set(support(ids)) <= set(axes):
                 self.read.add(place)
 
-    def _origins(self, tensor: Tensor) -> set[str]:
+    def _origins(self, tensor: Tensor) -> frozenset[str]:
         """Return the parameters and buffers whose channels a weight has."""
-        firsts = (int(ids.reshape(-1)[0]) for ids in self.labels(tensor) if self.is_weight(tensor))
-        return {self._first[first][0] for first in firsts if first in self._first}
+        firsts = (int(ids.reshape(-1)[0]) for ids in self.first_labels(tensor) if self.is_weight(tensor))
+        return frozenset(self._first[first][0] for first in firsts if first in self._first)
 
     def note_kind(self, ids: Ids, kind: str) -> None:
         """Note what the channels are, where that is more than a channel."""
@@ -148,11 +163,18 @@ class Flow:
                 continue
             sizes = (1,) * (len(shape) - len(operand.shape)) + tuple(operand.shape)
             own = {axis for ids in operand.labels for axis in support(spread(ids, shape))}
-            for ids in result:
+            for place, ids in enumerate(result):
                 axes = [axis for axis in support(ids) if sizes[axis] > 1]
                 if axes and not own.intersection(axes):
-                    self.pin([ids], call, "it meets values that have no channels")
+                    result[place] = self._met(call, ids, axes)
         return tuple(result)
+
+    def _met(self, call: Call, ids: Ids, axes: Sequence[int]) -> Ids:
+        """Return a label that meets values without channels along `axes`: it is one there, or stays."""
+        if len(axes) < len(support(ids)):
+            return self.channels.tie(ids, axes, f"it meets values that have no channels: {call}")
+        self.pin([ids], call, "it meets values that have no channels")
+        return ids
 
     def _merge(self, call: Call, ids: Ids, result: list[Ids], *, weight: bool) -> None:
         """Add a label to those of a result, joined to the one that is along the same axes."""
@@ -163,6 +185,7 @@ class Flow:
                 continue
             if weight and len(support(other)) > len(common):
                 self.pin([ids], call, "one weight for several channels")
+                result[place] = self._met(call, other, sorted(common))
                 return
             ids, other = self._tied(ids, common, call), self._tied(other, common, call)
             self.channels.join(ids, other, f"it meets values that have no channels: {call}")
@@ -188,6 +211,8 @@ class Flow:
             if along and along == set(support(ids)):
                 if why:
                     self.pin([ids], call, why)
+                else:
+                    self._used.append(ids)
                 continue
             result.append(self.channels.tie(ids, sorted(along), f"{call}") if along else ids)
         return tuple(result)
@@ -208,6 +233,7 @@ class Flow:
             self._pin_branch(call)
         for tensor in self.program.outputs:
             self.pin(self.labels(tensor), None, "it leaves the model")
+        self._pin_unused()
         for known in self._known.values():
             self._tie_what_is_left(known.labels)
 
@@ -217,6 +243,14 @@ class Flow:
         for tensor in call.outputs():
             if not self.labels(tensor):
                 self.set(tensor, (), weight=weight)
+
+    def _pin_unused(self) -> None:
+        """Pin channels of parameters that nothing in the run came from: another run may use them."""
+        used = np.unique(np.concatenate([np.zeros(1, np.int64), *(ids.reshape(-1) for ids in self._used)]))
+        known = np.asarray([*self.channels.find(used), *self.channels.pinned()], np.int64)
+        for ids in self.axes.values():
+            unused = ids[~np.isin(self.channels.find(ids), known)]
+            self.pin([unused], None, "it takes no part in the run on this example")
 
     def _pin_branch(self, call: Call) -> None:
         """Pin what the module that looked at a value had at hand: its other branch may use it otherwise."""

@@ -19,9 +19,9 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from prunery.core.forward import call_of, mapped, no_trace, standing_in, tensors
-from prunery.core.wrappers import named_modules, unwrapped
 from prunery.errors import ModelError
+from prunery.forward import call_of, mapped, no_trace, standing_in, tensors
+from prunery.wrappers import named_modules, unwrapped
 
 _VALUES = ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::item", "aten::equal")
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
@@ -75,6 +75,17 @@ class Program:
     passed: dict[str, list[Tensor]] = field(default_factory=dict)
     asked_for_values: list[Call] = field(default_factory=list)
     error: Exception | None = None
+
+    def idle(self) -> set[int]:
+        """Return the ids of the calls whose results nothing uses."""
+        used, idle = {id(tensor) for tensor in self.outputs}, set[int]()
+        for call in reversed(self.calls):
+            outputs = call.outputs()
+            if outputs and not call.writes and used.isdisjoint(map(id, outputs)):
+                idle.add(id(call))
+            else:
+                used.update(map(id, call.tensors()))
+        return idle
 
 
 def read(model: nn.Module, example: Any) -> Program:

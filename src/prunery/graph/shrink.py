@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunery.core.wrappers import named_modules
 from prunery.graph.channels import Ids
 from prunery.graph.flow import Flow
 from prunery.graph.labels import narrowed, support
 from prunery.graph.read_torch import Call
 from prunery.graph.sizes import set_sizes_
+from prunery.wrappers import named_modules
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ down itself (`self.heads`) are corrected if that helps; else the channels that g
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunery.core.wrappers import named_modules
 from prunery.graph.channels import Ids
 from prunery.graph.flow import Flow
 from prunery.graph.read_torch import Call, Program, attempt
 from prunery.graph.shrink import Removal, Width, shrunk
+from prunery.wrappers import named_modules
 
 _ROUNDS = 200
 _IN_PLACE = ("clone", "contiguous", "view", "detach", "alias", "expand", "lift_fresh", "_to_copy")
@@ -82,16 +82,23 @@ def run(model: nn.Module, example: Any, removal: Removal, widths: Sequence[Width
 
     small = shrunk(model, removal, widths, cut=emptied, share=True)
     program = attempt(small, example)
-    return _first_difference(program, removal)
+    own = {name: type(module) for name, module in named_modules(model)}
+    replaced = {name for name, module in named_modules(small) if type(module) is not own[name]}
+    return _first_difference(program, removal, replaced)
 
 
-def _first_difference(program: Program, removal: Removal) -> Difference | None:
-    """Walk through both runs side by side; whether elements are copied makes no difference."""
+def _first_difference(program: Program, removal: Removal, replaced: Set[str]) -> Difference | None:
+    """Walk through both runs side by side; whether elements are copied makes no difference.
+
+    replaced: modules that compute the same in another way.
+    """
     calls, expected = program.calls, removal.flow.program.calls
     i = j = 0
     while i < len(calls) and j < len(expected):
         call, before = calls[i], expected[j]
-        if _name(call) == _name(before):
+        if call.module in replaced or before.module in replaced:
+            i, j = i + (call.module in replaced), j + (before.module in replaced)
+        elif _name(call) == _name(before):
             if why := _differs(call, before, removal):
                 return Difference(j, why)
             i, j = i + 1, j + 1
@@ -106,7 +113,11 @@ def _first_difference(program: Program, removal: Removal) -> Difference | None:
         message = (str(program.error).splitlines() or [""])[0]
         return Difference(number, f"{type(program.error).__name__}: {message}")
     rest = (*calls[i:], *expected[j:])
-    return None if all(_name(call) in _IN_PLACE for call in rest) else Difference(number, "it does less")
+    return (
+        None
+        if all(_name(call) in _IN_PLACE or call.module in replaced for call in rest)
+        else Difference(number, "it does less")
+    )
 
 
 def _name(call: Call) -> str:
@@ -119,6 +130,8 @@ def _differs(call: Call, before: Call, removal: Removal) -> str:
         told = removal.flow.knows(old) and not removal.flow.is_uniform(old)
         if told and tuple(tensor.shape) != removal.shape(old):
             return f"its result has shape {tuple(tensor.shape)}, not {removal.shape(old)}"
+    if id(before) in removal.flow.idle:
+        return ""
     if before.pointwise or before.name.startswith(("_scaled", "scaled")):
         numbers, others = list(_numbers(call)), list(_numbers(before))
         if numbers != others:

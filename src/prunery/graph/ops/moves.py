@@ -15,7 +15,7 @@ from prunery.graph.read_torch import Call
 def moved(flow: Flow, call: Call, move: Callable[[Ids], Ids]) -> None:
     """Give the output the labels of the first argument, moved as its elements are."""
     source = call.args[0]
-    labels = [move(ids) for ids in flow.labels(source)]
+    labels = [move(ids) for ids in flow.first_labels(source)]
     flow.set(call.output, labels, uniform=flow.is_uniform(source), weight=flow.is_weight(source))
 
 

@@ -41,6 +41,15 @@ def batch_norm(flow: Flow, call: Call) -> None:
     _scaled(flow, call, labels, tensors, 1)
 
 
+@rule.add(ops="_weight_norm_interface _weight_norm")
+def weight_norm(flow: Flow, call: Call) -> None:
+    """Directions of a weight over their norms, times lengths; what is 0 adds nothing to a norm."""
+    directions, lengths = call.args[:2]
+    weights = [Operand(tuple(tensor.shape), flow.labels(tensor), True) for tensor in (directions, lengths)]
+    labels = flow.joined(call, weights, directions.shape)
+    flow.set(call.outputs()[0], labels, weight=True)
+
+
 @rule.add(ops="native_layer_norm layer_norm _fused_rms_norm rms_norm")
 def layer_norm(flow: Flow, call: Call) -> None:
     """All elements along the last axes by their common statistics."""

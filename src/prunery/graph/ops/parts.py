@@ -74,7 +74,7 @@ def unbind(flow: Flow, call: Call) -> None:
     axis = (call.args[1] if len(call.args) > 1 else 0) % source.ndim
     _one_of(flow, call, axis)
     for position, output in enumerate(call.outputs()):
-        labels = [sliced(ids, axis, position) for ids in flow.labels(source)]
+        labels = [sliced(ids, axis, position) for ids in flow.first_labels(source)]
         flow.set(output, labels, uniform=flow.is_uniform(source), weight=flow.is_weight(source))
 
 
@@ -91,7 +91,7 @@ def split(flow: Flow, call: Call) -> None:
     start = 0
     for output, size in zip(outputs, sizes, strict=True):
         part = slice(start, start + size)
-        labels = [sliced(ids, axis, part) for ids in flow.labels(source)]
+        labels = [sliced(ids, axis, part) for ids in flow.first_labels(source)]
         flow.set(output, labels, uniform=flow.is_uniform(source), weight=flow.is_weight(source))
         start += size
 

@@ -40,8 +40,8 @@ def contracted(flow: Flow, call: Call, left: Tensor, right: Tensor) -> Labels:
     ndim = max(a.ndim, b.ndim)
     shape = np.broadcast_shapes((1,) * (ndim - a.ndim) + a.shape, (1,) * (ndim - b.ndim) + b.shape)
     operands = [
-        Operand(a.shape, a.labels, flow.is_weight(left)),
-        Operand(b.shape, b.labels, flow.is_weight(right)),
+        Operand(None if flow.is_uniform(tensor) else side.shape, side.labels, flow.is_weight(tensor))
+        for tensor, side in ((left, a), (right, b))
     ]
     labels = flow.joined(call, operands, shape)
     for ids in labels:
@@ -86,7 +86,7 @@ def _places(left: Tensor, right: Tensor) -> list[bool]:
 def convolution(flow: Flow, call: Call) -> None:
     """Filters over an input, in groups."""
     x, weight, bias = call.args[:3]
-    transposed, groups = bool(call.args[6]), int(call.args[8])
+    transposed = bool(call.args[6])
     given = flow.reduced(call, flow.labels(x), range(2, x.ndim), "positions, not channels, are put together")
     positions = (x if transposed else call.output).numel() // (x if transposed else call.output).shape[1]
     flow.note_read(weight, [0 if transposed else 1], positions * weight.numel())
@@ -94,7 +94,7 @@ def convolution(flow: Flow, call: Call) -> None:
     batch = [ids for ids in given if 1 not in support(ids)]
     incoming = next((ids.reshape(-1) for ids in given if support(ids) == (1,)), None)
     count = call.output.shape[1]
-    line = _through(flow, call, incoming, into, out, (x.shape[1], count, groups))
+    line = _through(flow, call, incoming, into, out, transposed=transposed)
     labels: Labels = (axis_label(line, 1, x.ndim), *batch) if line is not None else tuple(batch)
     if bias is not None:
         along = Operand(
@@ -119,69 +119,37 @@ def _sides(flow: Flow, weight: Tensor, transposed: bool) -> tuple[Ids | None, Id
 
 
 def _through(
-    flow: Flow,
-    call: Call,
-    incoming: Ids | None,
-    into: Ids | None,
-    out: Ids | None,
-    sizes: tuple[int, int, int],
+    flow: Flow, call: Call, incoming: Ids | None, into: Ids | None, out: Ids | None, *, transposed: bool
 ) -> Ids | None:
-    """Join what goes in to the weight, group by group, and return the channels that come out.
+    """Join what goes in to the weight, and return the channels that come out.
 
-    sizes: input channels, output channels, groups. `out` has all output channels and `into` the input
-    channels of one group; of a transposed weight `into` has all of them and `out` those of one group.
+    `out` has all output channels and `into` the input channels of one group; of a transposed weight `into`
+    has all of them and `out` those of one group.
     """
-    inputs, outputs, groups = sizes
-    per_in, per_out = inputs // groups, outputs // groups
+    inputs, outputs, groups = call.args[0].shape[1], call.output.shape[1], int(call.args[8])
     why = f"it meets values that have no channels: {call}"
     none = np.zeros(1, np.int64)
-    incoming = np.zeros(inputs, np.int64) if incoming is None else incoming
-    into = np.zeros(1, np.int64) if into is None else into
-    out = none if out is None else out
-    if groups == 1:
-        if into.any() or incoming.any():
-            flow.channels.join(np.broadcast_to(into, inputs), incoming, why)
-        return np.broadcast_to(out, outputs) if out.any() else None
-    if len(out) not in (1, outputs) or len(into) not in (
-        1,
-        per_in,
-    ):  # transposed: (inputs, outputs of a group)
-        into, out = (
-            into.reshape(groups, per_in) if len(into) == inputs else into.reshape(1, -1),
-            out.reshape(1, -1),
-        )
-    else:
-        into, out = (
-            into.reshape(1, -1),
-            out.reshape(groups, per_out) if len(out) == outputs else out.reshape(1, -1),
-        )
-    wide_in = np.broadcast_to(into, (groups, per_in))
-    wide_out = np.broadcast_to(out, (groups, per_out))
-    given = incoming.reshape(groups, per_in)
-    if by_groups(inputs, groups) and (len(out) == groups or len(into) == groups):
-        return _whole_groups(flow, given, wide_in, wide_out, why)
-    flow.channels.tie(wide_out, [0], "")
-    if wide_in.any():
-        flow.channels.join(wide_in, given, why)
-    flow.channels.tie(given, [0], why)
-    return wide_out.reshape(-1)
+    given = _by_group(none if incoming is None else incoming, groups, inputs // groups)
+    into = _by_group(none if into is None else into, groups, inputs // groups)
+    out = _by_group(none if out is None else out, groups, outputs // groups)
+    own, shared = (into, out) if transposed else (out, into)
+    if groups > 1 and by_groups(inputs, groups):
+        flow.pin([shared], None, "")
+        line = flow.channels.tie(own, [1], "")
+        flow.channels.join(line, given, why)
+        return np.broadcast_to(line, out.shape).reshape(-1)
+    if groups > 1:
+        flow.channels.tie(own, [0], "")
+    if into.any() or given.any():
+        flow.channels.join(into, given, why)
+    return out.reshape(-1) if out.any() else None
+
+
+def _by_group(ids: Ids, groups: int, per: int) -> Ids:
+    """Return channels as (group, channel of the group); all groups share those of one."""
+    return ids.reshape(groups, per) if ids.size == groups * per else np.broadcast_to(ids, (groups, per))
 
 
 def by_groups(inputs: int, groups: int) -> bool:
     """Return whether a grouped convolution loses whole groups; else each group loses as many channels."""
     return inputs // groups <= groups
-
-
-def _whole_groups(flow: Flow, given: Ids, into: Ids, out: Ids, why: str) -> Ids:
-    """Groups go as a whole: what goes into one and what comes out of it are one channel."""
-    groups = len(given)
-    line = flow.channels.tie(out, [1], "") if out.shape[1] > 1 and out.all() else out[:, :1]
-    if given.shape[1] > 1:
-        flow.channels.tie(given, [1], why)
-    flow.channels.join(line.reshape(groups, 1), given[:, :1], why)
-    for part in (into, out):
-        if len(np.unique(part)) < part.size:  # one group's axis of the weight, which all groups share
-            flow.pin([part], None, "")
-        elif part.all():
-            flow.channels.join(part, line.reshape(groups, 1), why)
-    return np.broadcast_to(line.reshape(groups, 1), out.shape).reshape(-1)
