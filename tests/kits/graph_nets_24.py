@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from graph_nets import Head, conv, images, net, tokens, values
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 
@@ -59,7 +59,7 @@ class PixelShuffle(nn.Module):
         self.shuffle, self.after, self.head = nn.PixelShuffle(2), nn.Conv2d(8, 8, 3), Head(8)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(F.relu(self.after(self.shuffle(self.up(self.stem(x))))))
+        return self.head(functional.relu(self.after(self.shuffle(self.up(self.stem(x))))))
 
 
 @net(images())
@@ -127,7 +127,7 @@ class TiedEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.embedding(x)
-        return self.out(x + self.back(F.relu(self.hidden(x))))
+        return self.out(x + self.back(functional.relu(self.hidden(x))))
 
 
 @net(values(10))
@@ -138,9 +138,9 @@ class DataDependentBranch(nn.Module):
         self.middle, self.last = nn.Linear(12, 16), nn.Linear(16, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.first(x))
+        x = functional.relu(self.first(x))
         x = self.one(x) if x.sum() > 0 else self.other(x)
-        return self.last(F.relu(self.middle(F.relu(x))))
+        return self.last(functional.relu(self.middle(functional.relu(x))))
 
 
 @net(images())
@@ -151,7 +151,7 @@ class WeightNorm(nn.Module):
         self.head = Head(16)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(F.relu(self.second(F.relu(self.first(x)))))
+        return self.head(functional.relu(self.second(functional.relu(self.first(x)))))
 
 
 class _Recurrent(nn.Module):
@@ -160,7 +160,7 @@ class _Recurrent(nn.Module):
         self.into, self.layer, self.fc = nn.Linear(6, 8), layer, nn.Linear(width, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.layer(F.relu(self.into(x)))[0][:, -1])
+        return self.fc(self.layer(functional.relu(self.into(x)))[0][:, -1])
 
 
 @net(values(7, 6))
@@ -192,7 +192,7 @@ class DepthwiseSqueeze(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.depthwise(self.stem(x))
-        gate = self.up(F.relu(self.down(F.adaptive_avg_pool2d(x, 1))))
+        gate = self.up(functional.relu(self.down(functional.adaptive_avg_pool2d(x, 1))))
         return self.head(x * torch.sigmoid(gate))
 
 
@@ -231,7 +231,9 @@ class EinsumRaw(nn.Module):
         self.mix = nn.Parameter(torch.randn(12, 8) / 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(F.relu(torch.einsum("bnc,cd->bnd", F.relu(self.first(x)), self.mix)))
+        return self.last(
+            functional.relu(torch.einsum("bnc,cd->bnd", functional.relu(self.first(x)), self.mix))
+        )
 
 
 @net(images())
@@ -257,7 +259,7 @@ class GroupNorm(nn.Module):
         self.head = Head(8)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(F.relu(self.two(F.relu(self.norm(self.one(x))))))
+        return self.head(functional.relu(self.two(functional.relu(self.norm(self.one(x))))))
 
 
 @net(images(size=4))
@@ -267,7 +269,7 @@ class ConvTranspose(nn.Module):
         self.one, self.up, self.two = conv(3, 8), nn.ConvTranspose2d(8, 12, 2, 2), nn.Conv2d(12, 4, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.two(F.relu(self.up(self.one(x))))
+        return self.two(functional.relu(self.up(self.one(x))))
 
 
 CASES = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from graph_nets import Head, conv, images, net, values
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 class _C2f(nn.Module):
@@ -42,10 +42,10 @@ class Yolo(nn.Module):
         p2 = self.b2(self.stem(x))
         p3 = self.b3(p2)
         p4 = self.b4(p3)
-        one = F.max_pool2d(p4, 5, 1, 2)
-        p4 = self.sppf(torch.cat([p4, one, F.max_pool2d(one, 5, 1, 2)], 1))
-        n3 = self.n3(torch.cat([F.interpolate(p4, scale_factor=2), p3], 1))
-        n2 = self.n2(torch.cat([F.interpolate(n3, scale_factor=2), p2], 1))
+        one = functional.max_pool2d(p4, 5, 1, 2)
+        p4 = self.sppf(torch.cat([p4, one, functional.max_pool2d(one, 5, 1, 2)], 1))
+        n3 = self.n3(torch.cat([functional.interpolate(p4, scale_factor=2), p3], 1))
+        n2 = self.n2(torch.cat([functional.interpolate(n3, scale_factor=2), p2], 1))
         return [head(p) for head, p in zip(self.heads, (n2, n3, p4), strict=True)]
 
 
@@ -83,7 +83,7 @@ class Glu(nn.Module):
         self.stem, self.one, self.head = conv(3, 8), nn.Conv2d(8, 24, 3, padding=1), Head(12)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(F.glu(self.one(self.stem(x)), 1))
+        return self.head(functional.glu(self.one(self.stem(x)), 1))
 
 
 @net(images())
@@ -93,7 +93,7 @@ class Unshuffle(nn.Module):
         self.stem, self.one, self.head = conv(3, 4), conv(16, 8), Head(8)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.one(F.pixel_unshuffle(self.stem(x), 2)))
+        return self.head(self.one(functional.pixel_unshuffle(self.stem(x), 2)))
 
 
 @net(images())
@@ -108,7 +108,9 @@ class InstanceNorm(nn.Module):
         self.head = Head(12)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.three(F.relu(self.affine(self.two(F.relu(self.plain(self.one(x))))))))
+        return self.head(
+            self.three(functional.relu(self.affine(self.two(functional.relu(self.plain(self.one(x)))))))
+        )
 
 
 @net(images())
@@ -136,8 +138,8 @@ class BiFpn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a = self.one(x)
-        b = F.interpolate(self.two(a), scale_factor=2)
-        w = F.relu(self.weights)
+        b = functional.interpolate(self.two(a), scale_factor=2)
+        w = functional.relu(self.weights)
         w = w / (w.sum() + 1e-4)
         return self.head(self.mid(w[0] * a + w[1] * b))
 
@@ -167,7 +169,7 @@ class Siamese(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         a, b = (self.fc(self.net(t).mean((2, 3))) for t in (x, y))
-        return F.cosine_similarity(a, b)
+        return functional.cosine_similarity(a, b)
 
 
 @net(images())
@@ -224,4 +226,4 @@ class TransposedGroups(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.two(F.relu(self.up(self.stem(x))))
+        return self.two(functional.relu(self.up(self.stem(x))))

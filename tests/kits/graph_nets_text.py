@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from graph_nets import net, tokens, values
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 @net(tokens())
@@ -71,7 +71,7 @@ class GptAttention(nn.Module):
         q, k, v = (t.view(B, T, self.n_head, C // self.n_head).transpose(1, 2) for t in (q, k, v))
         scores = (q @ k.transpose(-2, -1)) * (1.0 / k.size(-1) ** 0.5)
         scores = scores.masked_fill(self.mask[:, :, :T, :T] == 0, float("-inf"))
-        y = F.softmax(scores, dim=-1) @ v
+        y = functional.softmax(scores, dim=-1) @ v
         return self.c_proj(y.transpose(1, 2).contiguous().view(B, T, C))
 
 
@@ -87,7 +87,7 @@ class GptBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.ln_1(x))
-        return x + self.mlp["c_proj"](F.gelu(self.mlp["c_fc"](self.ln_2(x)), approximate="tanh"))
+        return x + self.mlp["c_proj"](functional.gelu(self.mlp["c_fc"](self.ln_2(x)), approximate="tanh"))
 
 
 class Gpt(nn.Module):
@@ -143,7 +143,7 @@ class LlamaAttention(nn.Module):
         k, v = (
             t[:, :, None].expand(b, h, self.num_key_value_groups, n, d).reshape(b, -1, n, d) for t in (k, v)
         )
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.o_proj(y.transpose(1, 2).reshape(*x.shape[:-1], -1).contiguous())
 
 
@@ -161,7 +161,7 @@ class LlamaBlock(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x), cos, sin)
         y = self.norm2(x)
-        return x + self.down(F.silu(self.gate(y)) * self.up(y))
+        return x + self.down(functional.silu(self.gate(y)) * self.up(y))
 
 
 @net(tokens(6))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from graph_nets import Head, conv, images, net
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 class _Basic(nn.Module):
@@ -20,7 +20,7 @@ class _Basic(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.two(self.one(x)) + self.short(x))
+        return functional.relu(self.two(self.one(x)) + self.short(x))
 
 
 class _Bottleneck(nn.Module):
@@ -34,7 +34,7 @@ class _Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = self.body(x)
         out += self.short(x)
-        return F.relu_(out)
+        return functional.relu_(out)
 
 
 def resnet(width: int = 8, depth: int = 2, classes: int = 5) -> nn.Module:
@@ -110,8 +110,8 @@ class _DenseLayer(nn.Module):
         )
 
     def forward(self, parts: list[Tensor]) -> Tensor:
-        x = self.conv1(F.relu(self.norm1(torch.cat(parts, 1))))
-        return self.conv2(F.relu(self.norm2(x)))
+        x = self.conv1(functional.relu(self.norm1(torch.cat(parts, 1))))
+        return self.conv2(functional.relu(self.norm2(x)))
 
 
 class DenseStack(nn.Module):
@@ -146,7 +146,9 @@ def DenseNet() -> nn.Module:  # noqa: N802
 
 class _LayerNorm2d(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
-        x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
+        x = functional.layer_norm(
+            x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps
+        )
         return x.permute(0, 3, 1, 2)
 
 
@@ -159,7 +161,7 @@ class _ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
-        y = self.scale * self.down(F.gelu(self.up(y)))
+        y = self.scale * self.down(functional.gelu(self.up(y)))
         return x + y.permute(0, 3, 1, 2)
 
 
@@ -183,7 +185,7 @@ class TimmAttention(nn.Module):
         B, N, _ = x.shape
         qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)
-        x = F.scaled_dot_product_attention(q, k, v)
+        x = functional.scaled_dot_product_attention(q, k, v)
         return self.proj(x.transpose(1, 2).reshape(B, N, self.num_heads * self.head_dim))
 
 
@@ -257,8 +259,8 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         a = self.one(x)
-        b = self.two(F.max_pool2d(a, 2))
-        x = self.up2(self.three(F.max_pool2d(b, 2)))
+        b = self.two(functional.max_pool2d(a, 2))
+        x = self.up2(self.three(functional.max_pool2d(b, 2)))
         x = self.up1(self.back2(torch.cat([x, b], 1)))
         return self.out(self.back1(torch.cat([a, x], 1)))
 
@@ -267,8 +269,8 @@ class UNet(nn.Module):
 class UNetUpsample(UNet):
     def forward(self, x: Tensor) -> Tensor:
         a = self.one(x)
-        b = self.two(F.max_pool2d(a, 2))
-        c = self.up2(F.interpolate(self.three(b), scale_factor=0.5, mode="bilinear"))
+        b = self.two(functional.max_pool2d(a, 2))
+        c = self.up2(functional.interpolate(self.three(b), scale_factor=0.5, mode="bilinear"))
         y = self.back2(torch.cat([c, b], 1))
-        y = F.interpolate(self.up1(y), size=a.shape[2:], mode="bilinear", align_corners=False)
+        y = functional.interpolate(self.up1(y), size=a.shape[2:], mode="bilinear", align_corners=False)
         return self.out(self.back1(torch.cat([a, y], 1)))

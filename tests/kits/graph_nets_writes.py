@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from graph_nets import Head, conv, images, net
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 @net(images())
@@ -32,8 +32,8 @@ class PaddedShortcut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.one(x)
-        short = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 4, 4))
-        return self.head(F.relu(self.two(x) + short))
+        short = functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 4, 4))
+        return self.head(functional.relu(self.two(x) + short))
 
 
 @net(images())
@@ -66,7 +66,7 @@ class WrittenBatch(nn.Module):
         out = x.new_zeros(x.shape)
         for i in range(x.shape[0]):
             out[i] = self.two(x[i : i + 1])[0]
-        return self.head(F.relu(out))
+        return self.head(functional.relu(out))
 
 
 @net(images())

@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 class PrunedMultiheadAttention(nn.MultiheadAttention):
@@ -59,7 +59,7 @@ class PrunedMultiheadAttention(nn.MultiheadAttention):
         causal = is_causal and key_padding_mask is None and not need_weights
         mask = None if causal else self._mask(query, attn_mask, key_padding_mask)
         out, weights = self._attend(self._projected(query, key, value), mask, causal, need_weights)
-        out = F.linear(out, self.out_proj.weight, self.out_proj.bias)
+        out = functional.linear(out, self.out_proj.weight, self.out_proj.bias)
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
         if together:
@@ -70,7 +70,7 @@ class PrunedMultiheadAttention(nn.MultiheadAttention):
         """Return queries, keys and values with axes (example, head, position, feature)."""
         biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
         return [
-            F.linear(x, weight, bias).reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
+            functional.linear(x, weight, bias).reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
             for x, weight, bias in zip(inputs, self._weights(), biases, strict=True)
         ]
 
@@ -91,10 +91,10 @@ class PrunedMultiheadAttention(nn.MultiheadAttention):
         q, k, v = projected
         dropout = self.dropout if self.training else 0.0
         if not need_weights:
-            out, weights = F.scaled_dot_product_attention(q, k, v, mask, dropout, causal), None
+            out, weights = functional.scaled_dot_product_attention(q, k, v, mask, dropout, causal), None
         else:
             scores = q * self.head_dim**-0.5 @ k.transpose(-2, -1)
-            weights = F.dropout((scores if mask is None else scores + mask).softmax(-1), dropout)
+            weights = functional.dropout((scores if mask is None else scores + mask).softmax(-1), dropout)
             out = weights @ v
         return out.transpose(1, 2).flatten(2), weights
 
