@@ -6,6 +6,7 @@ memory. Where the model asks for a value (a branch that depends on data) it is r
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ from prunery.wrappers import named_modules, unwrapped
 _VALUES = ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::item", "aten::equal")
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 _TORCH = os.path.dirname(torch.__file__)
-_OURS = tuple(os.path.join(os.path.dirname(os.path.dirname(__file__)), part) for part in ("graph", "core"))
+_LAYERS = tuple(os.path.join(_TORCH, "nn", part) for part in ("modules", "functional.py", "utils"))
+_FAKE = logging.getLogger("torch._subclasses.fake_tensor")
 
 
 @dataclass
@@ -135,6 +137,7 @@ def _run(model: nn.Module, example: Any, fake: FakeTensorMode | None) -> Program
         with (
             no_trace(model),
             _unfused(),
+            _unlogged(),
             standing_in(model, stand_ins),
             fake or nullcontext(),
             reader.following(),
@@ -162,6 +165,16 @@ def _unfused() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """What a smaller copy cannot compute is an answer here, which torch would print as an error."""
+    before, _FAKE.disabled = _FAKE.disabled, True
+    try:
+        yield
+    finally:
+        _FAKE.disabled = before
 
 
 class _Reader(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -248,11 +261,13 @@ class _WholeLayers(TorchFunctionMode):
 
 
 def _place() -> str:
-    """Return file and line of the model's own code that is running."""
-    frame = sys._getframe(2)
-    while frame is not None:
+    """Return file and line of the model's own code that is running, or of torch's layer that it is."""
+    frame, layer = sys._getframe(2), ""
+    while frame is not None and frame.f_code is not _run.__code__:
         path = frame.f_code.co_filename
-        if not path.startswith((_TORCH, *_OURS, "<")) and "contextlib" not in path:
+        if path.startswith(_LAYERS):
+            layer = layer or f"{os.path.basename(path)}:{frame.f_lineno}"
+        elif not path.startswith((_TORCH, __file__, "<")) and "contextlib" not in path:
             return f"{os.path.basename(path)}:{frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]
-    return ""
+    return layer
