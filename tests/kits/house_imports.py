@@ -11,9 +11,10 @@ from house_rules import Source, Sources, dotted
 LAYERS = (
     {"errors"},
     {"registry", "seeds", "atomic", "stats"},
-    {"factories"},
-    {"core"},
+    {"factories", "wrappers"},
+    {"forward"},
     {"graph"},
+    {"core"},
     {"data", "models"},
     {"measure"},
     {"train", "export"},

@@ -1,15 +1,34 @@
-"""Warnings after a cut: the masks stand, and something about them is unusual."""
+"""What is said of the masks of a cut: how much of the model they cover, and what is unusual about them."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from prunery.core.bits import nonzero, zeros_kept
-from prunery.core.layers import parameter_of
-from prunery.core.masks import Masks
+from prunery.core.coverage import coverage_of
+from prunery.core.layers import Layer
+from prunery.core.masks import NO_UNITS, Masks
 from prunery.errors import CoverageWarning, EmptyLayerWarning, ZerosKeptWarning
+from prunery.wrappers import parameter_of
+
+
+def covered(
+    masks: Masks, model: nn.Module, every: Sequence[Layer], layers: Sequence[Layer], exclude: Sequence[str]
+) -> Masks:
+    """Return the masks of a cut with their coverage; a layer of which no unit may go keeps all its weights.
+
+    every: all prunable weights. layers: those in play.
+    """
+    whole = {x.name: torch.ones_like(x.parameter, dtype=torch.bool) for x in layers if x.name not in masks}
+    if whole:
+        units = {**masks.units, **dict.fromkeys(whole, NO_UNITS)}
+        masks = Masks({**masks, **whole}, uncounted=sorted(masks.uncounted), units=units)
+    masks.coverage = coverage_of(model, every, exclude)
+    return masks
 
 
 def warn_of(masks: Masks, model: nn.Module | None) -> None:

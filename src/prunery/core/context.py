@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunery.core.forward import StandIns, call_of, eval_mode, forked, mapped, stand_ins_for, standing_in
 from prunery.core.layers import Layer
 from prunery.core.masks import Masks
-from prunery.core.wrappers import unwrapped
 from prunery.errors import EvidenceError, PruneryError, PruneryWarning
+from prunery.forward import StandIns, call_of, eval_mode, forked, mapped, stand_ins_for, standing_in
 from prunery.seeds import stream
+from prunery.wrappers import unwrapped
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def _is_matrix(slices: Slices, context: ScoringContext) -> bool:
 
 def _parameters(context: ScoringContext) -> Mapping[str, torch.nn.Parameter]:
     if "parameters" not in context.memo:
-        from prunery.core.wrappers import named_parameters
+        from prunery.wrappers import named_parameters
 
         context.memo["parameters"] = dict(named_parameters(context.model))
     parameters: Mapping[str, torch.nn.Parameter] = context.memo["parameters"]

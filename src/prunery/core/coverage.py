@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prunery.core.layers import Layer, matched
-from prunery.core.masks import NO_UNITS, Masks
 from prunery.core.weights import weight_names
-from prunery.core.wrappers import adapters, named_modules
+from prunery.wrappers import adapters, named_modules
 
 if TYPE_CHECKING:
     import torch
@@ -57,23 +56,6 @@ class Coverage:
             if names
             else "every parameter with two or more axes can be pruned"
         )
-
-
-def covered(
-    masks: Masks, model: nn.Module, every: Sequence[Layer], layers: Sequence[Layer], exclude: Sequence[str]
-) -> Masks:
-    """Return the masks of a cut with their coverage; a layer of which no unit may go keeps all its weights.
-
-    every: all prunable weights. layers: those in play.
-    """
-    import torch
-
-    whole = {x.name: torch.ones_like(x.parameter, dtype=torch.bool) for x in layers if x.name not in masks}
-    if whole:
-        units = {**masks.units, **dict.fromkeys(whole, NO_UNITS)}
-        masks = Masks({**masks, **whole}, uncounted=sorted(masks.uncounted), units=units)
-    masks.coverage = coverage_of(model, every, exclude)
-    return masks
 
 
 def coverage_of(model: nn.Module, layers: Sequence[Layer], exclude: Sequence[str] = ()) -> Coverage:

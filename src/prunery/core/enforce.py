@@ -14,10 +14,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from prunery.core.bits import and_, bits_of, clear_, revived
-from prunery.core.layers import parameter_of
 from prunery.core.optimizers import after_steps
-from prunery.core.wrappers import route
 from prunery.errors import MasksError, RevivedWeightsWarning
+from prunery.wrappers import parameter_of, route
 
 
 @contextmanager

@@ -31,9 +31,9 @@ from prunery.core.context import (
     weights_among,
 )
 from prunery.core.flow import flow_gradient, outputs_of
-from prunery.core.forward import forked
 from prunery.core.loss import loss_of
 from prunery.errors import ChoiceError, EvidenceError
+from prunery.forward import forked
 from prunery.registry import F, Registry, is_dotted
 from prunery.seeds import stream
 

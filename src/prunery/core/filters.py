@@ -15,8 +15,8 @@ from prunery.core.norms import followers
 from prunery.core.units import Member, UnitSet
 from prunery.core.validate import is_replaced
 from prunery.core.weights import is_conv1d, weight_names
-from prunery.core.wrappers import named_modules
 from prunery.errors import ModelError
+from prunery.wrappers import named_modules
 
 _RECURRENT = re.compile(r"weight_(ih|hh|hr)(.*)")
 

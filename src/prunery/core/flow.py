@@ -26,8 +26,8 @@ from prunery.core.context import (
     summary,
     weights_among,
 )
-from prunery.core.forward import SEVERAL, call_of, eval_mode, mapped, named_items, tensors
 from prunery.errors import EvidenceError, PruneryError
+from prunery.forward import SEVERAL, call_of, eval_mode, mapped, named_items, tensors
 
 _MASKING = -1e4  # what stands in additive masks for minus infinity is this or less
 

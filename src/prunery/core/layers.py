@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from prunery.core.validate import check_memory, hidden_weights_of, listed
 from prunery.core.weights import weights_of
-from prunery.core.wrappers import adapters, named_modules, named_parameters, parameter_at, route
-from prunery.errors import MasksError, ModelError, PatternError
+from prunery.errors import ModelError, PatternError
+from prunery.wrappers import adapters, named_modules, named_parameters
 
 if TYPE_CHECKING:
     import torch
@@ -205,13 +205,3 @@ def _every_name(model: nn.Module) -> Iterable[str]:
     yield from (name for name, _ in named_parameters(model))
     yield from (name for name, _ in model.named_buffers())
     yield from (name for name, _ in named_modules(model, once=False) if name)
-
-
-def parameter_of(model: nn.Module, name: str) -> nn.Parameter:
-    """Return the parameter called `name`, also where wrappers stand around the model or a part of it."""
-    try:
-        return parameter_at(model, route(model, name))
-    except AttributeError:
-        found = f"{type(model).__name__} has no parameter of that name"
-        do = "use the masks with the model that they were made for"
-    raise MasksError(f"the mask of {name!r}", found, do)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from prunery import atomic
 from prunery.core.bits import clear_, nonzero, one_thread, packed, revived, unpacked
-from prunery.core.layers import all_layers, parameter_of, prunable
+from prunery.core.layers import all_layers, prunable
 from prunery.core.validate import by_name
-from prunery.core.wrappers import named_parameters
 from prunery.errors import MasksError
+from prunery.wrappers import named_parameters, parameter_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,11 +18,11 @@ from torch.overrides import TorchFunctionMode
 
 from prunery.core.channels import NORMS, PRODUCTS, carried, norm_channels, of_product
 from prunery.core.context import ScoringContext, run_quietly
-from prunery.core.forward import StandIns, stand_ins_for
 from prunery.core.norms_traced import traced
 from prunery.core.units import Member
-from prunery.core.wrappers import named_parameters
 from prunery.errors import NormWarning
+from prunery.forward import StandIns, stand_ins_for
+from prunery.wrappers import named_parameters
 
 Riders = dict[str, list[Member]]
 

@@ -16,8 +16,8 @@ from torch.nn import functional
 from prunery.core.channels import ELEMENTWISE
 from prunery.core.layers import Layer
 from prunery.core.units import Member
-from prunery.core.wrappers import unwrapped
 from prunery.errors import EvidenceError
+from prunery.wrappers import unwrapped
 
 _SPATIAL = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
 _LAST = (nn.LayerNorm, nn.RMSNorm)

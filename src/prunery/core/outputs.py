@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from prunery.core.context import ScoringContext, call_on, errors_are_ours, example_of
-from prunery.core.forward import attributes_kept, eval_mode, forked, stand_ins_for, standing_in, tensors
 from prunery.core.layers import OUTPUT, Layer, all_layers
-from prunery.core.wrappers import unwrapped
 from prunery.errors import EvidenceError, OutputWarning
+from prunery.forward import attributes_kept, eval_mode, forked, stand_ins_for, standing_in, tensors
+from prunery.wrappers import unwrapped
 
 _MOVES = (  # autograd nodes that only move what they are given
     "TBackward", "TransposeBackward", "ViewBackward", "PermuteBackward", "SliceBackward", "SelectBackward",

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from prunery.core.binding import Bindings, Named, bind, cuts
 from prunery.core.bits import one_thread
 from prunery.core.budget import units_within
-from prunery.core.cautions import warn_of
+from prunery.core.cautions import covered, warn_of
 from prunery.core.context import ScoringContext
-from prunery.core.coverage import covered
 from prunery.core.evidence import gather
 from prunery.core.layers import OUTPUT, all_layers, in_play
 from prunery.core.masks import NO_UNITS, Masks

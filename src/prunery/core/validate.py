@@ -7,8 +7,8 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from prunery.core.weights import weight_names
-from prunery.core.wrappers import named_parameters
 from prunery.errors import ChoiceError, MasksError, ModelError, PatternError
+from prunery.wrappers import named_parameters
 
 if TYPE_CHECKING:
     import torch

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prunery.core.forward import no_trace, placed
 from prunery.data.batches import Batches
 from prunery.errors import DataError, ModelError
+from prunery.forward import no_trace, placed
 
 if TYPE_CHECKING:
     from prunery.data.splits import Split

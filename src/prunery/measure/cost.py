@@ -18,16 +18,16 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from prunery.core.forward import placed
-from prunery.core.layers import Layer, all_layers, parameter_of, prunable
+from prunery.core.layers import Layer, all_layers, prunable
 from prunery.core.masks import Masks
 from prunery.core.validate import listed
-from prunery.core.wrappers import unwrapped
 from prunery.errors import ModelError
+from prunery.forward import placed
 from prunery.measure.cost_notes import notes_on
 from prunery.measure.lineage import Uses
 from prunery.measure.macs import Counted, count_uses
 from prunery.measure.reachability import live_weights
+from prunery.wrappers import parameter_of, unwrapped
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from prunery.core.bits import one_thread
 from prunery.core.layers import Layer, prunable
 from prunery.core.masks import Masks
-from prunery.core.wrappers import unwrapped
 from prunery.errors import ChoiceError
+from prunery.wrappers import unwrapped
 
 _PIECE = 1 << 17  # fits the second-level cache
 

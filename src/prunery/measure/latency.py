@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from prunery.core.forward import no_trace, placed
 from prunery.data.batches import Batches
 from prunery.errors import ChoiceError, DataError
+from prunery.forward import no_trace, placed
 
 if TYPE_CHECKING:
     from prunery.data.splits import Split

@@ -26,12 +26,12 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.rnn import RNNCellBase
 from torch.nn.utils.rnn import PackedSequence
 
-from prunery.core.forward import call_of, no_trace, tensors
 from prunery.core.layers import Layer
-from prunery.core.wrappers import named_parameters
 from prunery.errors import ModelError
+from prunery.forward import call_of, no_trace, tensors
 from prunery.measure.lineage import Uses, Watched
 from prunery.measure.use_counter import RecurrentLayers, UseCounter
+from prunery.wrappers import named_parameters
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from prunery.core.forward import call_of, mapped, no_trace, placed
-from prunery.core.layers import Layer, parameter_of
+from prunery.core.layers import Layer
+from prunery.forward import call_of, mapped, no_trace, placed
 from prunery.measure.reachability_rules import Flow
+from prunery.wrappers import parameter_of
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from prunery.core.binding import Named
-from prunery.core.forward import no_trace
 from prunery.core.layers import Layer, prunable
 from prunery.core.masks import Masks
 from prunery.core.prune import prune
 from prunery.core.sparsity import Sparsity, parse
-from prunery.core.wrappers import unwrapped
 from prunery.errors import DataError, EmptyLayerWarning, SparsityError, ZerosKeptWarning
+from prunery.forward import no_trace
 from prunery.measure.accuracy import collapse, evaluate
+from prunery.wrappers import unwrapped
 
 if TYPE_CHECKING:
     from prunery.data.splits import Split

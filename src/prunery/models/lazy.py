@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from prunery.core.forward import eval_mode
 from prunery.errors import ModelError
 from prunery.factories import as_ours
+from prunery.forward import eval_mode
 from prunery.models.names import Shape
 
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from prunery.core.forward import eval_mode
 from prunery.data.batches import Batches
 from prunery.data.splits import Split
+from prunery.forward import eval_mode
 
 
 def batch_norms(model: nn.Module) -> list[nn.Module]:

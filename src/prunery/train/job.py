@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from prunery.core.forward import no_trace, placed, stand_ins_for, standing_in
 from prunery.data.batches import Batches
 from prunery.errors import DataError, ModelError, SpecError
+from prunery.forward import no_trace, placed, stand_ins_for, standing_in
 from prunery.seeds import number
 from prunery.train.lr_schedule import learning_rate
 from prunery.train.onednn import OneDNNLinear

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunery.core.forward import no_trace
-from prunery.core.wrappers import unwrapped
 from prunery.errors import ModelError
+from prunery.forward import no_trace
 from prunery.registry import nearest
+from prunery.wrappers import unwrapped
 
 
 def captured(model: nn.Module, names: Sequence[str], x: Tensor) -> dict[str, Tensor]:

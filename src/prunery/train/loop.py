@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from prunery.core.forward import modes_kept
+from prunery.forward import modes_kept
 from prunery.measure.accuracy import evaluate
 from prunery.train.epoch_totals import Tally
 from prunery.train.history import EpochRow, History

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from prunery.core.bits import clear_
-from prunery.core.layers import parameter_of
 from prunery.core.masks import Masks
 from prunery.core.schedule import is_update
 from prunery.errors import MasksError, PruneryError, SpecError
 from prunery.train.job import Job
 from prunery.train.state import TrainState
 from prunery.train.updates import MaskUpdate, UpdateContext
+from prunery.wrappers import parameter_of
 
 
 class Masking:

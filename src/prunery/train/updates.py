@@ -20,7 +20,6 @@ from prunery.core.cautions import warn_of
 from prunery.core.context import ScoringContext
 from prunery.core.coverage import coverage_of
 from prunery.core.criteria import criterion as criteria
-from prunery.core.forward import eval_mode
 from prunery.core.layers import all_layers, prunable
 from prunery.core.masks import Masks
 from prunery.core.outputs import without_outputs
@@ -31,6 +30,7 @@ from prunery.core.selection import Pool, floors
 from prunery.core.sparsity import Sparsity, parse
 from prunery.core.units import UnitSet
 from prunery.errors import ChoiceError, SparsityError, SpecError
+from prunery.forward import eval_mode
 from prunery.seeds import number
 
 

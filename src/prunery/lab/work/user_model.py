@@ -11,9 +11,9 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.nn import functional
 
-from prunery.core.forward import forked
 from prunery.errors import ModelError
 from prunery.factories import as_ours
+from prunery.forward import forked
 from prunery.models.build import build
 from prunery.models.names import Shape
 

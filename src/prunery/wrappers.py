@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from prunery.errors import MasksError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -125,3 +127,13 @@ def _entered(module: nn.Module, steps: list[str]) -> nn.Module:
         steps.append(name)
         module = module._modules[name]  # type: ignore[assignment]
     return module
+
+
+def parameter_of(model: nn.Module, name: str) -> nn.Parameter:
+    """Return the parameter called `name`, also where wrappers stand around the model or a part of it."""
+    try:
+        return parameter_at(model, route(model, name))
+    except AttributeError:
+        found = f"{type(model).__name__} has no parameter of that name"
+        do = "use the masks with the model that they were made for"
+    raise MasksError(f"the mask of {name!r}", found, do)

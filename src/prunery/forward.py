@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from prunery.core.layers import parameter_of
 from prunery.seeds import number
+from prunery.wrappers import parameter_of
 
 
 def call_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

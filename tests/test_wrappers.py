@@ -11,9 +11,8 @@ from torch.optim.swa_utils import AveragedModel
 
 import prunery
 from prunery import Masks
-from prunery.core.layers import parameter_of
-from prunery.core.wrappers import named_modules, named_parameters, unwrapped
 from prunery.errors import MasksError, PatternError
+from prunery.wrappers import named_modules, named_parameters, parameter_of, unwrapped
 
 X, Y = batch((3, 8, 8), 5)
 
