@@ -14,6 +14,13 @@ from numpy.typing import NDArray
 Ids = NDArray[np.int64]
 
 
+def counted(ids: Ids) -> tuple[Ids, Ids]:
+    """Return the channels of an array, each once in order, and how often each is there."""
+    ordered = np.sort(ids, axis=None)
+    first = np.flatnonzero(np.diff(ordered, prepend=-1))
+    return ordered[first], np.diff(first, append=len(ordered))
+
+
 class Channels:
     """A disjoint-set forest over channels, on whole arrays at a time."""
 
@@ -69,17 +76,30 @@ class Channels:
 
     def pin(self, ids: Ids, reason: str) -> None:
         """Keep these channels, for `reason`; an empty reason is told to nobody."""
-        ids = np.unique(ids)
+        ids = counted(ids)[0]
         ids = ids[ids > 0]
         if len(ids):
             self._pins.append((ids, reason))
 
+    def among(self, ids: Ids) -> NDArray[np.bool_]:
+        """Return, for every channel there is, whether it is one of `ids`."""
+        mask = np.zeros(self._count, bool)
+        mask[ids] = True
+        return mask
+
+    def stays(self) -> NDArray[np.bool_]:
+        """Return, for every channel that stands for others, whether it is pinned."""
+        return self.among(self.find(np.concatenate([np.zeros(0, np.int64), *(ids for ids, _ in self._pins)])))
+
     def pinned(self) -> dict[int, list[str]]:
-        """Return the reasons, by the channel that stands for those joined to it."""
-        reasons: dict[int, list[str]] = {}
+        """Return the reasons, by the channel that stands for those joined to it.
+
+        Of several operations with the same reason ("reason: operation") the first one is named.
+        """
+        reasons: dict[int, dict[str, str]] = {}
         for ids, reason in self._pins:
-            for root in np.unique(self.find(ids)).tolist():
-                known = reasons.setdefault(root, [])
-                if reason and reason not in known:
-                    known.append(reason)
-        return reasons
+            for root in counted(self.find(ids))[0].tolist():
+                known = reasons.setdefault(root, {})
+                if reason:
+                    known.setdefault(reason.partition(": ")[0], reason)
+        return {root: list(known.values()) for root, known in reasons.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 import prunery.graph.ops  # noqa: F401  (enters the rules)
+from prunery.graph.alike import Places, alike
 from prunery.graph.channels import Ids
 from prunery.graph.flow import Flow
 from prunery.graph.read_torch import Program, read
@@ -83,23 +84,20 @@ def graph_of(model: nn.Module, example: Any) -> Graph:
 def _groups(flow: Flow) -> Iterator[Group]:
     pinned = flow.channels.pinned()
     axes = {place: flow.channels.find(ids) for place, ids in flow.axes.items()}
-    touched: dict[int, list[tuple[str, int, int]]] = {}
-    for (name, axis), ids in axes.items():
-        for root, times in zip(*(a.tolist() for a in np.unique(ids, return_counts=True)), strict=True):
-            touched.setdefault(root, []).append((name, axis, times))
-    alike: dict[tuple[Any, ...], list[int]] = {}
-    for root, places in touched.items():
-        alike.setdefault((tuple(places), tuple(pinned.get(root, ())), root in pinned), []).append(root)
-    for (places, reasons, stays), roots in alike.items():
-        group = _group(flow, axes, places, roots, reasons if reasons or not stays else ("",))
-        if group is not None:
-            yield group
+    for places, every in alike(flow).items():
+        parts: dict[tuple[tuple[str, ...], bool], list[int]] = {}
+        for root in every.tolist():
+            parts.setdefault((tuple(pinned.get(root, ())), root in pinned), []).append(root)
+        for (reasons, stays), roots in parts.items():
+            group = _group(flow, axes, places, roots, reasons if reasons or not stays else ("",))
+            if group is not None:
+                yield group
 
 
 def _group(
     flow: Flow,
     axes: dict[tuple[str, int], Ids],
-    places: Sequence[tuple[str, int, int]],
+    places: Places,
     roots: list[int],
     reasons: tuple[str, ...],
 ) -> Group | None:

@@ -246,10 +246,11 @@ class Flow:
 
     def _pin_unused(self) -> None:
         """Pin channels of parameters that nothing in the run came from: another run may use them."""
-        used = np.unique(np.concatenate([np.zeros(1, np.int64), *(ids.reshape(-1) for ids in self._used)]))
-        known = np.asarray([*self.channels.find(used), *self.channels.pinned()], np.int64)
+        known = self.channels.stays()
+        for ids in self._used:
+            known[self.channels.find(ids)] = True
         for ids in self.axes.values():
-            unused = ids[~np.isin(self.channels.find(ids), known)]
+            unused = ids[~known[self.channels.find(ids)]]
             self.pin([unused], None, "it takes no part in the run on this example")
 
     def _pin_branch(self, call: Call) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from prunery.wrappers import named_modules, unwrapped
 _VALUES = ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::item", "aten::equal")
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 _TORCH = os.path.dirname(torch.__file__)
-_LAYERS = tuple(os.path.join(_TORCH, "nn", part) for part in ("modules", "functional.py", "utils"))
+_LAYERS = tuple(os.path.join(_TORCH, "nn", part) for part in ("modules", "utils"))
 _FAKE = logging.getLogger("torch._subclasses.fake_tensor")
 
 
@@ -77,6 +78,14 @@ class Program:
     passed: dict[str, list[Tensor]] = field(default_factory=dict)
     asked_for_values: list[Call] = field(default_factory=list)
     error: Exception | None = None
+
+    @cached_property
+    def by_module(self) -> dict[str, list[Call]]:
+        """Return the calls of each module, after the run."""
+        calls: dict[str, list[Call]] = {}
+        for call in self.calls:
+            calls.setdefault(call.module, []).append(call)
+        return calls
 
     def idle(self) -> set[int]:
         """Return the ids of the calls whose results nothing uses."""

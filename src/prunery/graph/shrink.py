@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from prunery.graph.channels import Ids
 from prunery.graph.flow import Flow
-from prunery.graph.labels import narrowed, support
+from prunery.graph.labels import support
 from prunery.graph.read_torch import Call
 from prunery.graph.sizes import set_sizes_
 from prunery.wrappers import named_modules
@@ -38,10 +38,12 @@ class Removal:
 
     def __init__(self, flow: Flow, removed: Ids) -> None:
         self.flow, self.removed = flow, np.unique(removed)
+        self._gone = flow.channels.among(self.removed)
+        self._shapes: dict[int, tuple[int, ...]] = {}
 
     def kept(self, ids: Ids) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Return which places of an array of channels stay."""
-        return ~np.isin(self.flow.channels.find(ids), self.removed)
+        return ~self._gone[self.flow.channels.find(ids)]
 
     def size(self, tensor: Tensor, axis: int) -> int:
         """Return what is left of one axis of a tensor."""
@@ -49,9 +51,15 @@ class Removal:
 
     def shape(self, tensor: Tensor) -> tuple[int, ...]:
         """Return the shape that a tensor of the run is left with."""
+        if id(tensor) not in self._shapes:
+            if not self.flow.knows(tensor):
+                return tuple(tensor.shape)
+            self._shapes[id(tensor)] = self._left_of(tensor)
+        return self._shapes[id(tensor)]
+
+    def _left_of(self, tensor: Tensor) -> tuple[int, ...]:
         keep = [np.ones(size, bool) for size in tensor.shape]
         for ids in self.flow.labels(tensor):
-            ids = narrowed(ids, self.flow.channels)
             for axis in support(ids)[:1]:
                 keep[axis] &= self.kept(ids.reshape(-1))
         return tuple(int(k.sum()) for k in keep)

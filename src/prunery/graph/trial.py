@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunery.graph.channels import Ids
+from prunery.graph.alike import alike
+from prunery.graph.channels import Ids, counted
 from prunery.graph.flow import Flow
 from prunery.graph.read_torch import Call, Program, attempt
 from prunery.graph.shrink import Removal, Width, shrunk
@@ -54,17 +55,9 @@ def try_out(model: nn.Module, example: Any, flow: Flow) -> list[Width]:
 
 def some_of_each(flow: Flow) -> Ids:
     """Return a third of the channels that are free in each place where they lie, here and there."""
-    pinned = flow.channels.pinned()
-    removed: list[int] = []
-    touched: dict[int, list[tuple[str, int]]] = {}
-    for place, ids in flow.axes.items():
-        for root in np.unique(flow.channels.find(ids)).tolist():
-            touched.setdefault(root, []).append(place)
-    alike: dict[tuple[Any, ...], list[int]] = {}
-    for root, places in touched.items():
-        if root not in pinned:
-            alike.setdefault(tuple(places), []).append(root)
-    for roots in alike.values():
+    stays, removed = flow.channels.stays(), list[int]()
+    for every in alike(flow).values():
+        roots = every[~stays[every]].tolist()
         count = max(1, len(roots) // 3)
         removed += [roots[(7 * i + i // 2) % len(roots)] for i in range(count)] if len(roots) > 1 else []
     return np.unique(np.asarray(removed, np.int64))
@@ -222,7 +215,7 @@ def _integers(module: nn.Module) -> Iterator[tuple[str, int | None, int]]:
 
 
 def _calls_of(flow: Flow, module: str) -> list[Call]:
-    return [call for call in flow.program.calls if call.module == module]
+    return flow.program.by_module.get(module, [])
 
 
 def _everywhere(model: nn.Module, flow: Flow, call: Call, names: Sequence[_Found]) -> Iterator[Width]:
@@ -252,7 +245,7 @@ def _blame(model: nn.Module, flow: Flow, difference: Difference) -> None:
     every = [c for calls in modules.values() for c in calls]
     for calls in (same, every, flow.program.calls):
         labels = [ids for c in calls for t in (*c.tensors(), *c.outputs()) for ids in flow.labels(t)]
-        roots = {int(root) for ids in labels for root in np.unique(flow.channels.find(ids)) if root}
+        roots = {int(root) for ids in labels for root in counted(flow.channels.find(ids))[0] if root}
         if new := roots - set(pinned):
             flow.pin([np.asarray(sorted(new))], call, f"without some of them, {difference.why}")
             return
