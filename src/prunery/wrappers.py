@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from prunery.errors import MasksError
+from prunery.errors import MasksError, ModelError
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 _MARKS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
@@ -72,12 +73,17 @@ def named_parameters(model: nn.Module, *, once: bool = False) -> Iterator[tuple[
 
 
 def adapters(modules: Iterable[tuple[str, nn.Module]]) -> tuple[str, ...]:
-    """Return the beginnings of the names of adapters: `lora_...`, and what hangs beside a `base_layer`."""
+    """Return the beginnings of the names of adapters: `lora_...`, and what hangs beside a `base_layer`.
+
+    Likewise of what peft keeps of a layer that it trains a copy of (`original_module`).
+    """
     return tuple(
         f"{name}.{child}".lstrip(".")
         for name, module in modules
         for child, _ in module._modules.items()
-        if child.startswith("lora_") or ("base_layer" in module._modules and child != "base_layer")
+        if child.startswith("lora_")
+        or ("base_layer" in module._modules and child != "base_layer")
+        or ("modules_to_save" in module._modules and child == "original_module")
     )
 
 
@@ -96,16 +102,34 @@ def route(model: nn.Module, name: str) -> list[str]:
 
 
 def parameter_at(model: nn.Module, steps: list[str]) -> nn.Parameter:
-    """Return the parameter that the attributes lead to; AttributeError where there is none."""
+    """Return the parameter that the attributes lead to; AttributeError where there is none.
+
+    ModelError: it is there, and not a plain tensor.
+    """
     *parts, last = steps
     module: Any = model
     for part in parts:
         module = getattr(module, part)
-    own: Any = getattr(module, "_parameters", {})  # TorchScript's have no `get`, and no `get_parameter`
-    if last not in own or own[last] is None:
-        raise AttributeError(last)
-    parameter: nn.Parameter = own[last]
+    parameter = _own_parameter(module, last)
+    if (kind := wrapping(parameter)) is not None:
+        do = "apply masks before the model is sharded or quantised"
+        raise ModelError(f"the parameter {'.'.join(steps)!r}", f"it is a {kind}, no plain tensor", do)
     return parameter
+
+
+def _own_parameter(module: Any, name: str) -> nn.Parameter:
+    own = getattr(module, "_parameters", {})  # TorchScript's has no `get`, and its modules no `get_parameter`
+    if name not in own or own[name] is None:
+        raise AttributeError(name)
+    parameter: nn.Parameter = own[name]
+    return parameter
+
+
+def wrapping(tensor: torch.Tensor) -> str | None:
+    """Return the class of a tensor that wraps others (sharded, quantised), or None for a plain one."""
+    from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+    return type(tensor).__name__ if is_traceable_wrapper_subclass(tensor) else None
 
 
 def _route(model: nn.Module, name: str) -> list[str]:
@@ -118,7 +142,7 @@ def _route(model: nn.Module, name: str) -> list[str]:
             module = _entered(getattr(module, part), steps)
         elif part not in (*_MARKS, _PLAIN):
             raise AttributeError(part)
-    parameter_at(module, [last])
+    _own_parameter(module, last)
     return [*steps, last]
 
 

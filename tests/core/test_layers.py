@@ -256,6 +256,8 @@ def test_adapters_in_a_subclass_are_no_weights():
             self.lora_B = nn.ModuleDict({"default": nn.Linear(2, 6, bias=False)})
 
     assert names(Model(a=Adapted(6, 6), d=nn.Linear(6, 2))) == ["a.weight", "d.weight"]
+    copied = Model(original_module=nn.Linear(6, 2), modules_to_save=Model(default=nn.Linear(6, 2)))
+    assert names(Model(head=copied)) == ["head.modules_to_save.default.weight"]
 
 
 def test_a_name_means_itself_whatever_characters_it_has():

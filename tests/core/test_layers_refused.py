@@ -166,3 +166,38 @@ def test_torchscript_is_refused_and_may_be_a_part():
     masks, said = pruned(model, criterion="snip", batches=[(X, torch.tensor([0, 1]))])
     assert masks.kept == 9
     assert "a.weight" in said[0]
+
+
+class Wrapping(torch.Tensor):
+    """A tensor around another one, as sharded and quantised weights are."""
+
+    @staticmethod
+    def __new__(cls, inner):
+        return torch.Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype, requires_grad=False)
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __tensor_flatten__(self):
+        return ["inner"], None
+
+    @staticmethod
+    def __tensor_unflatten__(inner, *_):
+        return Wrapping(inner["inner"])
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.detach.default:
+            return cls(args[0].inner)
+        raise RuntimeError("no such operation")
+
+
+def test_tensors_around_others_are_refused():
+    model = Model(a=nn.Linear(6, 6), b=nn.Linear(6, 6))
+    masks = prunery.prune(model, 0.5)
+    model.a.weight = nn.Parameter(Wrapping(model.a.weight.detach()), requires_grad=False)
+    with pytest.raises(ModelError, match=r"'a\.weight': it is a Wrapping, no plain tensor"):
+        prunery.prune(model, 0.5)
+    assert prunery.prune(model, 0.5, exclude=["a"]).kept == 18
+    with pytest.raises(ModelError, match="before the model is sharded"):
+        masks.apply_(model)

@@ -162,12 +162,12 @@ class Caching(nn.Module):
 @pytest.mark.parametrize("criterion", ["snip", "grasp", "synflow", "magnitude"])
 def test_what_a_model_keeps_as_plain_attributes_is_put_back(criterion):
     model, (x, y) = Caching(), batch((6,), 3)
-    prunery.prune(model, 0.5, criterion=criterion, granularity="filter", batches=[(x, y)])
+    masks = prunery.prune(model, 0.5, criterion=criterion, granularity="filter", batches=[(x, y)])
     assert (model.table, model.tables, model.seen, model.calls) == (None, {}, [], 0)
     assert not hasattr(model, "last")
     assert torch.equal(model.state, torch.zeros(6))
     assert model(x).dtype == torch.float32
-    prunery.prune(model, 0.5, criterion=criterion, granularity="filter", batches=[(x, y)])
+    prunery.prune(model, 0.5, criterion=criterion, granularity="filter", batches=[(x, y)], masks=masks)
     assert model.calls == len(model.seen) == 1
     assert model.seen[0] is model.last
     assert torch.equal(model.state, torch.ones(6))

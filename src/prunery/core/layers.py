@@ -192,6 +192,7 @@ def _all_excluded(exclude: Sequence[str], count: int) -> PatternError:
 def _hidden(layer: HiddenLayer) -> ModelError:
     remove = "remove it first (torch.nn.utils.parametrize.remove_parametrizations, prune.remove)"
     dense = "make it dense (to_dense)" if "sparse" in layer.why else remove
+    dense = "prune the model before it is sharded or quantised" if "plain" in layer.why else dense
     do = "run the model once" if "initialised" in layer.why else f"{dense}, or exclude the layer"
     return ModelError(f"the weights {layer.name!r}", layer.why, do)
 

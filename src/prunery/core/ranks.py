@@ -95,7 +95,7 @@ def _values(q: ScoringContext) -> int:
     for layer in q.layers:
         mask = q.masks.get(layer.name)
         for tensor in (layer.parameter.detach(), *([] if mask is None else [mask])):
-            digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return number(0, digest.hexdigest())
 
 

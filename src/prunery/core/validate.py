@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunery.core.weights import weight_names
 from prunery.errors import ChoiceError, MasksError, ModelError, PatternError
-from prunery.wrappers import named_parameters
+from prunery.wrappers import named_parameters, wrapping
 
 if TYPE_CHECKING:
     import torch
@@ -103,6 +103,7 @@ def _spans(model: nn.Module) -> Iterator[tuple[int, int, int, str, Any]]:
     by_storage: dict[int, list[tuple[str, Any]]] = {}
     for name, p in named_parameters(model, once=True):
         unseen = isinstance(p, UninitializedParameter) or p.is_meta or p.layout is not torch.strided
+        unseen = unseen or wrapping(p) is not None
         if not unseen and p.numel():
             by_storage.setdefault(p.untyped_storage().data_ptr(), []).append((name, p))
     for storage, sharing in by_storage.items():
@@ -136,6 +137,8 @@ def hidden_weights_of(module: nn.Module) -> Iterator[tuple[str, str]]:
             yield name, "it is not initialised"
         elif weight is not None and weight.layout is not torch.strided:
             yield name, "it is a sparse tensor"
+        elif weight is not None and (kind := wrapping(weight)) is not None:
+            yield name, f"it is a {kind}, no plain tensor"
         elif weight is None and is_replaced(module, name):
             yield name, "a parametrization, weight_norm or torch.nn.utils.prune stands in front of it"
 
