@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from prunery.core.schedule import schedule
     from prunery.core.scope import scope
     from prunery.errors import EmptyLayerWarning, PruneryError, PruneryWarning
+    from prunery.export.compact import compact
+    from prunery.export.container import load, save
+    from prunery.graph.couplings import couplings
     from prunery.measure.cost import cost
     from prunery.report.results.columns import column
     from prunery.train.recovery import recovery
@@ -27,12 +30,16 @@ __all__ = [
     "PruneryError",
     "PruneryWarning",
     "column",
+    "compact",
     "cost",
+    "couplings",
     "criterion",
     "granularity",
+    "load",
     "prunable",
     "prune",
     "recovery",
+    "save",
     "schedule",
     "scope",
 ]
@@ -45,12 +52,16 @@ _HOME = {
     "PruneryError": "errors",
     "PruneryWarning": "errors",
     "column": "report.results.columns",
+    "compact": "export.compact",
     "cost": "measure.cost",
+    "couplings": "graph.couplings",
     "criterion": "core.criteria",
     "granularity": "core.granularity",
+    "load": "export.container",
     "prunable": "core.layers",
     "prune": "core.prune",
     "recovery": "train.recovery",
+    "save": "export.container",
     "schedule": "core.schedule",
     "scope": "core.scope",
 }

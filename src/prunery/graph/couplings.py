@@ -20,9 +20,9 @@ _MOST = 4  # names in a list before "and 3 more"
 class Coupling:
     """Channels that go together: how many units there are, and what each of them is made of.
 
-    made_by, read_by: the weights that have a unit as an output, and as an input. along: what else is sliced with
-    it (biases, norms). joined_by: the operations that make it one unit of several layers. kept: why these
-    channels must stay; empty where they may be removed.
+    made_by, read_by: the weights that have a unit as an output, and as an input. along: what else is sliced
+    with it (biases, norms). joined_by: the operations that make it one unit of several layers. kept: why
+    these channels must stay; empty where they may be removed.
     """
 
     name: str
@@ -55,9 +55,9 @@ class Couplings(tuple[Coupling, ...]):
 def couplings(model: nn.Module, example: Any) -> Couplings:
     """Return which channels of `model` go together, group by group, in the order of modules.
 
-    `example` is what the model is called with: a tensor, a tuple of arguments or a mapping of keywords. Channels
-    that a layer makes and that lead to the output, to a norm over all of them, to an operation without a rule or
-    to a size that the model writes down itself are kept; the group says so. Nothing about the model changes.
+    `example` is what the model is called with: a tensor, a tuple of arguments or a mapping of keywords. Kept
+    are channels that lead to the output, to a norm over all of them, to an operation without a rule or to a
+    size that the model writes down itself; the group says so. Nothing about the model changes.
 
     ModelError: the model cannot be called with the example.
     """
