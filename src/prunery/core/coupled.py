@@ -32,7 +32,9 @@ def coupled_sets(
     Left out are groups that must stay, those whose outputs a layer that is excluded makes, and those of which
     no weight is in play. ModelError: no group is left; it gives the reasons.
     """
-    _check_options(norm, multiple)
+    check_norm(norm)
+    if not isinstance(multiple, int) or isinstance(multiple, bool) or multiple < 1:
+        raise ChoiceError(f"multiple={multiple!r}", "it is no number of units", "give, say, 8")
     graph = graph_of_context(context)
     layers = {layer.name: layer for layer in context.layers}
     reasons: dict[str, str] = {}
@@ -117,12 +119,11 @@ def _members(group: Group, layers: Mapping[str, Layer], context: ScoringContext)
         yield Member(slices.name, shape, shape, (slices.axis,), order=order, counted=weight, scored=weight)
 
 
-def _check_options(norm: str, multiple: int) -> None:
+def check_norm(norm: str) -> None:
+    """Raise ChoiceError unless scores of weights can be put together so."""
     if norm not in NORMS:
         known = ", ".join(map(repr, NORMS))
-        raise ChoiceError(f"norm {norm!r} of coupled units", "there is none of that name", f"choose {known}")
-    if not isinstance(multiple, int) or isinstance(multiple, bool) or multiple < 1:
-        raise ChoiceError(f"multiple={multiple!r}", "it is no number of units", "give, say, 8")
+        raise ChoiceError(f"norm {norm!r} of larger units", "there is none of that name", f"choose {known}")
 
 
 def _nothing_to_remove(kinds: Sequence[str], reasons: Mapping[str, str]) -> ModelError:

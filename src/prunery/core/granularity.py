@@ -85,3 +85,15 @@ def unit(
     from prunery.core.coupled import coupled_sets
 
     return coupled_sets(context, ("unit",), norm=norm, even=even, multiple=multiple)
+
+
+@granularity.add(source="Narang et al. 2017, section 3.1 (block-sparse matrices)")
+def block(context: ScoringContext, *, rows: int = 4, columns: int = 4, norm: str = "l1") -> list[UnitSet]:
+    """Return one set a layer; a unit is a block of rows x columns of its matrix (of the first two axes).
+
+    A block holds all positions of a convolution's kernel. At the edges of a matrix that it does not divide,
+    blocks are smaller. norm: as for channels. ChoiceError: sizes that are no numbers of rows or columns.
+    """
+    from prunery.core.blocks import block_sets
+
+    return block_sets(context, rows, columns, norm)

@@ -48,7 +48,7 @@ class Member:
         if self.axes is None:
             return keep.view(self.shape)
         sizes = [n if axis in self.axes else 1 for axis, n in enumerate(self.view)]
-        return self._placed(keep).view(sizes).expand(self.view).reshape(self.shape)
+        return self._cropped(self._placed(keep).view(sizes).expand(self.view))
 
     def line(self, keep: torch.Tensor) -> torch.Tensor | None:
         """Return which places of the one axis stay, shape (places,); None where units are no slices of it."""
@@ -69,14 +69,15 @@ class Member:
         if self.order is not None:
             return self._by_order(values, how, count)
         others = [axis for axis in range(len(self.view)) if axis not in self.axes]
-        return how(values.reshape(self.view), others).reshape(-1)[self.start : self.start + count]
+        reduced = how(self._viewed(values), others).reshape(-1)[self.start : self.start + count]
+        return reduced if not self._has_edges else self._without_edges(reduced, how, others)
 
     def by_unit(self, values: torch.Tensor, count: int) -> torch.Tensor:
         """Return the values as a matrix (count, elements of a unit)."""
         axes = self.axes or ()
         others = [axis for axis in range(len(self.view)) if axis not in axes]
         rows = prod(self.view[axis] for axis in axes)
-        return values.reshape(self.view).permute(*axes, *others).reshape(rows, -1)[self.start :][:count]
+        return self._viewed(values).permute(*axes, *others).reshape(rows, -1)[self.start :][:count]
 
     def numbers(self, device: torch.device) -> torch.Tensor:
         """Return the unit of each element, counted from 1, shaped like the parameter (float)."""
@@ -85,6 +86,37 @@ class Member:
         sizes = [n if axis in (self.axes or ()) else 1 for axis, n in enumerate(self.view)]
         units = torch.arange(1.0, 1.0 + prod(sizes), device=device)
         return units.view(sizes).expand(self.view).reshape(self.shape)
+
+    @property
+    def _has_edges(self) -> bool:
+        """Whether the view is larger than the parameter: blocks that do not divide a matrix reach over it."""
+        return prod(self.view) > prod(self.shape)
+
+    def _viewed(self, values: torch.Tensor) -> torch.Tensor:
+        """Return values in the shape of the view, 0 beyond the edges of the matrix."""
+        if not self._has_edges:
+            return values.reshape(self.view)
+        from torch.nn.functional import pad
+
+        down, across = (self.view[2 * i] * self.view[2 * i + 1] - self.shape[i] for i in (0, 1))
+        beyond = [0, 0] * (len(self.shape) - 2) + [0, across, 0, down]
+        return pad(values.reshape(self.shape), beyond).reshape(self.view)
+
+    def _cropped(self, values: torch.Tensor) -> torch.Tensor:
+        """Return values in the shape of the parameter, from those in the shape of the view."""
+        if not self._has_edges:
+            return values.reshape(self.shape)
+        down, across = (self.view[2 * i] * self.view[2 * i + 1] for i in (0, 1))
+        return values.reshape(down, across, *self.shape[2:])[: self.shape[0], : self.shape[1]].contiguous()
+
+    def _without_edges(self, reduced: torch.Tensor, how: Reduce, others: list[int]) -> torch.Tensor:
+        """Return means over the elements that there are: places beyond the edges counted as 0."""
+        import torch
+
+        if how is not torch.mean:
+            return reduced
+        there = self._viewed(torch.ones(self.shape, dtype=reduced.dtype, device=reduced.device))
+        return reduced / how(there, others).reshape(-1)
 
     def _by_order(self, values: torch.Tensor, how: Reduce, count: int) -> torch.Tensor:
         """Return one value per unit from values at places that are told one by one."""
