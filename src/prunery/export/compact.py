@@ -159,11 +159,14 @@ class _Job:
         for group, count in by_group(graph, removal.removed):
             if count:
                 done.removed[group.name] = done.removed.get(group.name, 0) + count
-        done.folded += len(_folded(plan))
+        folded = len(_folded(plan))
+        done.folded += folded
         done.merged, done.twins = done.merged + len(plan.merged), done.twins + twins
         done.idle = len(plan.idle)
         done.pinned = done.pinned or {group.name: group.pinned for group in graph.groups if group.pinned}
-        if done.exact_in_training and len(plan.gone):
+        if folded or plan.merged:
+            done.exact_in_training = False
+        elif done.exact_in_training and len(plan.gone):
             in_training = reads_of(graph, model, registered(model), training=True)
             done.exact_in_training = bool(np.isin(plan.gone, never_read(graph, in_training)).all())
         for name, tensor in registered(model).items():

@@ -31,7 +31,7 @@ def check_header(about: Mapping[str, Any], tensors: Mapping[str, Tensor], path: 
     parts = {"modules": dict, "tied": dict, "hidden": list}
     wrong = [name for name, kind in parts.items() if not isinstance(about.get(name), kind)]
     if not wrong:
-        known = about["modules"].values()
+        known = [m if isinstance(m, dict) else {} for m in about["modules"].values()]
         whole = all(isinstance(m.get("class"), str) and isinstance(m.get("sizes"), dict) for m in known)
         wrong = [] if whole else ["modules"]
         wrong += sorted({*about["tied"].values(), *about["hidden"]} - tensors.keys())
