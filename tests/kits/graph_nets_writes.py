@@ -63,7 +63,7 @@ class WrittenBatch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.one(x)
-        out = x.new_zeros(x.shape)
+        out = x.new_zeros(x.shape[0], self.two.out_channels, *x.shape[2:])
         for i in range(x.shape[0]):
             out[i] = self.two(x[i : i + 1])[0]
         return self.head(functional.relu(out))
