@@ -1,4 +1,4 @@
-"""What is removed is really gone: a smaller copy computes what the original does with those channels at zero."""
+"""What is removed is gone: a smaller copy computes what the original does with those channels at zero."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ NETS = graph_nets.load_all()
 EXPECTED = {
     "PlainConvNet": "body.0.0.weight:8, body.2.0.weight:16 | fc.weight:5",
     "FrozenConvs": "body.0.0.weight:8, body.2.0.weight:16 | fc.weight:5",
-    "SplitUnequal": "small.0.weight:8, large.0.weight:16 | stem.0.weight:8, stem.0.weight:24, head.fc.weight:5",
+    "SplitUnequal": (
+        "small.0.weight:8, large.0.weight:16 | stem.0.weight:8, stem.0.weight:24, head.fc.weight:5"
+    ),
     "ChunkGlu": "stem.0.weight:8, wide.weight:16 | head.fc.weight:5",
     "PixelShuffle": "stem.0.weight:8, up.weight:8, after.weight:8 | head.fc.weight:5",
     "HardCodedView": "stem.0.weight:8 | second.0.weight:16, fc.weight:5",

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -68,6 +68,7 @@ class Program:
 
     registered: parameters and buffers by name, as they took part. passed: for each module, what came out of
     the modules that it called. asked_for_values: the modules that looked at a value of a tensor.
+    has_values: its tensors have values, and not shapes alone.
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -77,6 +78,7 @@ class Program:
     outputs: list[Tensor] = field(default_factory=list)
     passed: dict[str, list[Tensor]] = field(default_factory=dict)
     asked_for_values: list[Call] = field(default_factory=list)
+    has_values: bool = False
     error: Exception | None = None
 
     @cached_property
@@ -106,6 +108,8 @@ def read(model: nn.Module, example: Any) -> Program:
     """
     model = unwrapped(model)
     program = attempt(model, example)
+    if program.error is not None:  # perhaps only without values
+        program = with_values(model, example)
     if program.error is not None:
         problem = f"the model raised {type(program.error).__name__} on the example: {program.error}"
         raise ModelError("the graph of a model", problem, "give an example that it can be called with")
@@ -114,10 +118,7 @@ def read(model: nn.Module, example: Any) -> Program:
 
 def attempt(model: nn.Module, example: Any) -> Program:
     """Return what `model` computes on `example`, up to where it raised; `error` says what."""
-    program = _run(model, example, FakeTensorMode(allow_non_fake_inputs=True))
-    if isinstance(program.error, DataDependentOutputException):
-        return _run(model, example, None)
-    return program
+    return _run(model, example, FakeTensorMode(allow_non_fake_inputs=True))
 
 
 def with_values(model: nn.Module, example: Any) -> Program:
@@ -126,7 +127,7 @@ def with_values(model: nn.Module, example: Any) -> Program:
 
 
 def _run(model: nn.Module, example: Any, fake: FakeTensorMode | None) -> Program:
-    program, stand_ins = Program(), dict[int, Tensor]()
+    program, stand_ins = Program(has_values=fake is None), dict[int, Tensor]()
 
     def stand_in(tensor: Tensor) -> Tensor:
         tensor = tensor.detach()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from prunery.graph.alike import alike
 from prunery.graph.channels import Ids, counted
 from prunery.graph.flow import Flow
-from prunery.graph.read_torch import Call, Program, attempt
+from prunery.graph.read_torch import Call, Program, attempt, with_values
 from prunery.graph.shrink import Removal, Width, shrunk
 from prunery.wrappers import named_modules
 
@@ -88,8 +88,9 @@ def run(model: nn.Module, example: Any, removal: Removal, widths: Sequence[Width
         shape = [n if places is None else len(places) for n, places in zip(tensor.shape, index, strict=True)]
         return torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
 
-    small = shrunk(model, removal, widths, cut=emptied, share=True)
-    program = attempt(small, example)
+    values = removal.flow.program.has_values
+    small = shrunk(model, removal, widths, cut=None if values else emptied, share=True)
+    program = (with_values if values else attempt)(small, example)
     own = {name: type(module) for name, module in named_modules(model)}
     replaced = {name for name, module in named_modules(small) if type(module) is not own[name]}
     return _first_difference(program, removal, replaced)
