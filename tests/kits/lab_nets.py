@@ -19,6 +19,11 @@ def narrow():
     return nn.Sequential(nn.Flatten(), nn.Linear(10, 10))
 
 
+def bare():
+    """One layer, whose outputs are the model's."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
 def two_classes():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
 

@@ -1,6 +1,7 @@
 """What lives or dies together: a row turns the layers of a context into `UnitSet`s (see `units`).
 
-`weights` says that each weight is a unit; `scope` and `exclude` are what a call that names neither gets.
+`weights` says that each weight is a unit, `removable` that units can be cut out of the model; `scope` and
+`exclude` are what a call that names neither gets.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def filter(context: ScoringContext, *, norm: str = "l1") -> list[UnitSet]:
     return filter_sets(context, norm)
 
 
-_COUPLED = {"scope": "layer(least=1)", "exclude": ()}
+_COUPLED = {"scope": "layer(least=1)", "exclude": (), "removable": True}
 
 
 @granularity.add(**_COUPLED, source="Fang et al. 2023 (DepGraph), section 3 (groups of coupled channels)")

@@ -62,6 +62,15 @@ def of_size(size: Size) -> tuple[Number, ...]:
     )
 
 
+def of_compact(small: Cost, size: Size) -> tuple[Number, ...]:
+    """What is left of a network once removed units are cut out of it."""
+    return (
+        Number("params_compact", small.params.dense + small.other_params, "parameters"),
+        Number("macs_compact", small.macs.dense, "MACs"),
+        Number("bytes_compact", size.dense, "bytes"),
+    )
+
+
 def of_robustness(found: Robustness, classes: int) -> tuple[Number, ...]:
     """The mean top-1 accuracy over corrupted test images."""
     counted: dict[str, Any] = {"count": found.correct, "total": found.total, "k": 1}

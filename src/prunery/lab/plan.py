@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prunery.lab.actions import Action, action_of
-from prunery.lab.plan_parts import ARMS, Extra, Following, Prepared, Task, differing, longest
+from prunery.lab.plan_parts import ARMS, BESIDE, Extra, Following, Prepared, Task, differing, longest
 from prunery.lab.spec import Spec
 from prunery.lab.step import Cell, Draft, Kind, Plan, Role, Step, key_of
 from prunery.registry import Choice
@@ -89,7 +89,7 @@ class _Building:
         self._cell(name, "pruned", at, path, **about, **beside)
         for arm in method.arms(self.spec):
             arm_path = self._arm_path(method, sparsity, at, arm, path)
-            self._cell(f"{name} ({ARMS[arm]})", "sanity", at, arm_path, of=name, arm=arm, **about)
+            self._cell(f"{name} ({BESIDE[arm]})", "sanity", at, arm_path, of=name, arm=arm, **about)
 
     def _path(
         self,
@@ -121,10 +121,13 @@ class _Building:
     ) -> tuple[str, ...]:
         """Return the steps of a sanity arm of the cell with that path."""
         cuts = [key for key in path if self.steps[key].kind == "prune"]
-        if arm != "reinit":
+        if arm not in ("reinit", "scratch"):
             return self._path(method, sparsity, at, arm=arm, originals=cuts)[0]
         before = path[: path.index(cuts[-1]) + 1]  # the method's own last masks, on fresh weights
         phase = sum("training" in self.steps[key].args for key in before[:-1])
+        if arm == "scratch":
+            draft = method.from_scratch(sparsity, self.spec.task.training).draft(phase)
+            return (*before, self._step(draft, at.number, (cuts[-1],)))
         return before + tuple(key for _, key in self._recovered(method, arm, cuts[-1], at, phase)[0])
 
     def _recovered(

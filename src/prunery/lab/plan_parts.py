@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from prunery.core.granularity import granularity
 from prunery.lab.actions import Action, action_of, arguments, label, plain
 from prunery.lab.spec import Spec
 from prunery.lab.spec_parts import Method
@@ -16,6 +17,9 @@ from prunery.train.settings import Training
 
 ARMS = {"shuffle": "shuffled in each layer", "reinit": "re-initialised", "invert": "inverted"}
 """What tables add to a method's name for each sanity arm (Frankle et al. 2021, section 5)."""
+
+BESIDE = {**ARMS, "scratch": "from scratch"}
+"""The same, with what stands beside a method that leaves a smaller network (Liu et al. 2019, section 3)."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,19 @@ class Prepared:
         """Return the sanity arms that mean something: random pruning has no order, no training no start."""
         if self.method.criterion.name == "random":
             return []
-        return [arm for arm in spec.arms if arm != "reinit" or self.trains]
+        arms = [arm for arm in spec.arms if arm != "reinit" or self.trains]
+        return [*arms, "scratch"] if self.removes and spec.controls else arms
+
+    @property
+    def removes(self) -> bool:
+        """Return whether its units can be cut out, which leaves a smaller network."""
+        return bool(granularity[self.method.granularity.name].facts.get("removable"))
+
+    def from_scratch(self, sparsity: float, dense: Training) -> Following:
+        """Return the training of a fresh network of the shape that is left: as long as the method trains."""
+        epochs = self.epochs(sparsity) + (dense.epochs if self.method.at == "trained" else 0)
+        training = dense.model_copy(update={"epochs": epochs or dense.epochs})
+        return Following(self.task, action_of(Choice("scratch")), training)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Studies by name: questions with their grids, as functions that return Specs. Data, no logic."""
 
 from prunery.studies import (
+    channels,
     cifar100,
     demo,
     fc_at_init,
@@ -13,6 +14,7 @@ from prunery.studies import (
 from prunery.studies.table import study
 
 __all__ = [
+    "channels",
     "cifar100",
     "demo",
     "fc_at_init",

@@ -82,6 +82,19 @@ def reinit(context: RecoveryContext, *, train: bool = True, training: Settings |
 
 
 @recovery.add(
+    trains=True,
+    needs="labels",
+    resets="reinit",
+    source="Liu et al. 2019, Rethinking the value of network pruning, section 3 (Scratch-E)",
+)
+def scratch(context: RecoveryContext, *, training: Settings | None = None) -> None:
+    """Train a fresh network of the shape that the masks leave, drawn for as many inputs as are left."""
+    context.reset_("reinit")
+    context.scale_to_inputs_()
+    context.train(training)
+
+
+@recovery.add(
     trains=False,
     needs="",
     source="Li et al. 2020, EagleEye, section 3.3 (adaptive batch normalisation)",

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from prunery.core.layers import all_layers
 from prunery.core.masks import Masks
 from prunery.data.batches import Batches
 from prunery.data.splits import Split, Splits
@@ -143,6 +144,16 @@ class RecoveryContext:
             self.model.load_state_dict(self._network(to).state_dict())
             if self.masks is not None:
                 self.masks.apply_(self.model)
+
+    def scale_to_inputs_(self) -> None:
+        """Scale fresh weights as if they had been drawn for the inputs that are left: by root(all / left)."""
+        with torch.no_grad():
+            masks = {} if self.masks is None else dict(self.masks)
+            for layer in all_layers(self.model)[0]:
+                mask = masks.get(layer.name)
+                if mask is not None and mask.any():
+                    left = mask.flatten(1).sum(1)
+                    layer.parameter.mul_((mask[0].numel() / left[left > 0].float().mean()).sqrt())
 
     def estimate_norms_(self) -> int:
         """Estimate batch norm's means and variances on training images; return how many images were read."""

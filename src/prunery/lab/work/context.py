@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+from prunery.core.granularity import granularity as granularities
 from prunery.core.masks import Masks
 from prunery.data.batches import Batches
 from prunery.data.images import ImageSet
@@ -28,6 +29,7 @@ from prunery.lab.plan import Step
 from prunery.lab.store import Store
 from prunery.measure.cost import Cost, cost
 from prunery.models.build import build
+from prunery.registry import Choice
 
 WEIGHTS, MASKS, CHECKPOINT = "weights.safetensors", "masks.safetensors", "training.pt"
 
@@ -103,6 +105,19 @@ class StepContext:
         if masks is not None:
             masks.apply_(model)
         return model, masks
+
+    def removes(self) -> bool:
+        """Return whether a cut on the way to the parent removed units that can be cut out of the network."""
+        key = self.step.parents[0]
+        while True:
+            record = self.store.record(key)
+            if record.kind == "prune":
+                chosen = Choice.parse(record.args.get("granularity", "weight"))
+                if granularities[chosen.name].facts.get("removable"):
+                    return True
+            if not record.parents:
+                return False
+            key = record.parents[0]
 
     def masks_of(self, key: str) -> Masks:
         """Return the masks of a finished cut."""

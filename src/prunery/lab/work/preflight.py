@@ -90,11 +90,11 @@ def _check_cuts(spec: Spec, method: Method, model: nn.Module, data: ImageSet) ->
     units = granularities.bind(method.granularity)(context)
     counts = [unit.count for unit in units]
     for sparsity in spec.sparsities_of(method):
-        pools = scopes.bind(method.scope)(counts, [Target("*", sparsity)] * len(layers))
+        pools = scopes.bind(method.scope)(counts, [Target("*", sparsity)] * len(counts))
         for pool in pools:
             least = sum(floors([counts[member] for member in pool.members], method.floor))
             if least > pool.keep:
-                names = ", ".join(layers[member].name for member in pool.members)
+                names = ", ".join(units[member].name for member in pool.members)
                 raise SparsityError(
                     f"a floor of {method.floor:g} at sparsity {sparsity:g}",
                     f"the floors keep {least} units of {names}, the sparsity leaves {pool.keep}",

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from prunery.core.masks import Masks
 from prunery.lab import numbers
 from prunery.lab.environment import environment
 from prunery.lab.plan import Step
@@ -59,8 +60,13 @@ def train(context: StepContext) -> dict[str, Any]:
 
 
 def measure(context: StepContext) -> dict[str, Any]:
-    """Count right answers on each split, and what the network costs. Nothing is chosen by what it reads."""
-    model, masks = context.parent()
+    """Count right answers on each split, and what the network costs. Nothing is chosen by what it reads.
+
+    Where removed units can be cut out of the network, the smaller one is what answers and is timed.
+    """
+    whole, masks = context.parent()
+    small = without_removed(context, whole, masks)
+    model = whole if small is None else small
     began = time.perf_counter()
     parts = {
         "train": context.splits.train,
@@ -76,19 +82,20 @@ def measure(context: StepContext) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     # labels aside, a second look at the test images: answers are not kept
     timed = classify_seconds(model, context.splits.test.to(context.device), repeats=1)
-    price = context.cost(model, masks)
+    price = context.cost(whole, masks)
     hard = corrupted(context, model)
     trouble = collapse(counts["test"])
     return {
         "numbers": (
             *numbers.of_counts(counts),
             *numbers.of_cost(price),
-            *numbers.of_size(size(model, masks)),
+            *numbers.of_size(size(whole, masks)),
+            *(numbers.of_compact(context.cost(small), size(small)) if small is not None else ()),
             *(numbers.of_robustness(hard, context.classes) if hard else ()),
         ),
         "tables": {
             "layers": numbers.layer_rows(price),
-            "histograms": [asdict(layer) for layer in histograms(model, masks, include=context.include)],
+            "histograms": [asdict(layer) for layer in histograms(whole, masks, include=context.include)],
             "predicted": numbers.predicted_rows(counts),
             **({"corruptions": [asdict(row) for row in hard.rows]} if hard else {}),
             "cost_notes": [{"note": note} for note in price.notes],
@@ -96,6 +103,15 @@ def measure(context: StepContext) -> dict[str, Any]:
         "notes": (f"test: {trouble}",) if trouble else (),
         "cost": {"seconds": seconds, "seconds_test": timed.median},
     }
+
+
+def without_removed(context: StepContext, model: nn.Module, masks: Masks | None) -> nn.Module | None:
+    """Return the network without its removed units, where a cut on its way removed such; else None."""
+    from prunery.export.compact import compact
+
+    if masks is None or not context.removes():
+        return None
+    return compact(model, masks, context.example()).eval()
 
 
 def corrupted(context: StepContext, model: nn.Module) -> Robustness | None:

@@ -191,6 +191,7 @@ def _millions_of_macs(cell: CellRecords) -> float | None:
     return None if kept is None else kept / 1e6
 
 
+_CUT_OUT: dict[str, Any] = {"tables": OWN, "rank": 4, "better": "lower"}
 COLUMNS: tuple[Column, ...] = (
     _text("study", attrgetter("study")),
     _text("model", lambda cell: cell.steps[0].args["model"]),
@@ -236,6 +237,9 @@ COLUMNS: tuple[Column, ...] = (
         rank=3,
     ),
     *(_measured(f"bytes_{kind}", "bytes") for kind in ("dense", "zipped", "sparse")),
+    _measured("params_compact", "parameters", label="Parameters once removed units are cut out", **_CUT_OUT),
+    _measured("macs_compact", "MACs", label="MACs per example once removed units are cut out", **_CUT_OUT),
+    _measured("bytes_compact", "bytes", label="Bytes once removed units are cut out", **_CUT_OUT),
     _count(
         "epochs_before", partial(CellRecords.epochs, before=True), "epochs", head="epochs before", tables=COST
     ),

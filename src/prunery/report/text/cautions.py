@@ -55,7 +55,8 @@ def baselines(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
         missing.append("random pruning over all layers alike")
     if pruned and ("magnitude", "trained") not in {(g.first("criterion"), g.first("at")) for g in pruned}:
         missing.append("magnitude of the trained network")
-    if any(g.first("granularity") != "weight" for g in pruned):
+    scratch = {g.first("of") for g in groups if g.first("arm") == "scratch"}
+    if any(g.first("granularity") != "weight" and g.method not in scratch for g in pruned):
         missing.append("small dense networks trained from scratch, for what removes structure")
     return [f"Baselines that were not run: {'; '.join(missing)}."] if missing else []
 
