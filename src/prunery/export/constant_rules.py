@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import prunery.graph.ops  # noqa: F401  (enters the rules)
 from prunery.export.constants import Constant, Constants, Rule, along, full, narrowed
 from prunery.export.recurrent import idle_units
 from prunery.forward import mapped, tensors
@@ -19,12 +20,10 @@ Results = Sequence[Constant | None] | None
 
 def rule_of(call: Call) -> Rule | None:
     """Return the rule of an operation; None if nothing is known of its results."""
-    tags = getattr(call.function, "tags", ())
-    if call.function is None or torch.Tag.nondeterministic_seeded in tags:
-        return None
-    if call.name in _RULES:
-        return _RULES[call.name]
-    return pointwise if call.pointwise or call.name in _POINTWISE else None
+    if call.function is None or call.name in _RULES:
+        return _RULES.get(call.name)
+    each = call.pointwise or call.name in _POINTWISE
+    return pointwise if each and torch.Tag.nondeterministic_seeded not in call.function.tags else None
 
 
 _NOT_EACH_BY_ITSELF = {"native_dropout", "dropout", "_fused_dropout", "pointwise", "tril", "triu"}

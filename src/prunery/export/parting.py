@@ -37,7 +37,7 @@ def parting(stages: Sequence[Stage], inputs: Any) -> str:
             if old.name != new.name:
                 return f"{call}, where the smaller model does {new.name}"
             for label, one, other in zip(call.outputs(), old.outputs(), new.outputs(), strict=False):
-                if _differ(stage, label, one, other):
+                if not stage.removal.flow.is_weight(label) and _differ(stage, label, one, other):
                     return str(call)
         if after.error is not None and len(after.calls) < len(known):
             return str(known[len(after.calls)])
