@@ -39,6 +39,10 @@ def one(seed: int) -> tuple[str, str]:
         roots = graph_compare.chosen(graph.free, draw.uniform(0.1, 0.9), seed)
         more = [example, graph_random.input_of(2, seed + 1), graph_random.input_of(3, seed + 2)]
         worst = graph_compare.worst(model, graph, roots, more)
+        if worst > graph_compare.TOLERANCE:  # rounding, where a network makes little of much?
+            exact = graph_compare.worst(model.double(), graph, roots, [x.double() for x in more])
+            if exact < 1e-9 and worst < 1e-2:
+                return "equal", f"{worst:.1e} in single and {exact:.1e} in double precision"
     except PruneryError as error:
         return "refused", str(error)
     except Exception:
@@ -57,7 +61,7 @@ def main() -> int:
     for seed in range(options.seed, options.seed + options.count):
         kind, detail = one(seed)
         counts[kind] += 1
-        if kind in (*BAD, "refused"):
+        if detail:
             print(f"seed {seed}: {kind} {detail}")
     print(", ".join(f"{kind}: {counts[kind]}" for kind in ("equal", "pinned wholly", "refused", *BAD)))
     return int(any(counts[kind] for kind in BAD))

@@ -70,9 +70,8 @@ def test_it_computes_what_torchs_does(kind, number):
 def test_one_example_without_an_axis_of_examples():
     torchs, ours = pair()
     for options in ({}, {"need_weights": False}, {"attn_mask": normal(3, 4, 4)}):
-        for found, expected in zip(
-            ours(*[normal(4, 12)] * 3, **options), torchs(*[normal(4, 12)] * 3, **options)
-        ):
+        outputs = [module(*[normal(4, 12)] * 3, **options) for module in (ours, torchs)]
+        for found, expected in zip(*outputs, strict=True):
             assert (found is None) == (expected is None)
             if found is not None:
                 torch.testing.assert_close(found, expected)

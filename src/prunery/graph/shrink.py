@@ -60,8 +60,9 @@ class Removal:
     def _left_of(self, tensor: Tensor) -> tuple[int, ...]:
         keep = [np.ones(size, bool) for size in tensor.shape]
         for ids in self.flow.labels(tensor):
-            for axis in support(ids)[:1]:
-                keep[axis] &= self.kept(ids.reshape(-1))
+            for axis in support(ids):  # several, where a channel is in part of another one's places
+                others = tuple(other for other in range(ids.ndim) if other != axis)
+                keep[axis] &= self.kept(ids).any(others)
         return tuple(int(k.sum()) for k in keep)
 
     def index(self, name: str, ndim: int) -> list[Tensor | None]:

@@ -60,22 +60,39 @@ def try_out(model: nn.Module, example: Any, flow: Flow) -> list[Width]:
 def some_of_each(flow: Flow, turn: int) -> Ids | None:
     """Return the channels to remove in a turn; None after the last one.
 
-    Of channels that are alike some go, or none. For any two kinds of which there are equally many there is a
-    turn in which unequal numbers go, so that what is taken for the other is seen: the number is a digit of
-    the kind's own number, on the base of how many channels there are.
+    Unequal numbers of each kind go, so that one that is taken for another is seen. Where there are too many
+    kinds for that, more turns follow, and for any two of one size there is one in which they differ.
     """
-    stays, removed = flow.channels.stays(), list[int]()
+    stays = flow.channels.stays()
+    kinds = sorted((every[~stays[every]] for every in alike(flow).values()), key=len)
+    kinds = [roots for roots in kinds if len(roots) > 1]
+    counts = _unequal([len(roots) for roots in kinds])
+    if turn > 0:
+        counts = _digits([len(roots) for roots in kinds], turn - 1) if len(set(counts)) < len(counts) else []
+    if not any(counts):
+        return np.zeros(0, np.int64) if turn == 0 else None
+    draw = np.random.default_rng(turn)
+    some = [draw.permutation(roots)[:count] for roots, count in zip(kinds, counts, strict=True)]
+    return np.sort(np.concatenate(some))
+
+
+def _unequal(sizes: Sequence[int]) -> list[int]:
+    """Return a number below each size, from 1 on, of which as few as can be are equal."""
+    draw, numbers = np.random.default_rng(0), list[int]()
+    for size in sizes:
+        below = range(1, min(size, len(sizes) + 8))
+        numbers.append(int(draw.choice([n for n in below if n not in numbers] or below)))
+    return numbers
+
+
+def _digits(sizes: Sequence[int], place: int) -> list[int]:
+    """Return a digit of each one's number among those of its size, on the base of that size."""
     seen: dict[int, int] = {}
-    more = False
-    for every in alike(flow).values():
-        roots = every[~stays[every]]
-        size = len(roots)
-        if size > 1:
-            number = seen[size] = seen.get(size, 0) + 1
-            more |= number >= size**turn
-            count = number // size**turn % size
-            removed += np.random.default_rng(number).permutation(roots)[:count].tolist()
-    return np.unique(np.asarray(removed, np.int64)) if more else None
+    digits = []
+    for size in sizes:
+        number = seen[size] = seen.get(size, 0) + 1
+        digits.append(number // size**place % size)
+    return digits
 
 
 def run(model: nn.Module, example: Any, removal: Removal, widths: Sequence[Width]) -> Difference | None:
