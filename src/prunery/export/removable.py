@@ -67,7 +67,8 @@ def never_read(graph: Graph, reads: Sequence[Read]) -> Ids:
 class _Search:
     def __init__(self, graph: Graph, reads: Sequence[Read], options: Options) -> None:
         self.graph, self.options = graph, options
-        self.free = np.unique(np.concatenate([np.zeros(0, np.int64), *(g.roots for g in graph.free)]))
+        free = np.unique(np.concatenate([np.zeros(0, np.int64), *(g.roots for g in graph.free)]))
+        self.free = np.setdiff1d(free, _all_there_is(graph))
         self.reads = [read for read in reads if np.isin(read.columns, self.free).any()]
         self._edges: dict[tuple[int, bool], _Edges] = {}
 
@@ -140,6 +141,17 @@ class _Search:
             for read in self.reads
             if (read.matters & (read.columns == unit) & _foreign(read, unit)).any()
         )
+
+
+def _all_there_is(graph: Graph) -> Ids:
+    """Return the units that are all there is along an axis of some tensor, so that it cannot lose them."""
+    flow, found = graph.flow, set[int]()
+    tensors = [tensor for call in graph.program.calls for tensor in call.outputs()]
+    for ids in (*flow.axes.values(), *(ids for tensor in tensors for ids in flow.labels(tensor))):
+        roots = flow.channels.find(ids).reshape(-1)
+        if (roots == roots[0]).all():
+            found.add(int(roots[0]))
+    return np.asarray(sorted(found), np.int64)
 
 
 def _foreign(read: Read, unit: int) -> Flags:
