@@ -128,13 +128,14 @@ def test_learning_rate_by_hand(change, rates):
 
 
 def test_recovery_rows():
-    assert list(recovery) == ["none", "finetune", "rewind", "reinit", "bn"]
+    assert list(recovery) == ["none", "finetune", "rewind", "reinit", "scratch", "bn"]
     facts = {name: dict(recovery[name].facts) for name in recovery}
     assert {n: (f["trains"], f["needs"], f.get("resets")) for n, f in facts.items()} == {
         "none": (False, "", None),
         "finetune": (True, "labels", None),
         "rewind": (True, "labels init", "init"),
         "reinit": (True, "labels", "reinit"),
+        "scratch": (True, "labels", "reinit"),
         "bn": (False, "", None),
     }
     short = recovery.bind({"name": "finetune", "training": {"epochs": 3}})
