@@ -19,13 +19,9 @@ from prunery.export.compact import compacted
 load_all()
 X = normal(4, 3, 8, 8)
 KINDS = [
-    "PlainConvNet",
-    "ResidualAdd",
     "DenseBlock",
     "DepthwiseSqueeze",
     "GroupedUnequal",
-    "SplitUnequal",
-    "Gru",
     "LstmTagger",
     "MultiheadAttention",
     "EncoderInModel",
