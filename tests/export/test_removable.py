@@ -7,7 +7,7 @@ from nets import mlp
 from torch import nn
 
 from prunery.export.edit import registered
-from prunery.export.reads import reads_of
+from prunery.export.reader import reads_of
 from prunery.export.removable import Options, by_group, never_read, plan_of
 from prunery.graph.coupling import graph_of
 

@@ -21,7 +21,8 @@ from prunery.export.duplicates import duplicates
 from prunery.export.edit import fold_, merge_constants_, merge_duplicates_, registered, silence_
 from prunery.export.optimizer import Places, carried
 from prunery.export.parting import Stage
-from prunery.export.reads import Read, reads_of
+from prunery.export.reader import reads_of
+from prunery.export.reads import Read
 from prunery.export.removable import Options, Plan, by_group, never_read, plan_of
 from prunery.forward import placed
 from prunery.graph.coupling import graph_of
