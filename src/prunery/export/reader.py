@@ -23,7 +23,7 @@ from prunery.wrappers import named_modules
 
 _PRODUCTS = {"mm", "bmm", "matmul", "mv", "dot", "addmm", "baddbmm", "addmv", "addbmm", "_int_mm"}
 _CONVOLUTIONS = {"convolution", "_convolution", "mkldnn_convolution", "cudnn_convolution"}
-_SAME_MATRIX = set("expand view _unsafe_view reshape unsqueeze detach clone contiguous alias".split())
+_SAME_MATRIX = {"expand", "view", "_unsafe_view", "reshape", "unsqueeze", "detach", "clone", "alias"}
 
 
 def reads_of(
