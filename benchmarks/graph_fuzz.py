@@ -38,16 +38,12 @@ def one(seed: int) -> tuple[str, str]:
             return "pinned wholly", ""
         roots = graph_compare.chosen(graph.free, draw.uniform(0.1, 0.9), seed)
         more = [example, graph_random.input_of(2, seed + 1), graph_random.input_of(3, seed + 2)]
-        worst = graph_compare.worst(model, graph, roots, more)
-        if worst > graph_compare.TOLERANCE:  # rounding, where a network makes little of much?
-            exact = graph_compare.worst(model.double(), graph, roots, [x.double() for x in more])
-            if exact < 1e-9 and worst < 1e-2:
-                return "equal", f"{worst:.1e} in single and {exact:.1e} in double precision"
+        same, detail = graph_compare.verdict(model, graph, roots, more)
     except PruneryError as error:
         return "refused", str(error)
     except Exception:
         return "CRASH", traceback.format_exc()
-    return ("equal", "") if worst <= graph_compare.TOLERANCE else ("UNEQUAL", f"{worst:.1e}")
+    return ("equal" if same else "UNEQUAL"), detail
 
 
 def main() -> int:

@@ -156,3 +156,18 @@ def test_added_keys_keep_the_heads(option):
 
     graph = graph_of(built(Added), normal(4, 2, 12))
     assert [group.name for group in graph.free if "in_proj" in group.name] == []
+
+
+def test_a_single_head_loses_features():
+    class Single(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention, self.fc = nn.MultiheadAttention(8, 1, batch_first=True), nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.fc(self.attention(x, x, x)[0])
+
+    x = normal(2, 4, 8)
+    small, zeroed = smaller(built(Single), x)
+    assert (small.attention.num_heads, len(small.attention.in_proj_weight)) == (1, 21)
+    torch.testing.assert_close(small(x), zeroed(x))

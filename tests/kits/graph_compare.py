@@ -73,3 +73,16 @@ def worst(model: nn.Module, graph: Graph, roots: np.ndarray, examples: Iterable[
     removal = Removal(graph.flow, roots)
     small, zeroed = shrunk(model, removal, graph.widths), masked(model, removal)
     return max(difference(call(zeroed, x), call(small, x)) for x in examples)
+
+
+def verdict(model: nn.Module, graph: Graph, roots: np.ndarray, examples: Sequence[Any]) -> tuple[bool, str]:
+    """Return whether a smaller copy computes the same; what single precision cannot tell, double must."""
+    single = worst(model, graph, roots, examples)
+    if single <= TOLERANCE:
+        return True, ""
+    double = worst(copy.deepcopy(model).double(), graph, roots, [mapped(_double, x) for x in examples])
+    return double < 1e-9 and single < 1e-2, f"{single:.1e} in single and {double:.1e} in double precision"
+
+
+def _double(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor

@@ -128,7 +128,7 @@ def put_together(draw: random.Random, shape: Shape) -> Op:
         lambda m, x: (
             (x.flatten(2) @ x.flatten(2).transpose(1, 2)).softmax(-1)
             @ x.flatten(2)
-            @ torch.eye(x.shape[2] * x.shape[3])
+            @ torch.eye(x.shape[2] * x.shape[3], dtype=x.dtype)
         ),
     )
     function = draw.choice(kinds)

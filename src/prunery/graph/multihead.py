@@ -26,7 +26,7 @@ class PrunedMultiheadAttention(nn.MultiheadAttention):
     def set_sizes_(self) -> None:
         """Set the sizes to those of the parameters."""
         weights = self._weights()
-        self.num_heads = len(weights[0]) // self.head_dim
+        self.num_heads = max(1, len(weights[0]) // self.head_dim)  # a single one may lose features
         self.embed_dim = len(self.out_proj.weight)
         self.kdim, self.vdim = weights[1].shape[1], weights[2].shape[1]
         self._qkv_same_embed_dim = False  # torch's fused kernels stay away
@@ -63,8 +63,8 @@ class PrunedMultiheadAttention(nn.MultiheadAttention):
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
         if together:
-            return out[0], None if weights is None else weights[0]
-        return (out if self.batch_first else out.transpose(0, 1)), weights
+            return out[:, 0], None if weights is None else weights[0]
+        return (out.transpose(0, 1) if self.batch_first else out), weights
 
     def _projected(self, *inputs: Tensor) -> list[Tensor]:
         """Return queries, keys and values with axes (example, head, position, feature)."""
@@ -91,12 +91,17 @@ class PrunedMultiheadAttention(nn.MultiheadAttention):
         q, k, v = projected
         dropout = self.dropout if self.training else 0.0
         if not need_weights:
-            out, weights = functional.scaled_dot_product_attention(q, k, v, mask, dropout, causal), None
+            out, weights = (
+                functional.scaled_dot_product_attention(
+                    q, k, v, mask, dropout, causal, scale=self.head_dim**-0.5
+                ),
+                None,
+            )
         else:
             scores = q * self.head_dim**-0.5 @ k.transpose(-2, -1)
             weights = functional.dropout((scores if mask is None else scores + mask).softmax(-1), dropout)
             out = weights @ v
-        return out.transpose(1, 2).flatten(2), weights
+        return out.permute(2, 0, 1, 3).flatten(2), weights  # laid out as torch's module does it
 
 
 def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -64,25 +64,32 @@ def some_of_each(flow: Flow, turn: int) -> Ids | None:
     kinds for that, more turns follow, and for any two of one size there is one in which they differ.
     """
     stays = flow.channels.stays()
-    kinds = sorted((every[~stays[every]] for every in alike(flow).values()), key=len)
-    kinds = [roots for roots in kinds if len(roots) > 1]
-    counts = _unequal([len(roots) for roots in kinds])
-    if turn > 0:
-        counts = _digits([len(roots) for roots in kinds], turn - 1) if len(set(counts)) < len(counts) else []
+    kinds = [(every[~stays[every]], {times for _, _, times in at}) for at, every in alike(flow).items()]
+    kinds = sorted((kind for kind in kinds if len(kind[0]) > 1), key=lambda kind: len(kind[0]))
+    sizes = [len(roots) for roots, _ in kinds]
+    counts, clash = _unequal(sizes, [times for _, times in kinds], turn)
+    if turn > 1:
+        counts = _digits(sizes, turn - 2) if clash else []
     if not any(counts):
         return np.zeros(0, np.int64) if turn == 0 else None
     draw = np.random.default_rng(turn)
-    some = [draw.permutation(roots)[:count] for roots, count in zip(kinds, counts, strict=True)]
+    some = [draw.permutation(roots)[:count] for (roots, _), count in zip(kinds, counts, strict=True)]
     return np.sort(np.concatenate(some))
 
 
-def _unequal(sizes: Sequence[int]) -> list[int]:
-    """Return a number below each size, from 1 on, of which as few as can be are equal."""
-    draw, numbers = np.random.default_rng(0), list[int]()
-    for size in sizes:
-        below = range(1, min(size, len(sizes) + 8))
-        numbers.append(int(draw.choice([n for n in below if n not in numbers] or below)))
-    return numbers
+def _unequal(sizes: Sequence[int], times: Sequence[Set[int]], seed: int = 0) -> tuple[list[int], bool]:
+    """Return a number below each size, from 1 on, and whether there were too few numbers.
+
+    times: how often a channel is along an axis; no two kinds lose equally many places, if that can be.
+    """
+    draw, counts, taken, clash = np.random.default_rng(seed), list[int](), set[int](), False
+    for size, often in zip(sizes, times, strict=True):
+        below = range(1, min(size, len(taken) + 8))
+        free = [count for count in below if not any(count * n in taken for n in often)]
+        clash |= not free
+        counts.append(int(draw.choice(free or below)))
+        taken |= {counts[-1] * n for n in often}
+    return counts, clash
 
 
 def _digits(sizes: Sequence[int], place: int) -> list[int]:
@@ -228,11 +235,9 @@ def _candidates(
     for attribute, item, value in _integers(module):
         if (attribute, item) not in known and value in sizes:
             choices.append([_with(found, attribute, item) for found in sizes[value].values()])
-    if choices:
+    yield from ([option] for options in choices for option in options)
+    if len(choices) > 1:
         yield [options[0] for options in choices]
-        for options in choices:
-            for option in options:
-                yield [option]
 
 
 def _with(found: _Found, attribute: str, item: int | None) -> _Found:
