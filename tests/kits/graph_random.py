@@ -16,7 +16,7 @@ PARTS: list[Part] = []
 
 
 class Op(nn.Module):
-    """A function of itself and of its input, with what it needs as attributes; `out` is the shape it gives."""
+    """A function of itself and of its input and of what it needs; `out` is the shape it gives."""
 
     def __init__(self, function: Callable[[Any, Tensor], Tensor], out: Shape, **needs: Any) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Op(nn.Module):
 
 
 def part(function: Part) -> Part:
-    """Enter a function of (random numbers, shape) that gives a part, or None where the shape does not suit."""
+    """Enter a function (random numbers, shape) that gives a part, or None where the shape does not suit."""
     PARTS.append(function)
     return function
 
@@ -50,7 +50,7 @@ def width(draw: random.Random) -> int:
 
 
 class Network(nn.Module):
-    """A stem, parts, and a head: linear after a mean or after all positions, a convolution, or two outputs."""
+    """A stem, parts, and a head: linear after a mean or all positions, a convolution, or two outputs."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
