@@ -157,9 +157,10 @@ def test_workers_die_with_their_parent(tmp_path, fake):
 @linux
 def test_ctrl_c_stops_everything_and_a_rerun_goes_on(tmp_path, fake):
     process, store = started(tmp_path, fake, workers=2)
+    (fake / "slow").write_text("60")  # so that it is still at work, however late the signal comes
     workers = children(process.pid)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
-    answer = json.loads(process.communicate(timeout=20)[0])
+    answer = json.loads(process.communicate(timeout=50)[0])
     assert answer["stopped"]
     assert not answer["complete"]
     assert not any(map(alive, workers))

@@ -110,7 +110,7 @@ def test_ctrl_c_stops_everything_and_a_rerun_goes_on(tmp_path, fake, cluster, mo
     assert wait_until(lambda: log.exists() and len(log.read_text().splitlines()) > 3, 60)
     (fake / "slow").write_text("60")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    answer = json.loads(process.communicate(timeout=30)[0])
+    answer = json.loads(process.communicate(timeout=120)[0])
     assert (answer["stopped"], answer["complete"]) == (True, False)
     (fake / "slow").write_text("0")
     outcome = engine.run(planned(), Store(tmp_path / "store"), work=WORK)
