@@ -130,6 +130,25 @@ def test_one_merge_leads_to_the_next():
     assert gap(done.model, model, {}, normal(9, 4, seed=2)) < 1e-5
 
 
+def test_a_weight_that_is_used_elsewhere_too_is_not_edited():
+    class TiedTable(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.fc = nn.Embedding(7, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            return torch.tanh(self.fc(self.table(x))) @ self.table.weight.T
+
+    model, x = seeded(TiedTable), torch.arange(7)[None]
+    with torch.no_grad():
+        model.fc.weight[1], model.fc.bias[1] = model.fc.weight[0], model.fc.bias[0]  # the table has no twins
+        model.fc.weight[:, 2] = 0
+        model.table.weight[:, 2] = 0
+    done = compacted(model, None, x)
+    assert (done.twins, done.model.table.embedding_dim) == (0, 3)
+    assert gap(done.model, model, {}, x.flip(1)) < 1e-6
+
+
 def test_a_layer_that_does_not_matter_keeps_one_unit_that_is_read_nowhere():
     model = ConvNet()
     model.bn2.weight.data.zero_()

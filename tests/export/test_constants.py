@@ -130,13 +130,22 @@ def test_what_is_written_to_is_not_known_any_more():
     assert last(seeded(lambda: InPlace(False)), normal(4, 3))[0] == [False]
 
 
-def test_random_numbers_are_not_known():
+@pytest.mark.parametrize("draw", [torch.bernoulli, torch.rand_like, torch.nn.functional.dropout])
+def test_random_numbers_are_not_known(draw):
     class Noise(nn.Module):
         def forward(self, x):
-            return torch.bernoulli(torch.full((1,), 0.5)) + torch.rand(1) + 0 * x[:1]
+            return draw(torch.full((2,), 0.5)) + 0 * x[:1]
 
-    known, _ = last(Noise(), normal(4))
-    assert known == [False]
+    assert last(Noise(), normal(4))[0] == [False]
+
+
+def test_what_is_scattered_is_not_known():
+    class Scattered(nn.Module):
+        def forward(self, x):
+            mask = torch.tensor([False, True, False, True])
+            return torch.zeros(4).masked_scatter(mask, torch.arange(4.0)) + 0 * x[:1].sign()
+
+    assert last(Scattered(), normal(4))[0] == [False]
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
@@ -149,10 +158,13 @@ def test_a_hidden_unit_without_a_candidate_stays_nothing(kind):
             parameter[4 * gate + 1] = 0  # unit 1, everywhere
         model.weight_ih_l1_reverse[4 * gate + 2] = 0  # unit 2 in one cell, which hears only unit 1
         model.weight_hh_l1_reverse[4 * gate + 2] = torch.tensor([0.0, 1, 0, 0])
+        model.weight_ih_l1_reverse[4 * gate + 3] = 0  # and unit 3, which hears all
         for bias in (model.bias_ih_l1_reverse, model.bias_hh_l1_reverse):
-            bias[4 * gate + 2] = 0
+            bias[4 * gate + 2 : 4 * gate + 4] = 0
     found, _ = constants(model, normal(2, 5, 3))
     output, state = found[-1][:2]
     assert output.known.flatten().tolist() == [False, True, False, False, False, True, True, False]
     assert state.known.flatten().tolist() == [False, True, False, False]
     assert torch.equal(model(normal(2, 5, 3))[0][..., [1, 5, 6]], torch.zeros(2, 5, 3))
+    model.bias_hh_l1.data[4 * gate + 1] = 0.3
+    assert not constants(model, normal(2, 5, 3))[0][-1][0].known.flatten()[1]

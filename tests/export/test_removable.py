@@ -87,6 +87,24 @@ def test_a_unit_that_is_read_in_two_places_needs_both():
     assert counts(plan(model, normal(2, 3))) == {"a.weight": 2}
 
 
+def test_a_bias_that_others_use_takes_nothing_in():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(3, 2)
+            self.c.bias = self.b.bias
+
+        def forward(self, x):
+            return self.b(torch.sigmoid(self.a(x))), self.c(x)
+
+    model = Shared()
+    model.a.weight.data[:2] = 0
+    assert counts(plan(model, normal(2, 3))) == {"a.weight": 1}  # one stands for the other
+    assert plan(model, normal(2, 3)).merged
+    model.c.bias = nn.Parameter(torch.ones(2))
+    assert counts(plan(model, normal(2, 3))) == {"a.weight": 2}
+
+
 def test_one_weight_used_twice_folds_only_what_is_the_same_both_times():
     class Twice(nn.Module):
         def __init__(self):

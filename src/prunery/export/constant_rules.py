@@ -27,7 +27,7 @@ def rule_of(call: Call) -> Rule | None:
 
 
 _NOT_EACH_BY_ITSELF = {"native_dropout", "dropout", "_fused_dropout", "pointwise", "tril", "triu"}
-_POINTWISE = set(graph_rule["pointwise"].facts["ops"].split()) - _NOT_EACH_BY_ITSELF
+_POINTWISE = set(graph_rule["pointwise"].facts["ops"].split()) - _NOT_EACH_BY_ITSELF - {"masked_scatter"}
 
 
 def _known_of(known: Constants, call: Call) -> list[Constant]:
