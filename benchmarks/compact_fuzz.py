@@ -43,7 +43,7 @@ def damaged(model: nn.Module, draw: random.Random) -> nn.Module:
                 parameter[torch.rand(parameter.shape, generator=rng) < whole] = 0
             if draw.random() < 0.5:
                 twins = torch.rand(len(parameter), generator=rng) < equal
-                parameter[twins] = parameter[:1].expand_as(parameter[twins])
+                parameter[twins] = parameter[:1].clone()
     return model
 
 

@@ -135,6 +135,20 @@ def test_a_whole_group_keeps_one():
     assert np.array_equal(found.gone, np.concatenate([found.removed, found.idle]))
 
 
+def test_what_is_all_there_is_along_an_axis_stays():
+    class AllOne(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.norm = nn.GRU(3, 4, batch_first=True, bidirectional=True), nn.GroupNorm(2, 8)
+            self.out = nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.out(self.norm(self.layer(x)[0].transpose(1, 2)).transpose(1, 2))
+
+    found = plan(AllOne(), normal(2, 5, 3))
+    assert len(found.gone) == 0
+
+
 def test_what_is_never_read_counts_no_constants():
     model = nn.Sequential(nn.Linear(4, 6), nn.Sigmoid(), nn.Linear(6, 3))
     model[0].weight.data[:4] = 0
