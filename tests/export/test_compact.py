@@ -130,6 +130,39 @@ def test_one_merge_leads_to_the_next():
     assert gap(done.model, model, {}, normal(9, 4, seed=2)) < 1e-5
 
 
+def test_units_that_differ_late_or_in_what_they_take_in_are_not_the_same():
+    model = mlp(12, 4, 2)
+    model[0].weight.data[1, :8], model[0].bias.data[1] = model[0].weight.data[0, :8], model[0].bias.data[0]
+    assert compacted(model, {}, normal(2, 12)).twins == 0
+    model = nn.Sequential(
+        nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 4, bias=False), nn.Tanh(), nn.Linear(4, 2)
+    )
+    model[0].weight.data[:2] = 0  # constants, which the first two rows of the next layer weigh otherwise
+    model[2].weight.data[1, 2:] = model[2].weight.data[0, 2:]
+    done = compacted(model, {}, normal(2, 4))
+    assert (done.folded, done.twins, done.held_back) == (2, 0, "")
+
+
+def test_a_layer_of_constants_goes_but_for_one_unit_that_is_read_nowhere():
+    model = nn.Sequential(nn.Linear(4, 6), nn.Sigmoid(), nn.Linear(6, 3))
+    model[0].weight.data.zero_()
+    done = compacted(model, {}, normal(2, 4))
+    assert (done.folded, done.idle, done.model[0].out_features, done.held_back) == (6, 1, 1, "")
+    assert not done.model[2].weight.any()
+    assert gap(done.model, model, {}, normal(9, 4, seed=2)) < 1e-6
+
+
+def test_constants_are_folded_into_a_grouped_convolution():
+    model = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Sigmoid(), nn.Conv2d(16, 4, 1, groups=2))
+    for rows in ([0, 1, 8, 9], range(16)):  # some, all
+        model[0].weight.data[list(rows)] = 0
+        done = compacted(model, {}, X)
+        assert done.held_back == ""
+        assert done.folded >= 2
+        assert done.parameters[1] < done.parameters[0]
+        assert gap(done.model, model, {}, normal(2, 3, 5, 5, seed=2)) < 1e-5
+
+
 def test_a_weight_that_is_used_elsewhere_too_is_not_edited():
     class TiedTable(nn.Module):
         def __init__(self):
@@ -137,7 +170,7 @@ def test_a_weight_that_is_used_elsewhere_too_is_not_edited():
             self.table, self.fc = nn.Embedding(7, 4), nn.Linear(4, 4)
 
         def forward(self, x):
-            return torch.tanh(self.fc(self.table(x))) @ self.table.weight.T
+            return nn.functional.linear(torch.tanh(self.fc(self.table(x))), self.table.weight)
 
     model, x = seeded(TiedTable), torch.arange(7)[None]
     with torch.no_grad():
@@ -164,10 +197,11 @@ def test_a_layer_that_does_not_matter_keeps_one_unit_that_is_read_nowhere():
 
 def test_the_same_in_training_unless_a_constant_was_folded():
     model = ConvNet().train()
+    model.bn2.eval()
     masks = channel_masks(model, X)
     done = compacted(model, masks, X)
     assert done.exact_in_training
-    assert done.model.training
+    assert [m.training for m in done.model.modules()] == [m.training for m in model.modules()]
     masked = copy.deepcopy(model)
     masks.apply_(masked)
     assert torch.allclose(done.model(X), masked(X), atol=1e-5)

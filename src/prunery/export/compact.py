@@ -93,11 +93,8 @@ def compacted(
                 raise
             held_back = problem.found
     job.done.held_back = held_back
-    small = job.done.model
-    small.train(bare.training)
-    _modes_like(bare, small)
     if optimizer is not None:
-        carried(optimizer, bare, small, job.places)
+        carried(optimizer, bare, job.done.model, job.places)
     return job.done
 
 
@@ -112,12 +109,6 @@ def _masked(model: nn.Module, masks: Mapping[str, Tensor] | None) -> nn.Module:
     if masks:
         (masks if isinstance(masks, Masks) else Masks(masks)).apply_(masked)
     return masked
-
-
-def _modes_like(model: nn.Module, small: nn.Module) -> None:
-    modes = {name: module.training for name, module in model.named_modules()}
-    for name, module in small.named_modules():
-        module.training = modes.get(name, module.training)
 
 
 class _Job:
