@@ -1,4 +1,4 @@
-"""Each study that answers a question runs at smoke and gives a report with every cell; larger ones are sound plans."""
+"""Each study that answers a question runs at smoke and is reported whole; larger ones are sound plans."""
 
 import csv
 import time
