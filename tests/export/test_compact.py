@@ -168,9 +168,11 @@ def test_a_weight_that_is_used_elsewhere_too_is_not_edited():
         def __init__(self):
             super().__init__()
             self.table, self.fc = nn.Embedding(7, 4), nn.Linear(4, 4)
+            self.bias = nn.Parameter(torch.zeros(7))
 
         def forward(self, x):
-            return nn.functional.linear(torch.tanh(self.fc(self.table(x))), self.table.weight)
+            x = torch.tanh(self.fc(self.table(x)))[0]
+            return nn.functional.linear(x, self.table.weight, self.bias)
 
     model, x = seeded(TiedTable), torch.arange(7)[None]
     with torch.no_grad():
@@ -179,6 +181,10 @@ def test_a_weight_that_is_used_elsewhere_too_is_not_edited():
         model.table.weight[:, 2] = 0
     done = compacted(model, None, x)
     assert (done.twins, done.model.table.embedding_dim) == (0, 3)
+    assert gap(done.model, model, {}, x.flip(1)) < 1e-6
+    model.fc.weight.data.zero_()  # all is constant: one unit stays, and is read as it was
+    done = compacted(model, None, x)
+    assert (done.idle, done.held_back, done.model.table.embedding_dim) == (0, "", 1)
     assert gap(done.model, model, {}, x.flip(1)) < 1e-6
 
 

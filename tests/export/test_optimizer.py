@@ -68,8 +68,9 @@ def test_groups_keep_their_settings_and_new_biases_join_their_weight():
 
 
 def test_state_follows_through_several_passes():
-    model = mlp(4, 6, 6, 2)
+    model = mlp(4, 6, 8, 2)
     with torch.no_grad():
+        model[2].weight[1], model[2].bias[1] = model[2].weight[6], model[2].bias[6]
         model[0].weight[1], model[0].bias[1] = model[0].weight[0], model[0].bias[0]
         model[2].weight[2], model[2].bias[2] = model[2].weight[0], model[2].bias[0]
         model[2].weight[2, :2] = model[2].weight[0, :2].flip(0)  # the same once the first two are one
@@ -77,10 +78,10 @@ def test_state_follows_through_several_passes():
     for parameter in model.parameters():
         optimizer.state[parameter]["momentum_buffer"] = parameter.detach().clone()
     small = prunery.compact(model, None, normal(2, 4), optimizer=optimizer)
-    assert [len(small[i].bias) for i in (0, 2)] == [5, 5]
+    assert [len(small[i].bias) for i in (0, 2)] == [5, 6]
     for parameter in (small[0].weight, small[0].bias, small[2].bias, small[4].bias):
         assert torch.equal(optimizer.state[parameter]["momentum_buffer"], parameter)
-    assert optimizer.state[small[2].weight]["momentum_buffer"].shape == (5, 5)
+    assert optimizer.state[small[2].weight]["momentum_buffer"].shape == (6, 5)
 
 
 def test_state_of_another_shape_is_refused_and_nothing_changes():

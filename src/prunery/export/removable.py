@@ -137,7 +137,7 @@ class _Search:
     def silenced(self, unit: int) -> bool:
         """Return whether no product need read a unit any more: its columns can be set to 0."""
         return all(
-            _editable(read)
+            read.weight is not None and read.weight.editable
             for read in self.reads
             if (read.matters & (read.columns == unit) & _foreign(read, unit)).any()
         )
