@@ -35,6 +35,12 @@ def test_a_smaller_model_comes_back(name, tmp_path):
     assert all(p.requires_grad for p in back.parameters())
 
 
+def test_a_recurrent_layer_runs_on_what_was_loaded(tmp_path):
+    prunery.save(nn.GRU(3, 4), tmp_path / "a")
+    back = prunery.load(tmp_path / "a", into=nn.GRU(3, 6))
+    assert [id(w) for w in back._flat_weights] == [id(p) for p in back.parameters()]
+
+
 PROGRAM = """
 import sys
 import torch
