@@ -161,7 +161,7 @@ def halved(s, x):
         (lambda s, x: s.b(s.a(x) / s.a(x).abs().max().item()), ends("item", DECIDES)),
         (lambda s, x: s.b(s.a(x)[(s.a(x) > 0).any(1).nonzero()[:, 0]]), ends("nonzero", DECIDES)),
         (lambda s, x: s.b(s.w[s.a(x).long().clamp(0, 2)].sum(1)), ends("long", WHOLE)),
-        (lambda s, x: s.b(s.w[s.a(x).argmax(1)]), ends("argmax")),
+        (lambda s, x: s.b(s.w[s.a(x)[:, :3].argmax(1)]), ends("argmax")),
         (lambda s, x: s.b(s.w[s.a(x).max(1)[1] % 3]), ends("remainder")),
         (lambda s, x: s.b(s.a(x).sort(-1)[0]), ends("sort")),
         (lambda s, x: s.b(s.a(x) * torch.zeros(2, 6).scatter(1, s.a(x).topk(2)[1], 1.0)), ends("topk")),
