@@ -93,12 +93,7 @@ def route(model: nn.Module, name: str) -> list[str]:
     A name made on a wrapped model leads to the bare model's parameter too. Raises AttributeError when no
     parameter has the name.
     """
-    try:
-        return _route(model, name)
-    except AttributeError:
-        if _PLAIN not in model._modules:
-            raise
-    return [_PLAIN, *_route(model._modules[_PLAIN], name)]  # type: ignore[arg-type]  # a wrapper of another kind
+    return _found(model, name)[0]
 
 
 def parameter_at(model: nn.Module, steps: list[str]) -> nn.Parameter:
@@ -110,7 +105,10 @@ def parameter_at(model: nn.Module, steps: list[str]) -> nn.Parameter:
     module: Any = model
     for part in parts:
         module = getattr(module, part)
-    parameter = _own_parameter(module, last)
+    return _checked(_own_parameter(module, last), steps)
+
+
+def _checked(parameter: nn.Parameter, steps: list[str]) -> nn.Parameter:
     if (kind := wrapping(parameter)) is not None:
         do = "apply masks before the model is sharded or quantised"
         raise ModelError(f"the parameter {'.'.join(steps)!r}", f"it is a {kind}, no plain tensor", do)
@@ -127,23 +125,40 @@ def _own_parameter(module: Any, name: str) -> nn.Parameter:
 
 def wrapping(tensor: torch.Tensor) -> str | None:
     """Return the class of a tensor that wraps others (sharded, quantised), or None for a plain one."""
-    from torch.utils._python_dispatch import is_traceable_wrapper_subclass
-
-    return type(tensor).__name__ if is_traceable_wrapper_subclass(tensor) else None
+    return _wrapping_kind(type(tensor))
 
 
-def _route(model: nn.Module, name: str) -> list[str]:
+@lru_cache(maxsize=512)
+def _wrapping_kind(kind: type) -> str | None:
+    wraps = hasattr(kind, "__tensor_flatten__") and hasattr(kind, "__tensor_unflatten__")
+    return kind.__name__ if wraps else None
+
+
+def _found(model: nn.Module, name: str) -> tuple[list[str], nn.Parameter]:
+    """Return the attributes that lead to the parameter, as `route` does, and the parameter."""
+    try:
+        return _way(model, name)
+    except AttributeError:
+        if _PLAIN not in model._modules:
+            raise
+    inner: Any = model._modules[_PLAIN]  # a wrapper of another kind
+    steps, parameter = _way(inner, name)
+    return [_PLAIN, *steps], parameter
+
+
+def _way(model: nn.Module, name: str) -> tuple[list[str], nn.Parameter]:
     steps: list[str] = []
     *parts, last = name.split(".")
     module = _entered(model, steps)
     for part in parts:
-        if hasattr(module, part):
+        children: Any = module._modules
+        child = children[part] if part in children else getattr(module, part, None)
+        if child is not None:
             steps.append(part)
-            module = _entered(getattr(module, part), steps)
+            module = _entered(child, steps)
         elif part not in (*_MARKS, _PLAIN):
             raise AttributeError(part)
-    _own_parameter(module, last)
-    return [*steps, last]
+    return [*steps, last], _own_parameter(module, last)
 
 
 def _entered(module: nn.Module, steps: list[str]) -> nn.Module:
@@ -156,7 +171,8 @@ def _entered(module: nn.Module, steps: list[str]) -> nn.Module:
 def parameter_of(model: nn.Module, name: str) -> nn.Parameter:
     """Return the parameter called `name`, also where wrappers stand around the model or a part of it."""
     try:
-        return parameter_at(model, route(model, name))
+        steps, parameter = _found(model, name)
+        return _checked(parameter, steps)
     except AttributeError:
         found = f"{type(model).__name__} has no parameter of that name"
         do = "use the masks with the model that they were made for"

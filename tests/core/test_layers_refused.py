@@ -194,7 +194,7 @@ class Wrapping(torch.Tensor):
 
 def test_tensors_around_others_are_refused():
     model = Model(a=nn.Linear(6, 6), b=nn.Linear(6, 6))
-    masks = prunery.prune(model, 0.5)
+    masks = prunery.prune(model, 0.5, scope="layer")
     model.a.weight = nn.Parameter(Wrapping(model.a.weight.detach()), requires_grad=False)
     with pytest.raises(ModelError, match=r"'a\.weight': it is a Wrapping, no plain tensor"):
         prunery.prune(model, 0.5)

@@ -93,7 +93,7 @@ def _matrices(model: nn.Module, known: AbstractSet[int]) -> Iterator[tuple[str, 
 
 def _is_packed(parameter: nn.Parameter, name: str, module: nn.Module) -> bool:
     """Whether a layer's weight holds integers, several in one: it may have any shape (4 bits: one axis)."""
-    return name in weight_names(module) and not parameter.is_floating_point()
+    return not parameter.is_floating_point() and name in weight_names(module)
 
 
 def _is_packed_weight(name: str, buffer: torch.Tensor) -> bool:

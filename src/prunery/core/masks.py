@@ -128,27 +128,33 @@ class Masks(Mapping[str, Tensor]):
 
     def apply_(self, model: nn.Module) -> None:
         """Set every removed weight of `model` to exactly 0, NaN and infinite ones too."""
-        self.check(model)
+        parameters = self._parameters_of(model)
         with torch.no_grad(), one_thread():
             for name, mask in self._masks.items():
-                clear_(parameter_of(model, name), mask)
+                clear_(parameters[name], mask)
 
     def check(self, model: nn.Module) -> None:
         """Raise MasksError unless each mask has a parameter of its name and shape in `model`.
 
         What the weights are does not matter; whether the removed ones are 0 is asked with `holds`.
         """
+        self._parameters_of(model)
+
+    def _parameters_of(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """Return the parameter of each mask by its name; raise as `check` does."""
+        parameters = {name: parameter_of(model, name) for name in self._masks}
         for name, mask in self._masks.items():
-            found = parameter_of(model, name).shape
+            found = parameters[name].shape
             if found != mask.shape:
                 raise _unfit(
                     f"the mask of {name!r} {tuple(mask.shape)}", f"the parameter has shape {tuple(found)}"
                 )
+        return parameters
 
     def violations(self, model: nn.Module) -> dict[str, int]:
         """Return how many removed weights of `model` are not 0, by parameter name, where there are any."""
-        self.check(model)
-        counts = {name: _revived(parameter_of(model, name), name, mask) for name, mask in self.items()}
+        parameters = self._parameters_of(model)
+        counts = {name: _revived(parameters[name], name, mask) for name, mask in self.items()}
         return {name: count for name, count in counts.items() if count}
 
     def holds(self, model: nn.Module) -> bool:

@@ -76,14 +76,15 @@ def check_memory(model: nn.Module, in_play: AbstractSet[int]) -> None:
 
     Likewise where elements of one weight lie in one place. in_play: ids of the parameters that may be cut.
     """
-    for name, parameter in named_parameters(model, once=True):
+    parameters = list(named_parameters(model, once=True))
+    for name, parameter in parameters:
         if id(parameter) in in_play and _is_expanded(parameter):
             found = "several of its elements lie in one place in memory (it was made with `expand`)"
             raise ModelError(
                 f"the weight {name!r}", found, "give it memory of its own: p.data = p.data.clone()"
             )
     before: list[tuple[int, int, int, str, Any]] = []
-    for storage, start, end, name, parameter in sorted(_spans(model), key=lambda span: span[:3]):
+    for storage, start, end, name, parameter in sorted(_spans(parameters), key=lambda span: span[:3]):
         before = [span for span in before if span[0] == storage and span[2] >= start]
         for *_, other_name, other in before:
             if in_play & {id(parameter), id(other)} and _overlap(parameter, other):
@@ -95,13 +96,13 @@ def check_memory(model: nn.Module, in_play: AbstractSet[int]) -> None:
         before.append((storage, start, end, name, parameter))
 
 
-def _spans(model: nn.Module) -> Iterator[tuple[int, int, int, str, Any]]:
+def _spans(parameters: Sequence[tuple[str, nn.Parameter]]) -> Iterator[tuple[int, int, int, str, Any]]:
     """Yield (storage, first element, last element, name, parameter) where parameters share a storage."""
     import torch
     from torch.nn.parameter import UninitializedParameter
 
     by_storage: dict[int, list[tuple[str, Any]]] = {}
-    for name, p in named_parameters(model, once=True):
+    for name, p in parameters:
         unseen = isinstance(p, UninitializedParameter) or p.is_meta or p.layout is not torch.strided
         unseen = unseen or wrapping(p) is not None
         if not unseen and p.numel():
