@@ -193,11 +193,12 @@ def placed(example: Any, model: nn.Module) -> Any:
 
 
 @contextmanager
-def no_trace(model: nn.Module) -> Iterator[None]:
-    """`model` in eval mode; on exit modes, buffers and the global random state are as they were.
+def no_trace(model: nn.Module, *, evaluates: bool = True) -> Iterator[None]:
+    """`model` in eval mode, on exit modes, buffers and the global random state are as they were.
 
-    Modes are set module by module, so that one that was frozen in eval mode stays so. A buffer is written
-    back only if it was touched: a write would spoil a backward pass that is still to come.
+    evaluates: False leaves each module in its mode. Modes are set module by module, so that one that was
+    frozen in eval mode stays so. A buffer is written back only if it was touched: a write would spoil a
+    backward pass that is still to come.
     """
     buffers = [
         (module, name, buffer, _version(buffer), buffer.clone())
@@ -206,7 +207,8 @@ def no_trace(model: nn.Module) -> Iterator[None]:
         if buffer is not None
     ]
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=list(devices)), eval_mode(model):
+    mode = eval_mode(model) if evaluates else modes_kept(model)
+    with torch.random.fork_rng(devices=list(devices)), mode:
         try:
             yield
         finally:

@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 import prunery
 from prunery.core.outputs import output_layers
-from prunery.errors import EvidenceError, ModelError, OutputWarning, PatternError
+from prunery.errors import ModelError, OutputWarning, PatternError
 
 # 15. nothing else said: the output stays, and one filter of each layer
 
@@ -75,11 +75,23 @@ def test_the_output_layer_is_the_one_whose_values_leave_the_model(kind):
     assert {name for name in masks if name.endswith("weight")} == left
 
 
-def test_a_model_that_detaches_its_output_spares_the_last_layer():
+def test_a_model_that_detaches_its_output_has_an_output_layer_all_the_same():
     model = Net(lambda s, x: s.b(s.a(x)).detach(), a=nn.Conv2d(3, 8, 1), b=nn.Conv2d(8, 8, 1))
+    assert output_layers(model, X) == ["b.weight"]
+    assert set(prunery.prune(model, 0.5, exclude=["@output"], example=X)) == {"a.weight"}
+
+
+def test_where_no_layer_leaves_the_model_a_warning_names_the_one_that_is_spared():
+    model = Net(lambda s, x: (s.b(s.a(x)), x * 2)[1], a=nn.Conv2d(3, 8, 1), b=nn.Conv2d(8, 8, 1))
     assert output_layers(model, X) == []
-    with pytest.warns(OutputWarning, match=r"^b\.weight is taken for the output layer"):
+    with pytest.warns(OutputWarning, match=r"^b\.weight is taken for.*no layer's values leave"):
         assert set(prunery.prune(model, 0.5, exclude=["@output"], example=X)) == {"a.weight"}
+
+
+def test_of_a_stack_of_recurrent_layers_the_last_one_makes_the_output():
+    model = Net(lambda s, x: s.r(s.a(x))[0], a=nn.Linear(5, 5), r=nn.LSTM(5, 8, 2, bidirectional=True))
+    names = output_layers(model, torch.randn(6, 2, 5))
+    assert names == [f"r.weight_{kind}_l1{way}" for way in ("", "_reverse") for kind in ("ih", "hh")]
 
 
 # 17. hidden units
@@ -192,13 +204,12 @@ def test_heads_that_only_training_uses_are_outputs():
     assert output_layers(model.eval(), X) == ["head.weight"]
 
 
-def test_parts_that_are_recomputed_hide_their_layers():
+def test_parts_that_are_recomputed_hide_no_layer():
     def forward(self, x):
         return checkpoint(self.head, self.a(x).mean((2, 3)), use_reentrant=True)
 
     model = Net(forward, a=nn.Conv2d(3, 8, 1), head=nn.Linear(8, 5))
-    with pytest.raises(EvidenceError, match="use_reentrant=False"):
-        prunery.prune(model, 0.5, granularity="filter", example=X)
+    assert set(prunery.prune(model, 0.5, granularity="filter", example=X).units) == {"a.weight"}
 
 
 class HeadFirst(nn.Module):
@@ -213,10 +224,16 @@ class HeadFirst(nn.Module):
         return functional.linear(x, self.head.weight) if self.by_hand else self.head(x).sigmoid()
 
 
-def test_without_an_example_a_trace_tells_the_output_or_a_warning_names_the_layer():
-    assert set(prunery.prune(HeadFirst(False), 0.5, granularity="filter").units) == {"a.weight"}
+def test_without_an_example_a_made_up_one_tells_the_output_or_a_warning_names_the_layer():
+    for by_hand in (False, True):
+        assert set(prunery.prune(HeadFirst(by_hand), 0.5, granularity="filter").units) == {"a.weight"}
+
+    class TwoInputs(HeadFirst):
+        def forward(self, x, other):
+            return super().forward(x[:, :6]) + other["more"]
+
     with pytest.warns(OutputWarning, match=r"^a\.weight is taken for the output layer.*pass example="):
-        masks = prunery.prune(HeadFirst(True), 0.5, granularity="filter")
+        masks = prunery.prune(TwoInputs(False), 0.5, granularity="filter")
     assert set(masks.units) == {"head.weight"}
 
 

@@ -132,9 +132,12 @@ OTHERS = {
 def test_a_norm_over_other_axes_is_left_alone(kind):
     forward, norm, first, width = OTHERS[kind]
     model = Net(forward, a=first, norm=norm, head=nn.Linear(width, 2))
-    names, _ = riders(model, example=torch.randn(5, 4, 3))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        names, _ = riders(model, example=torch.randn(5, 4, 3))
     own = {"norm.weight", "norm.bias"} if kind == "of both" else set()
     assert names == own
+    assert [w.category for w in caught] == [NormWarning] * (kind != "of both")
 
 
 def test_a_norm_behind_a_flattened_layer_follows_it():
@@ -175,14 +178,18 @@ def test_a_norm_without_scale_is_warned_of_where_a_removed_filter_lives_on(norm,
     assert bool((model.norm(model.a(X))[:, gone] == 0).all()) is not warns
 
 
-def test_without_an_example_only_what_holds_for_every_shape_is_paired():
-    model = conv_net(lambda s, x: head(s, s.norm(s.a(x))), OwnNorm(8))
-    with pytest.raises(EvidenceError, match="example="):
-        prunery.prune(model, 0.5, granularity="filter")
+def test_without_an_example_a_made_up_one_pairs_norms_unless_its_shape_decides():
+    for norm in (OwnNorm(8), TorchNorm(), nn.GroupNorm(2, 8)):
+        model = conv_net(lambda s, x: head(s, s.norm(s.a(x))), norm)
+        masks = prunery.prune(model, 0.5, granularity="filter")
+        assert torch.equal(masks["norm.weight"], masks["a.weight"].flatten(1).any(1))
     linear = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
-    with pytest.raises(EvidenceError, match="may be over its outputs, or over positions"):
+    with pytest.raises(EvidenceError, match="may be over a layer's outputs, or over positions"):
         prunery.prune(linear, 0.5, granularity="filter")
     masks = prunery.prune(
         nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Linear(8, 2)), 0.5, granularity="filter"
     )
     assert set(masks.uncounted) == {"0.bias", "1.weight", "1.bias"}
+    named = conv_net(lambda s, x: head(s, s.norm(s.a(x["image"]))))
+    with pytest.raises(EvidenceError, match="cannot be told from its layers"):
+        prunery.prune(named, 0.5, granularity="filter", exclude=["head"])

@@ -11,7 +11,7 @@ from torch import nn
 import prunery
 from prunery import Masks
 from prunery.core.sparsity import parse
-from prunery.errors import ChoiceError, EvidenceError, ModelError, SparsityError
+from prunery.errors import ChoiceError, EvidenceError, ModelError, NormWarning, SparsityError
 
 GRADIENT = ["snip", "grasp", "synflow"]
 
@@ -120,7 +120,9 @@ def test_norms_shared_by_two_layers_are_left_alone():
             return self.bn(self.b(torch.relu(self.bn(self.a(x)))))
 
     x = torch.randn(1, 3, 8, 8)
-    masks = prunery.prune(Twice(), 0.5, granularity="filter", exclude=(), example=x)
+    with pytest.warns(NormWarning) as caught:
+        masks = prunery.prune(Twice(), 0.5, granularity="filter", exclude=(), example=x)
+    assert [str(w.message).split("'")[1] for w in caught] == ["a.weight", "b.weight"]
     assert set(masks) == {"a.weight", "a.bias", "b.weight", "b.bias"}
 
 

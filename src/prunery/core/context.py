@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from prunery.core.layers import Layer
 from prunery.core.masks import Masks
-from prunery.errors import EvidenceError, PruneryError, PruneryWarning
+from prunery.errors import EvidenceError, ModelError, PruneryError, PruneryWarning
 from prunery.forward import StandIns, call_of, eval_mode, forked, mapped, stand_ins_for, standing_in
+from prunery.graph.read_torch import Program, read
 from prunery.seeds import stream
 from prunery.wrappers import unwrapped
 
@@ -80,6 +81,16 @@ def run_quietly(q: ScoringContext, stand_ins: StandIns) -> None:
         args, kwargs = call_on(example_of(q), q.where())
         with forked(q.seed, q.where()), eval_mode(q.model), running(q, stand_ins) as model, torch.no_grad():
             model(*args, **kwargs)
+
+
+def program_of(q: ScoringContext, *, training: bool = False) -> Program:
+    """Return what the model computes on the example, in eval mode; training: in the mode that it is in."""
+    example = moved(example_of(q), q.layers[0].parameter.device)
+    try:
+        return read(q.model, example, training=training)
+    except ModelError as error:
+        with errors_are_ours("a run of the model on the example"):
+            raise (error.__cause__ or error) from error
 
 
 def stand_ins_of(q: ScoringContext) -> StandIns:

@@ -11,7 +11,7 @@ from torch.nn.modules.rnn import RNNCellBase
 
 from prunery.core.context import ScoringContext
 from prunery.core.layers import Layer, matched
-from prunery.core.norms import followers
+from prunery.core.riders import riders_of
 from prunery.core.units import Member, UnitSet
 from prunery.core.validate import is_replaced
 from prunery.core.weights import is_conv1d, weight_names
@@ -27,14 +27,18 @@ def filter_sets(context: ScoringContext, norm: str) -> list[UnitSet]:
     groups: dict[str, list[Layer]] = {}
     for layer in context.layers:
         groups.setdefault(_group(layer), []).append(layer)
-    after = followers(context, {x.name: outputs_of(x) for x in context.layers if not _recurrent(x)})
-    sets = []
-    for layers in groups.values():
+    scored_of, biases_of = {}, {}
+    for name, layers in groups.items():
         scored = _hidden_units(layers) if _recurrent(layers[0]) else (outputs_of(layers[0]),)
-        count = _count(scored[0])
-        riders = [*_biases(context.model, layers, scored[0], count), *after.get(layers[0].name, ())]
+        scored_of[name] = scored
+        biases_of[name] = _biases(context.model, layers, scored[0], _count(scored[0]))
+    others = riders_of(context, {x.name: outputs_of(x) for x in context.layers if not _recurrent(x)})
+    sets = []
+    for name, layers in groups.items():
+        scored, biases = scored_of[name], biases_of[name]
+        riders = [*biases.values(), *(x for x in others.get(layers[0].name, ()) if x.name not in biases)]
         riders = [rider for rider in riders if not any(matched(rider.name, p) for p in context.exclude)]
-        sets.append(UnitSet(layers[0].name, count, (*scored, *riders), tuple(layers), norm))
+        sets.append(UnitSet(layers[0].name, _count(scored[0]), (*scored, *riders), tuple(layers), norm))
     return sets
 
 
@@ -90,8 +94,8 @@ def _gate_rows(name: str, shape: tuple[int, ...], size: int, *, rides: bool = Fa
     return Member(name, shape, view, (1,), counted=not rides, scored=not rides)
 
 
-def _biases(model: nn.Module, layers: Sequence[Layer], scored: Member, count: int) -> list[Member]:
-    """Return the biases beside the layers' weights, as riders; of a tied weight, those of all its modules."""
+def _biases(model: nn.Module, layers: Sequence[Layer], scored: Member, count: int) -> dict[str, Member]:
+    """Return the biases beside the layers' weights by name; of a tied weight, those of all its modules."""
     riders: dict[str, Member] = {}
     for layer in [x for first in layers for x in (first, *_tied(model, first))]:
         short = _short(layer)
@@ -106,7 +110,7 @@ def _biases(model: nn.Module, layers: Sequence[Layer], scored: Member, count: in
             riders[name] = _gate_rows(name, tuple(bias.shape), count, rides=True)
         elif tuple(bias.shape) == (count,):
             riders[name] = Member(name, (count,), (count,), (0,), counted=False, scored=False)
-    return list(riders.values())
+    return riders
 
 
 def _tied(model: nn.Module, layer: Layer) -> Iterator[Layer]:

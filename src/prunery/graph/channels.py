@@ -26,20 +26,24 @@ class Channels:
 
     def __init__(self) -> None:
         self._parent = np.zeros(1024, np.int64)
-        self._count = 1  # channel 0 is none
+        self.count = 1  # channels so far; 0 is none
         self.joins = 0  # how often channels were joined so far
         self._pins: list[tuple[Ids, str]] = []
 
     def fresh(self, count: int) -> Ids:
         """Return new channels, joined to nothing."""
-        first, self._count = self._count, self._count + count
-        if self._count > len(self._parent):
-            self._parent = np.resize(self._parent, max(self._count, 2 * len(self._parent)))
-        ids = np.arange(first, self._count, dtype=np.int64)
-        self._parent[first : self._count] = ids
+        first, self.count = self.count, self.count + count
+        if self.count > len(self._parent):
+            self._parent = np.resize(self._parent, max(self.count, 2 * len(self._parent)))
+        ids = np.arange(first, self.count, dtype=np.int64)
+        self._parent[first : self.count] = ids
         return ids
 
     def find(self, ids: Ids) -> Ids:
+        """Return, for each channel, the one that stands for it in labels."""
+        return self.roots(ids)
+
+    def roots(self, ids: Ids) -> Ids:
         """Return, for each channel, the one that stands for all that are joined to it."""
         roots = self._parent[ids]
         while True:
@@ -49,10 +53,16 @@ class Channels:
                 return roots
             roots = above
 
-    def join(self, one: Ids, other: Ids, reason: str) -> None:
-        """Join channels pair by pair; what stands opposite to none is pinned for `reason`."""
+    def join(self, one: Ids, other: Ids, reason: str, *, weights: int = 0) -> Ids:
+        """Join channels pair by pair; what stands opposite to none is pinned for `reason`.
+
+        weights: how many of both are along a weight, `one` first. Returns the channels of what they make.
+        """
         one, other = np.broadcast_arrays(one, other)
-        a, b = self.find(one.reshape(-1)), self.find(other.reshape(-1))
+        self._unite(self.roots(one.reshape(-1)), self.roots(other.reshape(-1)), reason)
+        return self.find(other)
+
+    def _unite(self, a: Ids, b: Ids, reason: str) -> None:
         alone = (a == 0) != (b == 0)
         if alone.any():
             self.pin(np.maximum(a, b)[alone], reason)
@@ -62,7 +72,7 @@ class Channels:
         while len(a):
             low, high = np.minimum(a, b), np.maximum(a, b)
             np.minimum.at(self._parent, high, low)
-            a, b = self.find(low), self.find(high)
+            a, b = self.roots(low), self.roots(high)
             apart = a != b
             a, b = a[apart], b[apart]
 
@@ -74,16 +84,17 @@ class Channels:
         self.join(first, ids, reason)
         return self.find(first)
 
-    def pin(self, ids: Ids, reason: str) -> None:
-        """Keep these channels, for `reason`; an empty reason is told to nobody."""
-        ids = counted(ids)[0]
-        ids = ids[ids > 0]
-        if len(ids):
-            self._pins.append((ids, reason))
+    def pin(self, ids: Ids, reason: str) -> Ids:
+        """Keep these channels, for `reason`; an empty reason is told to nobody. Returns them."""
+        there = counted(ids)[0]
+        there = there[there > 0]
+        if len(there):
+            self._pins.append((there, reason))
+        return ids
 
     def among(self, ids: Ids) -> NDArray[np.bool_]:
         """Return, for every channel there is, whether it is one of `ids`."""
-        mask = np.zeros(self._count, bool)
+        mask = np.zeros(self.count, bool)
         mask[ids] = True
         return mask
 

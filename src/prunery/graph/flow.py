@@ -52,9 +52,9 @@ class Operand:
 class Flow:
     """The channels of a program, and the labels of its tensors so far."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, channels: Channels | None = None) -> None:
         self.program = program
-        self.channels = Channels()
+        self.channels = Channels() if channels is None else channels
         self.axes: dict[tuple[str, int], Ids] = {}  # of each parameter and buffer
         self.read: set[tuple[str, int]] = set()  # those along which a product puts channels together
         self.uses: dict[str, float] = {}  # MACs of each weight's products, by its number of elements
@@ -63,6 +63,7 @@ class Flow:
         self.reached: dict[int, list[Ids]] = {}  # by the number of a call, the labels that went into it
         self.idle = program.idle()  # calls whose results nothing uses
         self._known: dict[int, Known] = {}
+        self._rules: dict[str, Callable[[Flow, Call], None]] = {}
         self._used: list[Ids] = []  # channels that reach a tensor which depends on the input
         for name, tensor in program.registered.items():
             labels = []
@@ -155,9 +156,11 @@ class Flow:
         What a channel meets at its place must have channels too, or be equal everywhere.
         """
         result: list[Ids] = []
+        values = 0  # how many of them are along values, and not along weights alone
         for operand in sorted(operands, key=lambda operand: operand.weight):
             for ids in operand.labels:
-                self._merge(call, spread(ids, shape), result, weight=operand.weight)
+                self._merge(call, spread(ids, shape), result, weight=operand.weight, values=values)
+            values = values if operand.weight else len(result)
         for operand in operands:
             if operand.shape is None:
                 continue
@@ -167,16 +170,15 @@ class Flow:
                 axes = [axis for axis in support(ids) if sizes[axis] > 1]
                 if axes and not own.intersection(axes):
                     result[place] = self._met(call, ids, axes)
-        return tuple(result)
+        return tuple(ids for ids in result if ids.any())
 
     def _met(self, call: Call, ids: Ids, axes: Sequence[int]) -> Ids:
         """Return a label that meets values without channels along `axes`: it is one there, or stays."""
         if len(axes) < len(support(ids)):
             return self.channels.tie(ids, axes, f"it meets values that have no channels: {call}")
-        self.pin([ids], call, "it meets values that have no channels")
-        return ids
+        return self.channels.pin(ids, f"it meets values that have no channels: {call}")
 
-    def _merge(self, call: Call, ids: Ids, result: list[Ids], *, weight: bool) -> None:
+    def _merge(self, call: Call, ids: Ids, result: list[Ids], *, weight: bool, values: int) -> None:
         """Add a label to those of a result, joined to the one that is along the same axes."""
         ids = narrowed(ids, self.channels)
         for place, other in enumerate(result):
@@ -188,8 +190,10 @@ class Flow:
                 result[place] = self._met(call, other, sorted(common))
                 return
             ids, other = self._tied(ids, common, call), self._tied(other, common, call)
-            self.channels.join(ids, other, f"it meets values that have no channels: {call}")
-            result[place] = narrowed(other, self.channels)
+            why = f"it meets values that have no channels: {call}"
+            weights = weight + (weight and place >= values)
+            both = self.channels.join(ids, other, why, weights=weights)
+            result[place] = narrowed(both, self.channels) if both.any() else both
             return
         if support(ids):
             result.append(ids)
@@ -219,16 +223,7 @@ class Flow:
 
     def follow(self) -> None:
         """Go through the program; then pin what leaves the model."""
-        table = _by_operation()
-        for number, call in enumerate(self.program.calls):
-            self.reached[number] = [ids for tensor in call.tensors() for ids in self.labels(tensor)]
-            function = table.get(call.name)
-            if function is not None:
-                function(self, call)
-            elif call.pointwise:
-                table["pointwise"](self, call)
-            elif call.outputs():
-                self._unknown(call)
+        self.label()
         for call in self.program.asked_for_values:
             self._pin_branch(call)
         for tensor in self.program.outputs:
@@ -236,6 +231,23 @@ class Flow:
         self._pin_unused()
         for known in self._known.values():
             self._tie_what_is_left(known.labels)
+
+    def label(self) -> None:
+        """Go through the program, operation by operation."""
+        self._rules = _by_operation()
+        for number, call in enumerate(self.program.calls):
+            self.reached[number] = [ids for tensor in call.tensors() for ids in self.labels(tensor)]
+            self.step(call)
+
+    def step(self, call: Call) -> None:
+        """Label the results of one operation."""
+        function = self._rules.get(call.name)
+        if function is not None:
+            function(self, call)
+        elif call.pointwise:
+            self._rules["pointwise"](self, call)
+        elif call.outputs():
+            self._unknown(call)
 
     def _unknown(self, call: Call) -> None:
         self.pin_all(call, "there is no rule for it")

@@ -101,32 +101,33 @@ class Program:
         return idle
 
 
-def read(model: nn.Module, example: Any) -> Program:
+def read(model: nn.Module, example: Any, *, training: bool = False) -> Program:
     """Return what `model` computes on `example`, in eval mode; nothing about the model changes.
 
-    ModelError: the model cannot be called with the example.
+    training: each module in the mode that it is in. ModelError: the model cannot be called with the example.
     """
     model = unwrapped(model)
-    program = attempt(model, example)
+    program = attempt(model, example, training=training)
     if program.error is not None:  # perhaps only without values
-        program = with_values(model, example)
+        program = with_values(model, example, training=training)
     if program.error is not None:
         problem = f"the model raised {type(program.error).__name__} on the example: {program.error}"
-        raise ModelError("the graph of a model", problem, "give an example that it can be called with")
+        do = "give an example that it can be called with"
+        raise ModelError("the graph of a model", problem, do) from program.error
     return program
 
 
-def attempt(model: nn.Module, example: Any) -> Program:
+def attempt(model: nn.Module, example: Any, *, training: bool = False) -> Program:
     """Return what `model` computes on `example`, up to where it raised; `error` says what."""
-    return _run(model, example, FakeTensorMode(allow_non_fake_inputs=True))
+    return _run(model, example, FakeTensorMode(allow_non_fake_inputs=True), training)
 
 
-def with_values(model: nn.Module, example: Any) -> Program:
+def with_values(model: nn.Module, example: Any, *, training: bool = False) -> Program:
     """Return what `attempt` does, of a run whose tensors have their values."""
-    return _run(model, example, None)
+    return _run(model, example, None, training)
 
 
-def _run(model: nn.Module, example: Any, fake: FakeTensorMode | None) -> Program:
+def _run(model: nn.Module, example: Any, fake: FakeTensorMode | None, training: bool) -> Program:
     program, stand_ins = Program(has_values=fake is None), dict[int, Tensor]()
 
     def stand_in(tensor: Tensor) -> Tensor:
@@ -145,7 +146,7 @@ def _run(model: nn.Module, example: Any, fake: FakeTensorMode | None) -> Program
         program.inputs = list(tensors((args, kwargs)))
         reader = _Reader(program, {id(module): name for name, module in named_modules(model)})
         with (
-            no_trace(model),
+            no_trace(model, evaluates=not training),
             _unfused(),
             _unlogged(),
             standing_in(model, stand_ins),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from prunery.forward import tensors
 from prunery.graph.flow import Flow, Operand, rule
 from prunery.graph.labels import Labels, axis_label, support
 from prunery.graph.read_torch import Call
@@ -21,7 +22,8 @@ def pointwise(flow: Flow, call: Call) -> None:
     outputs = call.outputs()
     if not outputs:
         return
-    given, shape = call.tensors(), outputs[0].shape
+    given = list(tensors((call.args, {key: value for key, value in call.kwargs.items() if key != "out"})))
+    shape = outputs[0].shape
     labels = flow.joined(call, [flow.operand(tensor) for tensor in given], shape)
     uniform = all(flow.is_uniform(tensor) for tensor in given)
     weight = all(flow.is_weight(tensor) or flow.is_uniform(tensor) for tensor in given)
