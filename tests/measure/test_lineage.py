@@ -6,8 +6,8 @@ from cost_kit import Written, parameter
 from torch import nn
 
 from prunery.core.layers import all_layers
+from prunery.graph.uses.lineage import dense, same_layout, span, through_view
 from prunery.measure.cost import cost
-from prunery.measure.lineage import dense, same_layout, span, through_view
 from prunery.measure.macs import count_uses
 
 ROWS = 5

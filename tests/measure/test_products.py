@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from prunery.measure.products import product
+from prunery.graph.uses.products import product
 
 
 def uses(name, *args, out=None, **kwargs):

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from prunery.core.binding import Bindings
-from prunery.core.context import ScoringContext
-from prunery.core.coupled import graph_of_context
+from prunery.core.context import ScoringContext, example_of, moved
 from prunery.core.selection import Scores
 from prunery.core.units import Member, UnitSet
 from prunery.errors import ScoreError, SparsityError
+from prunery.graph.uses.count import count
+from prunery.graph.uses.lineage import Watched
+from prunery.wrappers import unwrapped
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,22 @@ class Price:
 
 def price_of(currency: str, context: ScoringContext) -> Price:
     """Return the price of weights in a currency: 1 each, or the MACs of each for one call on the example."""
-    uses = dict.fromkeys((x.name for x in context.layers), 1.0)
-    if currency == "macs":
-        counted = graph_of_context(context).flow.uses
-        uses = {name: counted.get(name, 0.0) for name in uses}
+    uses = _uses(context) if currency == "macs" else {layer.name: 1.0 for layer in context.layers}
     return Price(uses, sum(uses[x.name] * x.parameter.numel() for x in context.layers))
+
+
+def _uses(context: ScoringContext) -> Mapping[str, float]:
+    """Return how often a call on the example uses a weight of each layer; counted once for all cuts."""
+    if "uses" not in context.memo:
+        watched = [Watched(x.name, x.parameter, prunable=True) for x in context.layers]
+        example = moved(example_of(context), context.layers[0].parameter.device)
+        count(unwrapped(context.model), watched, example)
+        numbers = {
+            w.name: torch.as_tensor(0 if w.uses is None else w.uses, dtype=torch.float64) for w in watched
+        }
+        context.memo["uses"] = {name: float(number.mean()) for name, number in numbers.items()}
+    uses: Mapping[str, float] = context.memo["uses"]
+    return uses
 
 
 def units_within(

@@ -57,7 +57,6 @@ class Flow:
         self.channels = Channels() if channels is None else channels
         self.axes: dict[tuple[str, int], Ids] = {}  # of each parameter and buffer
         self.read: set[tuple[str, int]] = set()  # those along which a product puts channels together
-        self.uses: dict[str, float] = {}  # MACs of each weight's products, by its number of elements
         self._kinds: list[tuple[Ids, str]] = []
         self._first: dict[int, tuple[str, int]] = {}  # the axis that a channel began as the first one of
         self.reached: dict[int, list[Ids]] = {}  # by the number of a call, the labels that went into it
@@ -111,19 +110,12 @@ class Flow:
         if not weight:
             self._used += kept
 
-    def note_read(self, tensor: Tensor, axes: Iterable[int], macs: float) -> None:
-        """Note that a product puts the channels along these axes of a weight together, and its MACs."""
-        for name in self._origins(tensor):
-            self.uses[name] = self.uses.get(name, 0) + macs / max(1, tensor.numel())
+    def note_read(self, tensor: Tensor, axes: Iterable[int]) -> None:
+        """Note that a product puts the channels along these axes of a weight together."""
         for ids in self.first_labels(tensor) if self.is_weight(tensor) else ():
             place = self._first.get(int(ids.reshape(-1)[0]))
             if place is not None and set(support(ids)) <= set(axes):
                 self.read.add(place)
-
-    def _origins(self, tensor: Tensor) -> frozenset[str]:
-        """Return the parameters and buffers whose channels a weight has."""
-        firsts = (int(ids.reshape(-1)[0]) for ids in self.first_labels(tensor) if self.is_weight(tensor))
-        return frozenset(self._first[first][0] for first in firsts if first in self._first)
 
     def note_kind(self, ids: Ids, kind: str) -> None:
         """Note what the channels are, where that is more than a channel."""

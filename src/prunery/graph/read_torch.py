@@ -147,7 +147,7 @@ def _run(model: nn.Module, example: Any, fake: FakeTensorMode | None, training: 
         reader = _Reader(program, {id(module): name for name, module in named_modules(model)})
         with (
             no_trace(model, evaluates=not training),
-            _unfused(),
+            unfused(),
             _unlogged(),
             standing_in(model, stand_ins),
             fake or nullcontext(),
@@ -168,7 +168,7 @@ def _registered(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 @contextmanager
-def _unfused() -> Iterator[None]:
+def unfused() -> Iterator[None]:
     """Transformer layers run their parts, which a fused kernel would hide."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -23,8 +23,8 @@ from prunery.core.masks import Masks
 from prunery.core.validate import listed
 from prunery.errors import ModelError
 from prunery.forward import placed
+from prunery.graph.uses.lineage import Uses
 from prunery.measure.cost_notes import notes_on
-from prunery.measure.lineage import Uses
 from prunery.measure.macs import Counted, count_uses
 from prunery.measure.reachability import live_weights
 from prunery.wrappers import parameter_of, unwrapped

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from torch import Tensor
 
-from prunery.measure.lineage import Watched
+from prunery.graph.uses.lineage import Watched
 from prunery.measure.macs import Counted
 
 _SHOWN = 8

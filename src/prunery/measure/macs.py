@@ -10,17 +10,16 @@ weight is used in
     RNN, LSTM, GRU           L times, in every layer and direction; the cells once
     experts                  once for each row that is sent to the expert, which may depend on the values
 
-See `prunery.measure.use_counter` for how they are counted, and `products` for the operations.
+See `prunery.graph.uses` for how they are counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.rnn import RNNCellBase
@@ -28,9 +27,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from prunery.core.layers import Layer
 from prunery.errors import ModelError
-from prunery.forward import call_of, no_trace, tensors
-from prunery.measure.lineage import Uses, Watched
-from prunery.measure.use_counter import RecurrentLayers, UseCounter
+from prunery.forward import call_of, tensors
+from prunery.graph.uses.count import count
+from prunery.graph.uses.lineage import Uses, Watched
 from prunery.wrappers import named_parameters
 
 
@@ -58,12 +57,9 @@ def count_uses(
     uses of a layer do not divide by the number of examples.
     """
     watched = _watched(model, layers)
-    counter = UseCounter(watched, tensors(example))
     axis = _BatchAxis(next((tuple(t.shape) for t in tensors(example)), ()))
-    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    whole_layers = RecurrentLayers(counter) if recurrent else nullcontext()
-    with _as_it_is(model), axis.watching(model), counter, whole_layers:
-        _call(model, example)
+    with axis.watching(model):
+        counter = count(model, watched, example)
     examples = batch or axis.examples(example)
     per_example = {}
     for weight in watched:
@@ -78,17 +74,6 @@ def _divides(uses: Uses, examples: int) -> bool:
     """Whether every number of uses is a multiple of the number of examples."""
     rest = uses % examples
     return not (rest if isinstance(rest, int) else bool(rest.any()))
-
-
-def _call(model: nn.Module, example: Any) -> None:
-    args, kwargs = call_of(example)
-    try:
-        model(*args, **kwargs)
-    except Exception as error:
-        problem = f"the model raised {type(error).__name__} on the example: {error}"
-        raise ModelError(
-            "the cost of a model", problem, "give an example that it can be called with"
-        ) from error
 
 
 def _watched(model: nn.Module, layers: Sequence[Layer]) -> tuple[Watched, ...]:
@@ -106,18 +91,6 @@ def _indivisible(name: str, uses: Uses, examples: int) -> ModelError:
         f"a weight is used {most} times in a batch of {examples}, which does not divide",
         "give an example of batch size 1, or say batch= if the leading axis is not the batch",
     )
-
-
-@contextmanager
-def _as_it_is(model: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; transformer layers run their parts, which a fused kernel would hide."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with no_trace(model), torch.inference_mode(False), torch.no_grad():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 class _BatchAxis:

@@ -19,9 +19,8 @@ def product(flow: Flow, call: Call) -> None:
     added = call.name.startswith("add") or call.name.startswith("badd")
     left, right = call.args[1:3] if added else call.args[:2]
     output = call.output
-    macs = output.numel() * left.shape[-1]
-    flow.note_read(left, [left.ndim - 1], macs)
-    flow.note_read(right, [max(0, right.ndim - 2)], macs)
+    flow.note_read(left, [left.ndim - 1])
+    flow.note_read(right, [max(0, right.ndim - 2)])
     labels = contracted(flow, call, left, right)
     labels = tuple(
         ids.reshape([n for n, s in zip(ids.shape, _places(left, right), strict=True) if s]) for ids in labels
@@ -88,8 +87,7 @@ def convolution(flow: Flow, call: Call) -> None:
     x, weight, bias = call.args[:3]
     transposed = bool(call.args[6])
     given = flow.reduced(call, flow.labels(x), range(2, x.ndim), "positions, not channels, are put together")
-    positions = (x if transposed else call.output).numel() // (x if transposed else call.output).shape[1]
-    flow.note_read(weight, [0 if transposed else 1], positions * weight.numel())
+    flow.note_read(weight, [0 if transposed else 1])
     into, out = _sides(flow, weight, transposed)
     batch = [ids for ids in given if 1 not in support(ids)]
     incoming = next((ids.reshape(-1) for ids in given if support(ids) == (1,)), None)

@@ -33,9 +33,8 @@ def recurrent(flow: Flow, call: Call) -> None:
     incoming = _features(flow, call, x)
     for number in range(0, len(weights), per):
         into, inside, *biases = weights[number : number + per]
-        rows = x.numel() // x.shape[-1]
-        flow.note_read(into, [1], rows * into.numel())
-        flow.note_read(inside, [1], rows * inside.numel())
+        flow.note_read(into, [1])
+        flow.note_read(inside, [1])
         for tensor in (into, inside, *biases):
             for gate in _rows(flow, tensor, gates):
                 flow.channels.join(gate, units, "")

@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from prunery.measure.lineage import Part, Watched
-from prunery.measure.memory import Memory
-from prunery.measure.operations import Call, Operation, operation_of
-from prunery.measure.products import RECURRENT, Operand, product
+from prunery.graph.uses.lineage import Part, Watched
+from prunery.graph.uses.memory import Memory
+from prunery.graph.uses.operations import Call, Operation, operation_of
+from prunery.graph.uses.products import RECURRENT, Operand, product
 
 _VECTORS = ("mv", "addmv", "dot", "vdot")
 _LOOKUPS = ("index", "index_select", "gather", "embedding")

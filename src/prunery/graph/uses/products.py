@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from prunery.measure.lineage import Uses
+from prunery.graph.uses.lineage import Uses
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunery.measure.lineage import (
+from prunery.graph.uses.lineage import (
     Back,
     Held,
     Part,
@@ -20,7 +20,7 @@ from prunery.measure.lineage import (
     through_move,
     through_rows,
 )
-from prunery.measure.operations import Call
+from prunery.graph.uses.operations import Call
 
 _JOINS = frozenset(["cat", "stack"])
 _MOVES = "flip roll repeat constant_pad_nd gather take index index_select embedding"

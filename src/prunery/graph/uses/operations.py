@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunery.measure.lineage import memory_of
-from prunery.measure.products import Operand, Product, product
+from prunery.graph.uses.lineage import memory_of
+from prunery.graph.uses.products import Operand, Product, product
 
 _ELEMENTWISE = """
     _to_copy clone lift_fresh tril triu _weight_norm_interface native_batch_norm _native_batch_norm_legit
