@@ -1,4 +1,4 @@
-"""The command line: demo, run, plan, status, why, report, archive, best, audit, sensitivity, couplings.
+"""The command line: a file of this folder for each command.
 
 Nothing heavy is imported before a command needs it: help, plans and errors in a spec answer without torch.
 Exit status: 0 done, 1 something failed or is missing, 2 the input is wrong, 130 stopped by Ctrl-C.
@@ -14,7 +14,20 @@ from typing import Any
 
 import typer
 
-from prunery.cli import archive, audit, best, couplings, demo, plan, report, run, sensitivity, status, why
+from prunery.cli import (
+    archive,
+    audit,
+    best,
+    couplings,
+    demo,
+    plan,
+    report,
+    run,
+    sensitivity,
+    status,
+    unpack,
+    why,
+)
 from prunery.errors import PruneryError
 
 app = typer.Typer(
@@ -48,6 +61,7 @@ for _command in (
     audit.audit,
     archive.archive,
     best.best,
+    unpack.unpack,
 ):
     app.command()(_ending(_command))
 

@@ -49,10 +49,12 @@ def rebuild_(model: nn.Module, about: Mapping[str, Any], tensors: Mapping[str, T
     for name, saved in about["modules"].items():
         _resize_(modules[name], saved)
     placed: dict[str, Tensor] = {}
+    used: set[int] = set()
     for name, first in names.items():
         module, short = modules[name.rpartition(".")[0]], name.rpartition(".")[2]
         if first not in placed:
-            placed[first] = _like(module, short, tensors[first])
+            placed[first] = _in_place(module, short, tensors[first], used)
+            used.add(id(placed[first]))
         registry: Any = module._parameters if short in module._parameters else module._buffers
         registry[short] = placed[first]
     for module in modules.values():
@@ -107,6 +109,15 @@ def _same(old: Any, value: Any) -> bool:
         if isinstance(old, tuple | list) and isinstance(value, list)
         else bool(old == value)
     )
+
+
+def _in_place(module: nn.Module, short: str, value: Tensor, used: set[int]) -> Tensor:
+    """Return the module's own parameter with another value, for an optimiser knows it; else a new tensor."""
+    there = module._parameters.get(short)
+    if there is None or there.is_meta or there.dtype != value.dtype or id(there) in used:
+        return _like(module, short, value)
+    there.data, there.grad = value.to(there.device), None
+    return there
 
 
 def _like(module: nn.Module, short: str, value: Tensor) -> Tensor:
