@@ -116,6 +116,16 @@ def test_a_norm_behind_a_skip_is_left_alone_in_every_spelling(kind):
     assert {"a.bias", "b.bias"} == set(masks.uncounted)
 
 
+def test_a_norm_whose_result_is_added_to_in_place_follows_its_filters():
+    def forward(self, x):
+        x = self.norm(self.a(x)).relu_()
+        x += self.b(x)
+        return self.head(x.mean((2, 3)))
+
+    names, _ = riders(conv_net(forward))
+    assert names == {"norm.weight", "norm.bias"}
+
+
 OTHERS = {
     "over time": (lambda s, x: s.head(s.norm(s.a(x)).flatten(1)), nn.BatchNorm1d(4), nn.Linear(3, 4), 16),
     "over positions": (

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from prunery.graph.channels import Ids
 from prunery.graph.flow import rule
+from prunery.graph.labels import Labels
 from prunery.graph.origins import Origins, made_of
 from prunery.graph.read_torch import Call, Program
 
@@ -59,8 +60,8 @@ class Zeros:
                 self._note_left(call)
             for tensor in call.outputs():
                 (self.zero.add if is_zero else self.zero.discard)(id(tensor))
-        leaving = [self._layers(t) for t in self.program.outputs if id(t) not in self.zero]
-        self.left.update(*leaving)
+        leaving = [t for t in self.program.outputs if id(t) not in self.zero]
+        self.left.update(*(self._layers(self.origins.labels(tensor)) for tensor in leaving))
 
     def _rows(self, tensor: Tensor) -> bool:
         """Whether a tensor is made of a layer's weight."""
@@ -94,10 +95,10 @@ class Zeros:
         sums = call.name in _SUMS
         there = [
             flag
-            for tensor, flag in zip(given, flags, strict=True)
-            if (tensor.numel() > 1 and tensor.is_floating_point() if sums else self._layers(tensor))
+            for tensor, flag, labels in zip(given, flags, self.origins.given[id(call)], strict=True)
+            if (tensor.numel() > 1 and tensor.is_floating_point() if sums else self._layers(labels))
         ]
-        return bool(there) and all(there) and any(self._layers(tensor) for tensor in call.outputs())
+        return bool(there) and all(there) and any(map(self._layers, self.origins.made[id(call)]))
 
     def _normalised(self, call: Call) -> bool:
         """Whether a norm leaves 0 what was 0: by scale and shift, or because nothing is subtracted."""
@@ -112,16 +113,16 @@ class Zeros:
         """Note the layers that are not 0 where a product reads them, or where they meet others."""
         if call.name in rule["reduction"].facts["ops"].split():
             return
-        after = set().union(*(self._layers(tensor) for tensor in call.outputs()))
+        after = set().union(*map(self._layers, self.origins.made[id(call)]))
         over_others = "norm" in call.name and "vector" not in call.name  # each filter is mixed with others
-        for tensor in call.tensors():
+        for tensor, labels in zip(call.tensors(), self.origins.given[id(call)], strict=True):
             if (over_others or id(tensor) not in self.zero) and id(tensor) not in self.made:
-                self.left.update(self._layers(tensor) - after)
+                self.left.update(self._layers(labels) - after)
 
-    def _layers(self, tensor: Tensor) -> set[int]:
-        """Return the numbers of the layers whose filters a tensor has."""
+    def _layers(self, labels: Labels) -> set[int]:
+        """Return the numbers of the layers whose filters a tensor with these labels has."""
         found: set[int] = set()
-        for ids in self.origins.labels(tensor):
+        for ids in labels:
             found.update(np.unique(self.layer_of[ids]).tolist())
         return found - {-1}
 

@@ -13,6 +13,7 @@ import numpy as np
 import prunery.graph.ops  # noqa: F401  (enters the rules)
 from prunery.graph.channels import Channels, Ids
 from prunery.graph.flow import Flow
+from prunery.graph.labels import Labels
 from prunery.graph.read_torch import Call, Program
 
 
@@ -61,12 +62,16 @@ class Origins(Flow):
 
     def __init__(self, program: Program) -> None:
         self.apart = Apart()
+        self.given: dict[int, list[Labels]] = {}  # of the tensors of each call, when it is made
+        self.made: dict[int, list[Labels]] = {}  # of what comes out of it; one may be written to later
         super().__init__(program, self.apart)
         self.label()
 
     def step(self, call: Call) -> None:
         """Label the results of a call; what shares memory with a tensor that it writes to is not known."""
+        self.given[id(call)] = [self.labels(tensor) for tensor in call.tensors()]
         super().step(call)
+        self.made[id(call)] = [self.labels(tensor) for tensor in call.outputs()]
         if call.writes:
             storage = call.args[0].untyped_storage()._cdata
             results = {id(tensor) for tensor in (call.args[0], *call.outputs())}
