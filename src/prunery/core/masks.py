@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -14,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from prunery import atomic
-from prunery.core.bits import clear_, nonzero, one_thread, packed, revived, unpacked
+from prunery.core import masks_file
+from prunery.core.bits import clear_, nonzero, one_thread, revived
 from prunery.core.layers import all_layers, prunable
 from prunery.core.validate import by_name
 from prunery.errors import MasksError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from prunery.core.coverage import Coverage
 
 
-_FORMAT = "prunery-masks-1"
 NO_UNITS = (0, 0)
 """Units (kept, total) of a layer that has none of its own: its weights are slices of other layers' units."""
 
@@ -208,37 +207,13 @@ class Masks(Mapping[str, Tensor]):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the masks, one bit a weight, to a file without pickle; whole or not at all."""
-        from safetensors.torch import save
-
-        bits = {name: packed(mask) for name, mask in self.items()}
-        about = {
-            "format": _FORMAT,  # in the one value: the file's order of several keys is not fixed
-            "shapes": {name: list(mask.shape) for name, mask in self.items()},
-            "uncounted": sorted(self.uncounted),
-            "units": self.units,
-        }
-        data = save(bits, metadata={"about": json.dumps(about)})
-        atomic.atomic_write(path, data)
+        atomic.atomic_write(path, masks_file.packed_file(self._masks, self.uncounted, self.units))
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Masks:
         """The masks that `save` wrote, on the CPU. Raises MasksError for anything else."""
-        from safetensors import SafetensorError, safe_open
-
-        if not isinstance(path, str | os.PathLike):
-            raise _no_masks(path, f"it is of type {type(path).__name__}")
-        try:
-            with safe_open(os.fspath(path), framework="pt") as file:
-                about = json.loads((file.metadata() or {}).get("about", "{}"))
-                if about.get("format") != _FORMAT:
-                    raise _no_masks(path, "the file holds something else")
-                masks = {name: unpacked(file.get_tensor(name), s) for name, s in about["shapes"].items()}
-        except (SafetensorError, OSError, ValueError) as problem:
-            if isinstance(problem, MasksError):
-                raise
-            raise _no_masks(path, str(problem)) from problem
-        units = {name: (kept, total) for name, (kept, total) in about["units"].items()}
-        return Masks(masks, uncounted=about["uncounted"], units=units)
+        masks, uncounted, units = masks_file.read(path)
+        return Masks(masks, uncounted=uncounted, units=units)
 
     @staticmethod
     def of(model: nn.Module, exclude: Sequence[str] = ()) -> Masks:
@@ -258,10 +233,6 @@ def _check_values(parameter: Tensor, name: str) -> None:
     if parameter.is_meta:
         found = "it is on the meta device, where weights have no values"
         raise MasksError(f"the zeros of {name!r}", found, "build the model on a device with memory")
-
-
-def _no_masks(path: object, found: str) -> MasksError:
-    return MasksError(f"masks from {path}", found, "give a whole file that Masks.save wrote")
 
 
 def _count(mask: Tensor) -> int:
