@@ -9,8 +9,8 @@ from house_rules import Source, Sources, dotted
 
 # lowest first; a part imports itself and what is below it
 LAYERS = (
-    {"errors"},
-    {"registry", "seeds", "atomic", "stats"},
+    {"errors", "user_code"},
+    {"registry", "seeds", "atomic", "stats", "filenames", "inert"},
     {"factories", "wrappers"},
     {"forward"},
     {"graph"},
@@ -26,7 +26,7 @@ LAYERS = (
     {"prunery"},  # the public face
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
-GROUND = {"errors", "registry", "seeds", "atomic", "stats"}
+GROUND = {"errors", "user_code", "registry", "seeds", "atomic", "stats", "filenames", "inert"}
 SEES = {"report": {"lab", *GROUND}, "audit": GROUND}
 
 

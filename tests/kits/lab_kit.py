@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from prunery.lab.plan import plan
+from prunery.lab.plan import key_of, plan
 from prunery.lab.record import Number, Record, canonical
 from prunery.lab.spec import from_plain
 
@@ -49,19 +49,25 @@ def planned(**changes):
     return plan(spec(**changes))
 
 
-def record(key="0123456789abcdef", **changes):
-    """A record with every kind of content."""
+def record(key=None, **changes):
+    """A record with every kind of content; its key is that of its contents unless another is given."""
     content = {
         "kind": "measure",
         "args": {"model": "lenet300", "seed": 0},
         "parents": ("fedcba9876543210",),
         "numbers": (Number("top1", 97.5, "%", "test", count=975, total=1000, k=1, chance=10.0),),
-        "tables": {"epochs": [{"epoch": 1, "train_loss": float("nan")}, {"epoch": 2, "train_loss": 0.5}]},
+        "tables": {"epochs": [_epoch(1, float("nan")), _epoch(2, 0.5)]},
         "notes": ("a note",),
         "cost": {"epochs": 2, "seconds": 1.5},
         "environment": {"device": "cpu"},
     }
-    return Record(key=key, **{**content, **changes})
+    content |= changes
+    key = key or key_of(content["kind"], content["args"], content["parents"])
+    return Record(key=key, **content)
+
+
+def _epoch(number, loss):
+    return {"epoch": number, "train_loss": loss, "train_correct": 5, "train_total": 10}
 
 
 def do(step, store):

@@ -14,7 +14,7 @@ from prunery.errors import StoreError
 from prunery.lab import record as records
 from prunery.lab.store import Failure, Store
 
-KEY = "0123456789abcdef"
+KEY = record().key
 
 
 @pytest.fixture

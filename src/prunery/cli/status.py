@@ -10,6 +10,7 @@ from prunery.cli.options import (
     console,
     print_text,
 )
+from prunery.errors import PruneryError
 
 if TYPE_CHECKING:
     from prunery.report.results.study import Source
@@ -21,15 +22,19 @@ def status(store: StoreOption = STORE) -> int:
 
     opened = archive.opened(store)
     out = console()
-    failures = opened.failures()
+    failures, wrong = opened.failures(), False
     for name in opened.studies():
-        print_text(out, _study_line(name, opened))
+        try:
+            print_text(out, _study_line(name, opened))
+        except PruneryError as error:  # the other studies are shown all the same
+            wrong = True
+            print_text(out, str(error))
     print_text(
         out, f"{sum(1 for _ in opened.finished())} steps in {store}, {len(opened.running())} running now"
     )
     for failure in failures:
         print_text(out, f"failed: {failure.kind} {failure.key} (tries: {failure.tries}): {failure.reason}")
-    return int(bool(failures))
+    return int(wrong or bool(failures))
 
 
 def _study_line(name: str, store: Source) -> str:

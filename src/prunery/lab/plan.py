@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prunery.lab.actions import Action, action_of
+from prunery.lab.keys import Kind, key_of
 from prunery.lab.plan_parts import ARMS, BESIDE, Extra, Following, Prepared, Task, differing, longest
 from prunery.lab.spec import Spec
-from prunery.lab.step import Cell, Draft, Kind, Plan, Role, Step, key_of
+from prunery.lab.step import Cell, Draft, Plan, Role, Step
 from prunery.registry import Choice
 from prunery.train.settings import Training
 

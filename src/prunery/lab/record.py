@@ -16,6 +16,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from prunery.errors import StoreError
+from prunery.lab.canonical import canonical, plain
+from prunery.lab.keys import is_key_of
+from prunery.lab.record_checks import wrong
+
+__all__ = ["Number", "Record", "canonical", "files_in", "from_json", "plain", "to_json"]
 
 
 @dataclass(frozen=True)
@@ -60,69 +65,57 @@ def to_json(record: Record) -> str:
     """Return the record as JSON text, with a sha256 of its contents."""
     shallow = {f.name: getattr(record, f.name) for f in fields(record)}
     data = plain({**shallow, "numbers": [vars(number) for number in record.numbers]})
-    return json.dumps({"sha256": _digest(data), "record": data}, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps({"sha256": sealed(data), "record": data}, indent=1, ensure_ascii=False) + "\n"
 
 
-def from_json(text: str, *, source: str = "a record") -> Record:
+def from_json(text: str, *, source: str = "a record", key: str | None = None) -> Record:
     """Return the record that `to_json` wrote.
 
-    ValueError if the text is cut off, StoreError if it was altered.
+    key: of the step that is asked for. ValueError if the text is cut off; StoreError if it was altered, holds
+    what no record holds, or is the record of another step.
     """
-    data = _checked(text, source)
+    data = _checked(text, source, key)
     content: dict[str, Any] = _read(data) if _NOT_FINITE_WORDS.search(text) else data
     content["numbers"] = [Number(**number) for number in content["numbers"]]
     settled: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
     return Record(**settled)
 
 
-def files_in(text: str, *, source: str = "a record") -> list[str]:
+def files_in(text: str, *, source: str = "a record", key: str | None = None) -> list[str]:
     """Return the names of a record's files, from its text; errors as `from_json` has them."""
-    return list(_checked(text, source)["files"])
+    return list(_checked(text, source, key)["files"])
 
 
-def canonical(data: Any) -> str:
-    """Return one text for equal data: sorted keys, no spaces, whole floats as integers, NaN as text."""
-    return json.dumps(_plain(data, whole=True), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+def json_of(text: str) -> Any:
+    """Return what JSON text says; ValueError where it is none, or too deep to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
-def plain(data: Any) -> Any:
-    """Return the data as strict JSON has it: no tuples, and what is not finite as text."""
-    return _plain(data, whole=False)
+def sealed(data: Any) -> str:
+    """Return the sha256 of plain data, as files that are read again carry it."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def _plain(data: Any, *, whole: bool) -> Any:
-    """As `plain`; `whole`: floats that are integers become such."""
-    if isinstance(data, str | int) or data is None:
-        return data
-    if isinstance(data, float):
-        if math.isfinite(data):
-            return int(data) if whole and data.is_integer() else data
-        return "NaN" if math.isnan(data) else ("Infinity" if data > 0 else "-Infinity")
-    if isinstance(data, list | tuple):
-        return [_plain(v, whole=whole) for v in data]
-    if isinstance(data, Mapping):
-        return {str(k): _plain(v, whole=whole) for k, v in data.items()}
-    return data
-
-
-def _checked(text: str, source: str) -> dict[str, Any]:
-    """The contents of a record's text, once their sha256 is the one that it names."""
-    outer = json.loads(text)
+def _checked(text: str, source: str, key: str | None) -> dict[str, Any]:
+    """The contents of a record's text, once their sha256 is the one it names and they can be a record."""
+    outer = json_of(text)
     try:
         data, digest = outer["record"], outer["sha256"]
-    except (TypeError, KeyError):
+        fits = sealed(data) == digest
+    except (TypeError, KeyError, UnicodeEncodeError, RecursionError):
         raise ValueError(f"{source} is no record") from None
-    if _digest(data) != digest:
-        raise StoreError(
-            f"the record {source}",
-            "its contents do not match their sha256: it was altered",
-            "delete its folder and run the study again",
-        )
+    problem = wrong(data) if fits else "its contents do not match their sha256"
+    if not problem and key not in (None, data["key"]):
+        problem = f"it is the record of step {data['key']}"
+    if not problem and not is_key_of(data["key"], data["kind"], data["args"], data["parents"]):
+        problem = "its key is not that of its kind, arguments and parents"
+    if problem:
+        do = "delete its folder and run the study again"
+        raise StoreError(f"the record {source}", f"{problem}: it was altered", do)
     return dict(data)
-
-
-def _digest(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

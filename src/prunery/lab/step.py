@@ -1,49 +1,20 @@
-"""What a plan is made of: steps with content keys, and the cells that they answer.
-
-A step's key is a hash of its kind, the kind's meaning number, its arguments and its parents' keys. Arguments
-at their default do not enter the key; where a store lies and how many workers run are no arguments.
-"""
+"""What a plan is made of: steps with content keys (see `keys`), and the cells that they answer."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from prunery.lab.record import canonical
+from prunery.lab.canonical import canonical
+from prunery.lab.keys import DEFAULTS, MEANING, Kind, digest, training_without_defaults
 from prunery.registry import is_dotted
-from prunery.train.settings import default_of
 
-Kind = Literal["init", "train", "prune", "recover", "measure"]
 Role = Literal["pruned", "dense", "dense_extra", "sanity"]
 
 AXES = ("criterion", "granularity", "scope", "schedule", "action")
 """Arguments that name a row of a registry."""
-
-# Raised by hand when a kind's results change for equal arguments: old records are then not found any more.
-MEANING: dict[Kind, int] = {"init": 1, "train": 2, "prune": 1, "recover": 2, "measure": 2}
-
-# A released default never changes: these do not enter the key.
-DEFAULTS: dict[str, Any] = {
-    "threads": 1,
-    "classes": None,
-    "images": None,
-    "validation": 0.1,
-    "granularity": "weight",
-    "scope": "global",
-    "schedule": "one_shot",
-    "exclude": [],
-    "include": [],
-    "floor": 0.0,
-    "reset": "nothing",
-    "phase": 0,
-    "estimate": False,
-    "sanity": None,
-    "corruptions": [],
-    "test_curves": False,
-}
 
 
 @dataclass(frozen=True)
@@ -122,11 +93,6 @@ class Plan:
         return sum(self.steps[key].epochs for cell in self.cells for key in cell.path)
 
 
-def key_of(kind: Kind, args: Mapping[str, Any], parents: tuple[str, ...]) -> str:
-    """Return the step's key: 16 hex digits of sha256 over its kind, meaning, arguments and parents."""
-    return _digest(canonical([kind, MEANING[kind], _without_defaults(args), list(parents)]))
-
-
 class Arguments:
     """Arguments that many steps have, their seed aside, with their texts in the steps' keys, written once."""
 
@@ -160,35 +126,16 @@ class Draft:
     def step(self, seed: int, parents: tuple[str, ...]) -> Step:
         """Return the step of that seed with those parents; its key is that of `key_of`."""
         above = ",".join(f'"{parent}"' for parent in parents)
-        key = _digest(f"{self.head}{seed}{self.tail}{above}]]")
+        key = digest(f"{self.head}{seed}{self.tail}{above}]]")
         return Step(key, self.kind, {**self.args, "seed": seed}, parents)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _text(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
-        return canonical(_training_without_defaults(value) if name == "training" else value)
+        return canonical(training_without_defaults(value) if name == "training" else value)
     return _scalar(value) if isinstance(value, str | int | float) or value is None else canonical(value)
 
 
 @lru_cache(maxsize=4096, typed=True)
 def _scalar(value: Any) -> str:
     return canonical(value)
-
-
-def _without_defaults(args: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {k: v for k, v in args.items() if k not in DEFAULTS or v != DEFAULTS[k]}
-    if "training" in kept:
-        kept["training"] = _training_without_defaults(kept["training"])
-    return kept
-
-
-def _training_without_defaults(training: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in training.items() if _settled(v) != default_of(k)}
-
-
-def _settled(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

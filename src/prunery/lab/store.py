@@ -18,13 +18,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from prunery import atomic
 from prunery.errors import StoreError
+from prunery.filenames import file_name, is_file_name
 from prunery.lab import record as records
+from prunery.lab import study_file
+from prunery.lab.failure import Failure, failure_of
 from prunery.lab.locks import Claim, Locks
 from prunery.lab.record import Record
 from prunery.registry import nearest
@@ -35,22 +38,14 @@ _SYNCS = 8  # files that are written out at the same time
 _FOLDERS = ("steps", "partial", "scratch", "failed", "locks", "studies")
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a step failed: the reason in one line, the end of the traceback, and after how many tries."""
-
-    key: str
-    kind: str
-    reason: str
-    trace: str = ""
-    tries: int = 1
-
-
 class Store:
-    """A store at `root`, made there unless `create` is False; StoreError if the folder is something else."""
+    """A store at `root`, made there unless `create` is False; StoreError if the folder is something else.
+
+    It stays where it is when the working folder changes.
+    """
 
     def __init__(self, root: str | Path, *, create: bool = True) -> None:
-        self.root = Path(root)
+        self.root = Path(root).absolute()
         mark = self.root / _MARK
         if not mark.exists():
             self._make(create)
@@ -85,15 +80,15 @@ class Store:
         known = self._seen.get(key)
         if known is None or known[0] != mark:
             with open(path, encoding="utf-8") as file:
-                names = tuple(records.files_in(file.read(), source=path))
+                names = tuple(records.files_in(file.read(), source=path, key=key))
             known = self._seen[key] = (mark, names)
         return known[1]
 
     def record(self, key: str) -> Record:
-        """The step's record; StoreError if there is none, or if it was altered."""
+        """The step's record; StoreError if there is none, if it was altered or is that of another step."""
         path = self.path(key) / _RECORD
         try:
-            return records.from_json(path.read_text(encoding="utf-8"), source=str(path))
+            return records.from_json(path.read_text(encoding="utf-8"), source=str(path), key=key)
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"the record of step {key!r}", f"{path} is not there or cut off", "run the study (again)"
@@ -107,7 +102,7 @@ class Store:
 
     def path(self, key: str) -> Path:
         """The folder of a finished step."""
-        return self.root / "steps" / key
+        return self.root / "steps" / file_name("the step", key)
 
     def file(self, key: str, name: str) -> Path:
         """The path of a step's file, once its sha256 is that of the record; else StoreError."""
@@ -126,7 +121,8 @@ class Store:
     def commit(self, record: Record, scratch: Path | None = None) -> Record:
         """The record as kept, with the hashes of the files in `scratch`, which becomes the step's folder."""
         scratch = scratch or self.scratch(record.key)
-        files = {p.name: _sha256(p) for p in sorted(scratch.iterdir()) if p.name != _RECORD}
+        made = (p for p in sorted(scratch.iterdir()) if p.name != _RECORD)
+        files = {file_name("the file", p.name): _sha256(p) for p in made}
         record = replace(record, files=files)
         (scratch / _RECORD).write_text(records.to_json(record), encoding="utf-8")
         _sync(scratch, *scratch.iterdir())
@@ -170,20 +166,23 @@ class Store:
     def failed(self, key: str) -> Failure | None:
         """Why the step failed, or None if it did not."""
         try:
-            return Failure(**json.loads(self._failure(key).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            failure = failure_of(records.json_of(self._failure(key).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
             return None
+        return failure if failure and failure.key == key else None
 
     def save_study(self, name: str, spec: Mapping[str, Any]) -> None:
         """Keep a study's spec (plain data) under its name."""
-        _write(self.root / "studies" / f"{name}.json", dict(spec))
+        study_file.write(self._study(name), spec)
 
     def study(self, name: str) -> dict[str, Any]:
-        """The spec of a study that ran here, as plain data; StoreError names those there are."""
-        path = self.root / "studies" / f"{name}.json"
+        """The spec of a study that ran here, as plain data; StoreError names those there are.
+
+        StoreError says so too where its file is torn or was altered.
+        """
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
+            return study_file.read(self._study(name), name)
+        except OSError:
             known = self.studies()
             raise StoreError(
                 f"study {name!r} in {self.root}",
@@ -193,7 +192,8 @@ class Store:
 
     def studies(self) -> tuple[str, ...]:
         """The names of the studies that ran here, in order."""
-        return tuple(sorted(p.stem for p in (self.root / "studies").glob("*.json")))
+        stems = (p.stem for p in (self.root / "studies").glob("*.json"))
+        return tuple(sorted(filter(is_file_name, stems)))
 
     def finished(self) -> Iterator[str]:
         """The keys of all finished steps, in order."""
@@ -201,7 +201,8 @@ class Store:
 
     def failures(self) -> list[Failure]:
         """All noted failures, by key."""
-        found = [self.failed(p.stem) for p in sorted((self.root / "failed").glob("*.json"))]
+        names = (p.stem for p in sorted((self.root / "failed").glob("*.json")))
+        found = [self.failed(name) for name in names if is_file_name(name)]
         return [failure for failure in found if failure]
 
     def running(self) -> list[str]:
@@ -225,7 +226,7 @@ class Store:
 
     def _check(self, mark: Path) -> None:
         try:
-            data = json.loads(mark.read_text(encoding="utf-8"))
+            data = records.json_of(mark.read_text(encoding="utf-8"))
             version = data["version"] if data["store"] == "prunery" else None
         except (OSError, ValueError, KeyError, TypeError):
             version = None
@@ -239,7 +240,10 @@ class Store:
             (self.root / folder).mkdir(exist_ok=True)
 
     def _failure(self, key: str) -> Path:
-        return self.root / "failed" / f"{key}.json"
+        return self.root / "failed" / f"{file_name('the step', key)}.json"
+
+    def _study(self, name: str) -> Path:
+        return self.root / "studies" / f"{file_name('the study', name)}.json"
 
     def _clear_wreck(self, key: str) -> None:
         if self.path(key).exists():

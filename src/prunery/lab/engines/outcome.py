@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from prunery.lab.failure import Failure
 from prunery.lab.plan import Plan, Step
-from prunery.lab.store import Failure, Store
+from prunery.lab.store import Store
 
 
 @dataclass(frozen=True)

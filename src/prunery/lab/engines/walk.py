@@ -13,8 +13,9 @@ from typing import Any
 from prunery.lab.engines.attempt import reporter
 from prunery.lab.engines.outcome import Outcome, Progress, Silent
 from prunery.lab.engines.schedule import Schedule
+from prunery.lab.failure import Failure
 from prunery.lab.plan import Plan, Step
-from prunery.lab.store import Failure, Store
+from prunery.lab.store import Store
 
 _ASK_SECONDS = 0.5  # before asking again for a step that another run does
 _REPORT_SECONDS = 0.2  # progress more often than that is not told

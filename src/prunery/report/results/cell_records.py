@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from prunery.lab.actions import choice_in
 
 if TYPE_CHECKING:
+    from prunery.lab.failure import Failure
     from prunery.lab.plan import Cell, Plan, Step
     from prunery.lab.record import Number, Record
-    from prunery.lab.store import Failure
 
 NOTE_BREAK = " | "
 NO_PATH = "no path from input to output is left, so it cannot learn"

@@ -21,8 +21,8 @@ from prunery.report.results.user_columns import columns_of
 if TYPE_CHECKING:
     import pandas as pd
 
+    from prunery.lab.failure import Failure
     from prunery.lab.record import Record
-    from prunery.lab.store import Failure
 
 
 Source = Store | Archive
