@@ -20,6 +20,7 @@ from typing import Any
 
 from prunery.errors import PruneryError
 from prunery.registry import nearest
+from prunery.user_code import same_folder
 
 _FORM = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _MAKES_NAMES = ("globals", "vars", "exec", "eval", "setattr")  # a module's names may then be any
@@ -47,9 +48,13 @@ def working_folder() -> Iterator[None]:
 
 @contextmanager
 def as_ours(asked: str, do: str, error: type[PruneryError], doing: str = "it raised") -> Iterator[None]:
-    """Turn what a user's code raises into `error`; Ctrl-C and errors of the library stay as they are."""
+    """Turn what a user's code raises into `error`; Ctrl-C and errors of the library stay as they are.
+
+    The working folder stays what it is, too.
+    """
     try:
-        yield
+        with same_folder():
+            yield
     except PruneryError:
         raise
     except (Exception, SystemExit) as raised:

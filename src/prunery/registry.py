@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from prunery.errors import ChoiceError
+from prunery.user_code import same_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -170,7 +171,8 @@ class Registry:
         module, _, row = name.partition(":")
         before = set(self._rows)
         try:
-            function = getattr(importlib.import_module(module), row, None)
+            with same_folder():
+                function = getattr(importlib.import_module(module), row, None)
         except Exception as error:  # whatever the user's module raises
             found = f"importing {module!r} raises {type(error).__name__}: {error}"
             raise ChoiceError(f"{self.axis} {name!r}", found, "correct it, or name another module") from error

@@ -42,6 +42,12 @@ EngineOption = Annotated[
 AddressOption = Annotated[
     str | None, typer.Option("--address", help="Of a Ray cluster (auto: this machine's); with --engine ray.")
 ]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--step-timeout", metavar="SECONDS", help="End a step that takes longer; no limit if left out."
+    ),
+]
 DataOption = Annotated[
     str | None, typer.Option("--data-dir", metavar="DIR", help="A local mirror of the data sets.")
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -19,6 +19,7 @@ from prunery.cli.options import (
     SetOption,
     SpecArgument,
     StoreOption,
+    TimeoutOption,
     WorkersOption,
     console,
     cores,
@@ -48,15 +49,17 @@ def run(
     address: AddressOption = None,
     store: StoreOption = STORE,
     data_dir: DataOption = None,
+    step_timeout: TimeoutOption = None,
 ) -> int:
     """Run a study: do every step that the store does not have yet. Run it again to go on."""
     from prunery.lab.engines.engine import engine_named
 
-    out, doing = console(), engine_named(engine, address=address)
+    out, doing = console(), engine_named(engine, address=address, step_timeout=step_timeout)
     arms = ("sanity=[shuffle, reinit, invert]",) if sanity else ()
     done = 0
     for part in load_specs(spec, (*(overrides or ()), *arms), scale=scale):
-        ended = execute(part, store, workers=workers, data_dir=data_dir, out=out, engine=doing)
+        told: dict[str, Any] = {"workers": workers, "data_dir": data_dir, "step_timeout": step_timeout}
+        ended = execute(part, store, **told, out=out, engine=doing)
         if ended == INTERRUPTED:
             return ended
         done = max(done, ended)
@@ -73,10 +76,12 @@ def execute(
     data_dir: str | None,
     out: Console,
     engine: Engine | None = None,
+    step_timeout: float | None = None,
 ) -> int:
     """Run a study; return the exit status: 0 done, 1 something failed, 130 stopped.
 
-    engine: what does the steps; worker processes on this machine for None.
+    engine: what does the steps; worker processes on this machine for None. step_timeout: seconds that the
+    checks before the run may take, where they run code of a user's own; the engine has a limit of its own.
     """
     from prunery.lab.engines import local
     from prunery.lab.plan import plan
@@ -85,31 +90,57 @@ def execute(
     from prunery.lab.store import Store
 
     planned = plan(spec)
-    if engine is None or engine == local.run:
-        engine, workers = local.run, workers or cores()
+    engine = engine or local.run
+    if getattr(engine, "func", engine) == local.run:
+        workers = workers or cores()
     known = Store(store_dir, create=False) if Store.is_at(store_dir) else None
     todo = [step for key, step in planned.steps.items() if known is None or not known.has(key)]
     if todo:
-        from prunery.lab.work import preflight
-
         epochs = sum(step.epochs for step in todo)
         begins = f"study {spec.name}: {len(todo)} of {len(planned.steps)} steps to do"
         at_once = f", {workers} workers" if workers else ""
         out.print(f"{begins}, {epochs} epochs{at_once}", markup=False, highlight=False)
-
-        preflight.check(spec, planned, known, data_dir=data_dir)
+        _check(spec, planned, known, data_dir=data_dir, seconds=step_timeout, out=out)
         if data_dir is not None:
             os.environ["PRUNERY_DATA"] = str(Path(data_dir).resolve())  # for the workers
     elif known is not None and planned.names_code:  # it may have changed
-        from prunery.lab.work.provenance import check_begun
-
-        check_begun(planned, known)
+        _check(spec, planned, known, data_dir=data_dir, seconds=step_timeout, out=out, begun=True)
     store = known or Store(store_dir)  # made once nothing speaks against the study
     _tell_replaced(spec, planned, store, out)
     store.save_study(spec.name, plain(spec))
     outcome = engine(planned, store, workers=workers, progress=Shown(out))
     _tell(outcome, planned, store, out)
     return INTERRUPTED if outcome.interrupted else int(not outcome.complete)
+
+
+def _check(
+    spec: Spec,
+    planned: Plan,
+    known: Store | None,
+    *,
+    data_dir: str | None,
+    seconds: float | None,
+    out: Console,
+    begun: bool = False,
+) -> None:
+    """Make the checks before a run; where they run code of a user's own, in a process that it may end."""
+    if not planned.names_code:
+        from prunery.lab.work import preflight
+
+        preflight.check(spec, planned, known, data_dir=data_dir)
+        return
+    from prunery.lab.engines import apart
+    from prunery.lab.spec import plain
+
+    store = None if known is None else str(known.root)
+    told = {"spec": plain(spec), "store": store, "data_dir": data_dir, "begun": begun}
+    apart.call(
+        "prunery.lab.work.preflight:check_plain",
+        told,
+        asked="checking the study before its run",
+        seconds=seconds,
+        say=lambda text: out.print(text, markup=False, highlight=False),
+    )
 
 
 def _tell_replaced(spec: Spec, planned: Plan, store: Store, out: Console) -> None:

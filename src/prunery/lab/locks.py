@@ -72,7 +72,8 @@ class Locks:
     def close(self, descriptor: int) -> None:
         """Give up a lock."""
         self._open.discard(descriptor)
-        os.close(descriptor)
+        with contextlib.suppress(OSError):  # the work closed every descriptor that it found
+            os.close(descriptor)
 
     def leave_to_parent(self) -> None:
         """See to it that processes that fork off this one hold no lock of it."""

@@ -14,6 +14,8 @@ from prunery.lab.pace import Pace
 from prunery.lab.plan import Plan, Step
 
 _LINE_SECONDS = 15.0
+QUIET_SECONDS = 600.0
+"""After which a run in which nothing moved says so."""
 _NAMED = 8  # running steps that are named; a cluster may run hundreds
 
 
@@ -43,12 +45,14 @@ class Shown:
     done: int = 0
     bar: Progress | None = None
     last_line: float = 0.0
+    moved: float = 0.0
+    """When a step began, came further, ended or was given up last, or that none did was said last."""
 
     def begin(self, plan: Plan, todo: Mapping[str, Step]) -> None:
         """Start the bar."""
         self.labels, self.todo = labels(plan), todo
         self.pace = Pace(todo.values())
-        self.last_line = time.monotonic()
+        self.last_line = self.moved = time.monotonic()
         if self.console.is_terminal and todo:
             text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1))
             count = MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=9))
@@ -59,22 +63,27 @@ class Shown:
 
     def started(self, step: Step) -> None:
         """Show the step among those that run."""
-        self.pace.started(step, time.monotonic())
+        self.moved = time.monotonic()
+        self.pace.started(step, self.moved)
         self._show()
 
     def advanced(self, step: Step, epochs: float) -> None:
         """Show the step's epochs."""
+        if epochs > self.pace.running.get(step.key, 0.0):
+            self.moved = time.monotonic()
         self.pace.advanced(step, epochs, time.monotonic())
         self._show()
 
     def finished(self, step: Step) -> None:
         """Count the step as done."""
-        self.pace.finished(step, time.monotonic())
+        self.moved = time.monotonic()
+        self.pace.finished(step, self.moved)
         self.done += 1
         self._show()
 
     def failed(self, step: Step, reason: str, *, final: bool) -> None:
         """Say at once which step failed and why."""
+        self.moved = time.monotonic()
         self.pace.dropped(step)
         what = "failed" if final else "is tried again"
         label = self.labels.get(step.key, step.kind)
@@ -85,7 +94,11 @@ class Shown:
         self.pace.dropped(step)
 
     def tick(self) -> None:
-        """Off a terminal, write a line from time to time."""
+        """Off a terminal, write a line from time to time; anywhere, say that nothing moved for long."""
+        if self.pace.running and time.monotonic() - self.moved >= QUIET_SECONDS:
+            self.moved = time.monotonic()
+            line = f"nothing moved for {QUIET_SECONDS / 60:.0f} min{self._running()}"
+            self.console.print(line, markup=False, highlight=False)
         if self.bar is None and time.monotonic() - self.last_line >= _LINE_SECONDS:
             self.last_line = time.monotonic()
             line = f"{self.done} of {len(self.todo)} steps{self._time_left()}{self._running()}"

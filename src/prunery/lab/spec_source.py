@@ -15,6 +15,7 @@ from prunery.core.granularity import granularity
 from prunery.errors import ChoiceError, PruneryError, SpecError
 from prunery.lab import yaml
 from prunery.registry import Choice, Registry, nearest
+from prunery.user_code import same_folder
 
 _USUAL = {"granularity": "weight", "recovery": "finetune"}  # where only options are set
 SCALES = ("smoke", "cpu", "full")
@@ -154,7 +155,8 @@ def _called(path: Path, function: str) -> Any:
     if not path.is_file():
         raise SpecError(label, f"there is no file {str(path)!r}", "name a Python file")
     try:
-        defined = runpy.run_path(str(path), run_name=path.stem)
+        with same_folder():
+            defined = runpy.run_path(str(path), run_name=path.stem)
     except (Exception, SystemExit) as error:
         raise SpecError(label, f"the file raises {type(error).__name__}: {error}", "correct it") from error
     if not callable(defined.get(function)):
@@ -163,7 +165,8 @@ def _called(path: Path, function: str) -> Any:
             label, f"there is no function {function!r}{nearest(function, known)}", "name one that is there"
         )
     try:
-        return defined[function]()
+        with same_folder():
+            return defined[function]()
     except (PruneryError, ValidationError):
         raise
     except (Exception, SystemExit) as error:

@@ -147,9 +147,14 @@ class Store:
 
     def scratch(self, key: str) -> Path:
         """A new empty folder to do a claimed step in; what dead workers left of that step is removed."""
-        for remains in (self.root / "scratch").glob(f"{key}-*"):
-            shutil.rmtree(remains, ignore_errors=True)
+        self._clear_scratch(key)
         return Path(tempfile.mkdtemp(prefix=f"{key}-", dir=self.root / "scratch"))
+
+    def tidy(self, key: str) -> None:
+        """Remove what a dead worker left of a step's scratch folder, unless somebody else does the step."""
+        if (claim := self.claim(key)) is not None:
+            with claim:
+                self._clear_scratch(key)
 
     def partial(self, key: str) -> Path:
         """The folder for a step's checkpoint, which a rerun of the step finds again."""
@@ -244,6 +249,10 @@ class Store:
 
     def _study(self, name: str) -> Path:
         return self.root / "studies" / f"{file_name('the study', name)}.json"
+
+    def _clear_scratch(self, key: str) -> None:
+        for remains in (self.root / "scratch").glob(f"{key}-*"):
+            shutil.rmtree(remains, ignore_errors=True)
 
     def _clear_wreck(self, key: str) -> None:
         if self.path(key).exists():

@@ -14,6 +14,7 @@ from prunery.errors import PruneryError
 from prunery.lab.plan import Step
 from prunery.lab.record import Record
 from prunery.lab.store import Store
+from prunery.user_code import same_folder
 
 Work = Callable[..., Record]
 Answer = dict[str, Any]
@@ -53,7 +54,8 @@ def attempt(
             return {"is": "there"}
         scratch = store.scratch(step.key)
         try:
-            record = resolved(work)(step, store, scratch, report_progress=report)
+            with same_folder():
+                record = resolved(work)(step, store, scratch, report_progress=report)
             store.commit(record, scratch)
         except Exception as error:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -98,7 +100,7 @@ def dotted(work: str | Work) -> str:
     return f"{work.__module__}:{work.__qualname__}"
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Return what an error says, in one line."""
     text = str(error) if isinstance(error, PruneryError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split()) or type(error).__name__

@@ -6,9 +6,7 @@ import contextlib
 import json
 import os
 import selectors
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from typing import Any
 
 from prunery.errors import PruneryError
 from prunery.lab.engines.attempt import Answer
+from prunery.lab.engines.process import ending, started, written
 from prunery.lab.plan import Step
 
 _STARTS = 6  # workers in a row that may die before they are ready
@@ -33,12 +32,13 @@ class Worker:
     answers: int
     ready: bool = False
     step: Step | None = None
+    began: float = 0.0
     last: str = ""
     unread: bytes = field(default=b"", repr=False)
 
     def give(self, step: Step) -> None:
         """Tell the worker to do a step."""
-        self.step = step
+        self.step, self.began = step, time.monotonic()
         self.send({"key": step.key, "kind": step.kind, "args": dict(step.args), "parents": step.parents})
 
     def ended(self, answer: Answer) -> None:
@@ -49,10 +49,7 @@ class Worker:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Write one line to the worker."""
-        unsent = json.dumps(message).encode() + b"\n"
-        with contextlib.suppress(BrokenPipeError):  # it died; its answers say so next
-            while unsent:
-                unsent = unsent[os.write(self.orders, unsent) :]
+        written(self.orders, json.dumps(message).encode() + b"\n")  # if it died, its answers say so next
 
     def read(self) -> Iterator[Answer]:
         """The answers that came in; `{"is": "dead"}` when the worker is gone."""
@@ -73,7 +70,7 @@ class Worker:
     def _end(self) -> str:
         """How the process ended; one that closed its pipe and goes on is ended here."""
         try:
-            return _ending(self.process.wait(timeout=_END_SECONDS))
+            return ending(self.process.wait(timeout=_END_SECONDS))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -120,6 +117,15 @@ class Pool:
                 if answer["is"] != "ready":
                     yield worker, answer
 
+    def stopped(self, limit: float) -> Iterator[tuple[Worker, Answer]]:
+        """Yield the workers whose step takes longer than `limit` seconds, which are ended, with an answer."""
+        for worker in list(self.workers):
+            if worker.step is not None and time.monotonic() - worker.began > limit:
+                self._remove(worker)
+                worker.process.kill()
+                worker.process.wait()
+                yield worker, {"is": "failed", "reason": f"it took longer than {limit:g} s (--step-timeout)"}
+
     def _to_read(self, seconds: float) -> list[Worker]:
         heard = [key.data for key, _ in self._selector.select(seconds)]
         now = time.monotonic()
@@ -159,31 +165,5 @@ class Pool:
         self._selector.close()
 
 
-# A training step frees and wants the same large blocks over and over: glibc's malloc is told to keep them,
-# instead of handing them back and having every page of them cleared again (half of a small network's time).
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 32)}
-
-
 def _spawned() -> Worker:
-    orders, send = os.pipe()
-    read, answers = os.pipe()
-    os.set_blocking(read, False)
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "prunery.lab.engines.worker", str(orders), str(answers)],
-            stdin=subprocess.DEVNULL,
-            pass_fds=(orders, answers),
-            env={**KEEP_MEMORY, **os.environ, "PYTHONPATH": paths},
-        )
-    finally:
-        os.close(orders)
-        os.close(answers)
-    return Worker(process, send, read)
-
-
-def _ending(status: int) -> str:
-    if status >= 0:
-        return f"it ended with status {status}"
-    name = signal.Signals(-status).name
-    return f"it was killed ({name})" + ("; is memory short?" if name == "SIGKILL" else "")
+    return Worker(*started("prunery.lab.engines.worker"))

@@ -10,7 +10,7 @@ from typing import Any
 
 from prunery.errors import PruneryError
 from prunery.lab.engines.attempt import Answer
-from prunery.lab.engines.pool import KEEP_MEMORY
+from prunery.lab.engines.process import KEEP_MEMORY
 from prunery.lab.engines.ray_task import News, Site, enter, perform
 from prunery.lab.plan import Step
 

@@ -107,4 +107,5 @@ class Walk:
             failure = Failure(step.key, step.kind, reason, answer.get("trace", ""), tries)
             self._failed[step.key] = failure
             self.store.fail(failure)
+            self.store.tidy(step.key)
         self.progress.failed(step, reason, final=final)

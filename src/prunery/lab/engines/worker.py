@@ -66,16 +66,18 @@ def _keep_to_this_process(*pipes: int) -> None:
 
 
 def _listen(pipe: int, orders: queue.SimpleQueue[dict[str, Any]]) -> None:
-    with os.fdopen(pipe, encoding="utf-8", closefd=False) as lines:
+    with contextlib.suppress(OSError), os.fdopen(pipe, encoding="utf-8", closefd=False) as lines:
         for line in lines:
             orders.put(json.loads(line))
     os._exit(0)
 
 
 def _say(answers: TextIO, message: Mapping[str, Any]) -> None:
-    with contextlib.suppress(BrokenPipeError):  # the parent is gone, and so are we in a moment
+    try:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
+    except OSError:  # the parent is gone, or the work closed the pipe: what it did is in the store
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,7 +28,8 @@ from prunery.data.sets import load
 from prunery.errors import ModelError, PruneryError, SparsityError
 from prunery.factories import as_ours, is_factory
 from prunery.lab.plan import Plan
-from prunery.lab.spec import Spec
+from prunery.lab.plan import plan as plan_of
+from prunery.lab.spec import Spec, from_plain
 from prunery.lab.spec_parts import Method
 from prunery.lab.store import Store
 from prunery.lab.work.context import images, splits
@@ -61,6 +63,16 @@ def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None =
             per_class = criteria.bind(method.criterion).facts.get("examples_per_class")
             if per_class:
                 balanced(train, per_class=per_class, seed=spec.seeds[0])
+
+
+def check_plain(spec: dict[str, Any], store: str | None, data_dir: str | None, begun: bool) -> None:
+    """Check as `check` does, from plain data; with `begun`, only that a store's steps still stand for it."""
+    asked = from_plain(spec)
+    planned, there = plan_of(asked), None if store is None else Store(store, create=False)
+    if not begun:
+        check(asked, planned, there, data_dir=data_dir)
+    elif there is not None:
+        check_begun(planned, there)
 
 
 def _built(spec: Spec, plan: Plan, shape: Shape, classes: int) -> nn.Module:
