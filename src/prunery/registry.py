@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from prunery.errors import ChoiceError
 from prunery.user_code import same_folder
 
+_LONGEST = 200  # characters of a name that others are compared with
 F = TypeVar("F", bound=Callable[..., Any])
 
 _DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -216,7 +217,7 @@ class Registry:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the nearest known name, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name[:_LONGEST], list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -245,6 +246,6 @@ def _parse_call(text: str) -> Choice:
         node = ast.parse(f"row({rest}" if bracket else "", mode="eval").body
         if isinstance(node, ast.Call) and not node.args and (name.isidentifier() or is_dotted(name)):
             return Choice(name, {str(k.arg): ast.literal_eval(k.value) for k in node.keywords})
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         pass
     return Choice(text.strip())

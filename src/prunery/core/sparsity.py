@@ -17,6 +17,7 @@ from prunery.errors import SparsityError
 FORMS = "0.9, '90%', '10x', 'density=0.1' or 'compression=1'"
 _NUMBER = r"[+-]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:[eE][+-]?\d{1,2})?"  # bounded: digits cost time
 _MAX_EXPONENT = 6.0
+_LARGEST = 10**40
 
 Sparsity = float | str
 Wanted = Sparsity | Mapping[str, Sparsity]
@@ -31,6 +32,10 @@ def parse(value: object) -> float:
         return _checked(_from_text(value), value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _refused(value, "it is neither a number nor a text")
+    if isinstance(value, int) and abs(value) > _LARGEST:  # more than a float holds, or a message should
+        raise SparsityError(
+            "a sparsity", "it is a very large number", f"write one of the accepted forms: {FORMS}"
+        )
     return _checked(float(value), value)
 
 

@@ -14,35 +14,43 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from prunery.core.sparsity import parse
 from prunery.errors import SparsityError, SpecError
+from prunery.filenames import FILE_NAME, LONGEST
+from prunery.lab import limits
 from prunery.lab import spec_source as sources
-from prunery.lab.spec_checks import of_methods, of_task
+from prunery.lab.limits import MOST_ENTRIES, shown
+from prunery.lab.spec_checks import of_methods, of_size, of_task
 from prunery.lab.spec_errors import Problem, of_validation, spec_error
 from prunery.lab.spec_parts import Method, Sparsities, Task, distinct
 from prunery.registry import Choice
 from prunery.train.settings import Training, idle, merged
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-
 
 def _seeds(value: Any) -> tuple[int, ...]:
+    if type(value) is int and value > MOST_ENTRIES:
+        found = f"it is a number of repetitions, and {MOST_ENTRIES} is the most"
+        do = f"write [{value}] if the seed {value} was meant, or a smaller number"
+        raise SpecError(f"seeds {shown(value)}", found, do)
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return tuple(range(value))
     if isinstance(value, list | tuple) and all(type(seed) is int and seed >= 0 for seed in value):
         return distinct(tuple(value))
     raise SpecError(
-        f"seeds {value!r}",
+        f"seeds {shown(value)}",
         "they are neither a number of seeds nor a list of whole numbers",
         "write 3 for the seeds 0, 1, 2, or a list such as [0, 1, 2]",
     )
 
 
 def _listed(value: Any) -> Any:
-    return tuple(dict.fromkeys(value)) if isinstance(value, list) else value
+    listed = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return tuple(dict.fromkeys(value)) if listed else value
 
 
 def _version(value: Any) -> int:
     if type(value) is not int or value != 1:
-        raise SpecError(f"a spec of version {value!r}", "this prunery reads version 1", "write version: 1")
+        raise SpecError(
+            f"a spec of version {shown(value)}", "this prunery reads version 1", "write version: 1"
+        )
     return value
 
 
@@ -53,7 +61,7 @@ class Spec(BaseModel):
 
     version: Annotated[Literal[1], BeforeValidator(_version)] = 1
     """The version of this format."""
-    name: str = Field(pattern=_NAME, max_length=80)
+    name: str = Field(pattern=FILE_NAME, max_length=LONGEST)
     """The study's name in the store and in reports; by default the file's."""
     task: Task
     """What is trained, on what, and how."""
@@ -129,7 +137,9 @@ class Spec(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Spec:
         methods = list(enumerate(self.methods))
-        problems = [*of_task(self.task), *of_methods(methods, self.task.training, self.sparsities)]
+        problems = [*of_size(self.methods, self.sparsities, len(self.seeds))]
+        if not problems:
+            problems = [*of_task(self.task), *of_methods(methods, self.task.training, self.sparsities)]
         if problems:
             raise ProblemsError(problems)
         return self
@@ -188,12 +198,14 @@ def _loaded(data: Any, source: str, label: str, overrides: Sequence[str]) -> Spe
         raise SpecError(
             label, f"a spec is a mapping, this is {type(data).__name__}", "write 'task:', 'methods:', ..."
         )
+    limits.check(data, label)
     data = {"name": sources.stem(source), **data}
     return from_plain(sources.overridden(data, overrides), source=label)
 
 
 def from_plain(data: Mapping[str, Any], *, source: str = "spec") -> Spec:
     """Return the spec that plain data spell, of `plain` or of a file; SpecError names every problem."""
+    limits.check(data, source)
     try:
         return Spec.model_validate(dict(data))
     except ValidationError as error:
@@ -223,7 +235,10 @@ def _cross_of(data: Mapping[str, Any]) -> list[Problem]:
     asked = data.get("sparsities")
     sparsities = [_parsed(s) for s in (asked if isinstance(asked, list) else [])]
     sound = [(i, m) for i, m in methods if m is not None]
-    return list(of_methods(sound, training, [s for s in sparsities if s is not None]))
+    levels = [s for s in sparsities if s is not None]
+    if too_large := list(of_size([m for _, m in sound], levels, 1)):
+        return too_large
+    return list(of_methods(sound, training, levels))
 
 
 def _parsed(value: Any) -> float | None:

@@ -9,6 +9,7 @@ from prunery.core.binding import check_norm
 from prunery.core.criteria import criterion
 from prunery.core.granularity import granularity
 from prunery.errors import PruneryError, SparsityError
+from prunery.lab.limits import MOST_CELLS, MOST_CUTS, MOST_ENTRIES
 from prunery.lab.spec_errors import Place, Problem
 from prunery.lab.spec_parts import Method, Task
 from prunery.registry import BoundEntry
@@ -20,6 +21,33 @@ def of_task(task: Task) -> Iterator[Problem]:
     if task.training.select == "validation" and not task.validation:
         what, problem = "training with select: validation", "validation is 0: no image is set aside"
         yield Problem(("task", "training", "select"), what, problem, "set some aside, or write select: last")
+
+
+def of_size(methods: Sequence[Method], sparsities: Sequence[float], seeds: int) -> Iterator[Problem]:
+    """Yield what is too much to be planned: methods, cells, and cuts on the way to them."""
+    cells = seeds * sum(len(method.sparsities or sparsities) for method in methods)
+    cuts = 0
+    if len(methods) <= MOST_ENTRIES and cells <= MOST_CELLS:
+        for method in methods:
+            for sparsity in method.sparsities or sparsities:
+                cuts += _cuts(method, sparsity)
+                if cuts > MOST_CUTS:
+                    break
+    for number, most, what in (
+        (len(methods), MOST_ENTRIES, "methods"),
+        (cells, MOST_CELLS, "cells (methods x sparsities x seeds)"),
+        (cuts, MOST_CUTS, "cuts of each seed"),
+    ):
+        if number > most:
+            found = f"it has more than {most} {what}"
+            yield Problem((), "the study", found, "make it smaller, or split it")
+
+
+def _cuts(method: Method, sparsity: float) -> int:
+    try:
+        return len(method.cuts(sparsity) or ())
+    except Exception:  # it is said with its place when the schedule is checked
+        return 1
 
 
 def of_methods(

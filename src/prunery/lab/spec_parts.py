@@ -6,6 +6,7 @@ choice keeps only the options that differ from their defaults: two spellings of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -27,7 +28,7 @@ from prunery.core.scope import scope
 from prunery.core.sparsity import parse
 from prunery.data import names as data_names
 from prunery.errors import SpecError
-from prunery.lab import actions
+from prunery.lab import actions, limits
 from prunery.lab.actions import Action, plain
 from prunery.models import names as model_names
 from prunery.registry import BoundEntry, Choice, Registry, is_dotted
@@ -81,7 +82,8 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the values, none of which may stand twice and of which there must be one."""
     if not values:
         raise SpecError("this list", "it is empty", "give at least one entry, or leave the key out")
-    twice = sorted({v for v in values if values.count(v) > 1})
+    limits.check_entries("this list", len(values))
+    twice = sorted(v for v, times in Counter(values).items() if times > 1)
     if twice:
         raise SpecError("this list", f"{', '.join(map(str, twice))} stands in it twice", "give each once")
     return values

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from prunery.core.granularity import granularity
 from prunery.errors import ChoiceError, PruneryError, SpecError
 from prunery.lab import yaml
+from prunery.lab.limits import MOST_TEXT
 from prunery.registry import Choice, Registry, nearest
 from prunery.user_code import same_folder
 
@@ -112,7 +113,8 @@ def _unshared(data: Any) -> Any:
 def _text(source: str) -> str:
     path = Path(source)
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            return file.read(MOST_TEXT + 1)
     except FileNotFoundError:
         known = [*names(), *(str(p) for p in path.parent.glob("*.yaml"))] if path.parent.is_dir() else names()
         hint = f"; did you mean 'study:{source}'?" if source in names() else nearest(source, known)
