@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import re
+from typing import Any
 
 # what a terminal obeys (escape sequences begin with one), and marks that turn the direction of what follows
 _ACTIVE = re.compile(
@@ -16,3 +18,21 @@ def inert(text: str) -> str:
     Line ends and tabs stay. What is JSON stays JSON that says the same.
     """
     return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def show_all(stream: Any) -> None:
+    """Let a text stream replace what its encoding lacks, instead of raising: `±` becomes `+/-`."""
+    codecs.register_error("prunery", _replaced)
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="prunery")
+
+
+_PLAIN = {"±": "+/-", "−": "-", "×": "x", "…": "...", "†": "+", "–": "-", "\u2009": " ", "\u00a0": " "}
+
+
+def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(
+        _PLAIN.get(character, "?") for character in error.object[error.start : error.end]
+    ), error.end

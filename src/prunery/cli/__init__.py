@@ -28,7 +28,9 @@ from prunery.cli import (
     unpack,
     why,
 )
+from prunery.cli.options import say_error
 from prunery.errors import PruneryError
+from prunery.inert import show_all
 
 app = typer.Typer(
     name="prunery",
@@ -68,14 +70,16 @@ for _command in (
 
 def main() -> None:
     """Run the command line and end the process with its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        show_all(stream)
     sys.path.append(os.getcwd())  # for the user's own package.module:factory
     try:
         app()
     except PruneryError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(f"error: {error}")
         sys.exit(2)
     except OSError as error:  # a folder that cannot be written is no defect either
         where = error.filename or "a file"
         do = "Check that the folder is there, can be written and has room."
-        print(f"error: reading or writing {where}: {error.strerror or error}. {do}", file=sys.stderr)
+        say_error(f"error: reading or writing {where}: {error.strerror or error}. {do}")
         sys.exit(2)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prunery.cli.options import say_plain
+
 if TYPE_CHECKING:
     from prunery.audit.run import Audit
 
@@ -27,7 +29,8 @@ def audit(
     from prunery.audit.run import audit as audited
 
     done = audited(Path(table), claims=Path(claims) if claims else None)
-    print(json.dumps(_plain(done, table), ensure_ascii=False, indent=1) if as_json else _text(done, table))
+    plain = _plain(done, table)
+    say_plain(json.dumps(plain, ensure_ascii=False, indent=1) if as_json else _text(done, table))
     return int(bool(done.findings))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prunery.cli.options import say_plain
 from prunery.errors import ModelError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _show(model: str, shape: Shape | None, classes: int | None, example: str | N
     built = build(model, shape=shape, classes=classes)
     rows = couplings(built, _example(shape, example))
     for row in rows:
-        print(row)
+        say_plain(str(row))
     free = sum(not row.kept for row in rows)
     print(f"{len(rows)} groups; the channels of {free} of them may be removed")
 

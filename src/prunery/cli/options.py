@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prunery.inert import inert
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
 STORE = "runs/store"
 INTERRUPTED = 130  # the exit status after Ctrl-C
-_WIDTH = 100  # off a terminal
 
 SpecArgument = Annotated[
     str, typer.Argument(metavar="SPEC", help="A YAML file, study:NAME, or file.py:function.")
@@ -55,9 +56,19 @@ DataOption = Annotated[
 
 def console() -> Console:
     """Return the console for results."""
-    from rich.console import Console
+    from prunery.cli.terminal import Terminal
 
-    return Console(width=None if sys.stdout.isatty() else _WIDTH)
+    return Terminal()
+
+
+def say_plain(text: str, *, end: str = "\n") -> None:
+    """Print a text that programs read too: line by line as it is, but for what a terminal would obey."""
+    print(inert(text), end=end)
+
+
+def say_error(text: str) -> None:
+    """Print a text to the error output."""
+    print(inert(text), file=sys.stderr)
 
 
 def cores() -> int:

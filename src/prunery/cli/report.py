@@ -14,6 +14,7 @@ from prunery.cli.options import (
     StoreOption,
     console,
     print_text,
+    say_error,
 )
 
 if TYPE_CHECKING:
@@ -92,5 +93,5 @@ def _end_of_report(studies: Sequence[Loaded]) -> int:
 
     for study in studies:
         for line in sentences.bad_runs(study.groups):
-            typer.echo(line, err=True)
+            say_error(line)
     return int(not all(study.complete for study in studies))

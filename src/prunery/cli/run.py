@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from prunery.cli.options import (
     INTERRUPTED,
     STORE,
@@ -24,6 +22,7 @@ from prunery.cli.options import (
     console,
     cores,
     load_specs,
+    say_error,
 )
 from prunery.errors import PruneryError
 
@@ -177,7 +176,7 @@ def _tell(outcome: Outcome, plan: Plan, store: Store, out: Console) -> None:
     if len(blocked) > _NAMED:
         wrong.append(f"... and {len(blocked) - _NAMED} more")
     for line in wrong:
-        typer.echo(line, err=True)
+        say_error(line)
     if outcome.interrupted:
         say.append("stopped; what is done is kept: run the same command to go on")
     elif outcome.failed:

@@ -13,6 +13,7 @@ from prunery.cli.options import (
     StoreOption,
     console,
     print_text,
+    say_plain,
 )
 from prunery.errors import StoreError
 
@@ -37,7 +38,7 @@ def why(
     if opened.has(full_key):
         record = opened.record(full_key)
         if as_json:
-            print(records.to_json(record), end="")
+            say_plain(records.to_json(record), end="")
         else:
             _show_record(opened, record, out)
         return 0

@@ -18,6 +18,7 @@ from prunery.report.text import csv_rows, latex, layers, published_tables, quote
 from prunery.report.text.captions import task
 from prunery.report.text.cautions import cautions_of
 from prunery.report.text.texttable import TextTable
+from prunery.report.text.texttable import shown as html_free
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -142,7 +143,7 @@ def _markdown(study: Loaded) -> str:
 
 
 def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {sentence}" for sentence in lines)
+    return "\n".join(f"- {html_free(sentence)}" for sentence in lines)
 
 
 def _page(study: Loaded) -> dict[str, bytes]:

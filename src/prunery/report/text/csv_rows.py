@@ -50,8 +50,19 @@ def csv_text(rows: Sequence[dict[str, str]]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _unrun(value) for name, value in row.items()} for row in rows)
     return out.getvalue()
+
+
+def _unrun(text: str) -> str:
+    """Return the cell, behind an apostrophe where a spreadsheet would take a text for a formula."""
+    if len(text) < 2 or text[0] not in "=+-@\t\r":
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def _published_columns(group: Group, published: Sequence[Published]) -> dict[str, str]:

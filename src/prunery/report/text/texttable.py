@@ -5,13 +5,18 @@ Every format prints the same `TextTable`, so they cannot differ.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from prunery.inert import inert
+
 if TYPE_CHECKING:
     from rich.table import Table
 
+_HTML = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)")
+_WRITTEN = {"<": "&lt;", "&": "&amp;"}
 ROLES = ("dense", "dense_extra", "pruned", "sanity")
 _WIDEST_CELL, _WIDEST_NAME = 12, 26
 
@@ -30,13 +35,18 @@ class TextTable:
 
 def markdown(table: TextTable) -> str:
     """Return the table in Markdown, its caption above and its footnotes below."""
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in (table.header, *table.rows)]
+    rows = [[shown(cell).replace("|", "\\|") for cell in row] for row in (table.header, *table.rows)]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|---|" + "--:|" * (len(table.header) - 1))
-    parts = [f"## {table.title}", " ".join(table.caption), "\n".join(lines)]
+    parts = [f"## {shown(table.title)}", shown(" ".join(table.caption)), "\n".join(lines)]
     if table.footnotes:
-        parts.append("  \n".join(table.footnotes))
+        parts.append("  \n".join(map(shown, table.footnotes)))
     return "\n\n".join(parts) + "\n"
+
+
+def shown(text: str) -> str:
+    """Return a line of Markdown in which nothing is HTML, a line end, or obeyed by a terminal."""
+    return _HTML.sub(lambda found: _WRITTEN[found[0]], inert(" ".join(text.split("\n"))))
 
 
 def terminal(table: TextTable, *, width: int = 100) -> list[Table]:
