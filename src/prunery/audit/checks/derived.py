@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from prunery.audit.checks.spreads import behind
 from prunery.audit.findings import CHECKS, Finding, in_row, percent
@@ -104,7 +105,7 @@ def intervals(sheet: Sheet) -> Iterator[Finding]:
         return
     for end, sign in (("low", -1), ("lower", -1), ("high", 1), ("upper", 1)):
         for column in (c for c in sheet.columns_of("bound") if plain(c) == end):
-            rows = [r for r in sheet.rows if {column, centres[0], halves[0]} <= set(r.numbers)]
+            rows = [r for r in sheet.rows if r.numbers.keys() >= {column, centres[0], halves[0]}]
             cases = [
                 _end(r.numbers[centres[0]], r.numbers[halves[0]], r.numbers[column], sign, r) for r in rows
             ]
@@ -116,7 +117,7 @@ def _midpoints(sheet: Sheet) -> Iterator[Finding]:
     """x between x_low and x_high, for every x that has both."""
     for column in sheet.columns:
         ends = [f"{column}_low", f"{column}_high"]
-        rows = [r for r in sheet.rows if {column, *ends} <= set(r.numbers)]
+        rows = [r for r in sheet.rows if r.numbers.keys() >= {column, *ends}]
         cases = []
         for row in rows:
             (low, high), stated = (row.numbers[e] for e in ends), row.numbers[column]
@@ -165,7 +166,7 @@ def sparsity_statements(sheet: Sheet) -> Iterator[Finding]:
     for kept in sheet.columns_of("kept"):
         for total in sheet.columns_of("total") or _all_weights(sheet):
             for column in columns:
-                rows = [r for r in sheet.rows if column in r.stated and {kept, total} <= set(r.numbers)]
+                rows = [r for r in sheet.rows if column in r.stated and r.numbers.keys() >= {kept, total}]
                 cases = [_counted(row, column, row.numbers[kept], row.numbers[total]) for row in rows]
                 yield from exceptions("sparsity_statements", [column, kept, total], cases)
 
@@ -186,7 +187,9 @@ def _cost_shares(sheet: Sheet) -> Iterator[Finding]:
             mine = [e for e in sheet.by_line.get(row.line, []) if e.kind == kind and not e.layer]
             kept, dense = ([e for e in mine if e.metric.variant == v] for v in ("", "dense"))
             if kind == "params" and len(kept) == 1 and not dense:
-                dense = [d for d in sheet.references.dense_of(kept[0]) if d.column == kept[0].column][:1]
+                column = kept[0].column
+                references = sheet.references.dense_of(kept[0])
+                dense = list(islice((d for d in references if d.column == column), 1))
             once = kind == "params" or (kept and kept[0].network == "fully connected")
             if once and len(kept) == len(dense) == 1 and kept[0].sparsity is not None and dense[0].value:
                 columns = [kept[0].column, dense[0].column]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from prunery.audit.checks.derived import Case, exceptions
@@ -57,8 +58,9 @@ def _gap(row: Row, parts: Sequence[Row], column: str, mean: bool) -> tuple[bool,
 def total_columns(sheet: Sheet) -> Iterator[Finding]:
     """`epochs` beside `epochs_before` and `epochs_after`; `total` beside the columns of one kind."""
     numeric = [c for c in sheet.columns if sum(c in r.numbers for r in sheet.rows) >= 0.5 * len(sheet.rows)]
+    sorted_ = sorted((f"{plain(c)}_", place) for place, c in enumerate(numeric))
     for total in numeric:
-        parts = _parts(total, numeric, sheet)
+        parts = _parts(total, numeric, sorted_, sheet)
         if len(parts) < 2:
             continue
         cases = []
@@ -77,9 +79,11 @@ def _rounding(*numbers: Number) -> float:
     return 0.0 if all(n.step == 1 for n in numbers) else sum(n.step for n in numbers) / 2
 
 
-def _parts(total: str, numeric: Sequence[str], sheet: Sheet) -> list[str]:
+def _parts(total: str, numeric: Sequence[str], by_name: Sequence[tuple[str, int]], sheet: Sheet) -> list[str]:
+    """Return the columns that a total adds up; by_name: their plain names, sorted, with their places."""
     name = plain(total)
-    below = [c for c in numeric if plain(c).startswith(f"{name}_")]
+    first, last = (bisect_left(by_name, (f"{name}_{end}", -1)) for end in ("", chr(0x10FFFF)))
+    below = [numeric[p] for p in sorted(p for text, p in by_name[first:last] if text != f"{name}_")]
     if below or not _TOTAL.search(name):
         return below
     stem = _TOTAL.sub("_", name).strip("_")

@@ -189,7 +189,7 @@ def not_credible(sheet: Sheet) -> Iterator[Finding]:
 def above_dense(sheet: Sheet) -> Iterator[Finding]:
     """Pruned networks that leave less than 70 % of the errors of the dense one, and gain over two points."""
     pruned = [e for e in _accuracies(sheet) if e.metric.split != "train" and not e.dense]
-    by_dense = grouped(pruned, lambda e: tuple(id(d) for d in sheet.references.dense_of(e)))
+    by_dense = grouped(pruned, lambda e: id(sheet.references.dense_of(e)))
     for group in by_dense if not (sheet.noisy or sheet.log) else ():
         if not (dense_entries := sheet.references.dense_of(group[0])):
             continue

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from prunery.audit.table import facts
 from prunery.audit.table.sheet import DENSE, Entry, Sheet
 from prunery.audit.table.words import plain
 
 _END = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)(?<!al\.)(?<!ig\.)(?<!ab\.)\s+(?=[A-Z0-9*`(\"])")
+_LONGEST = 1000  # characters of a sentence that is read: patterns take the square of its length
+_ENDLESS = re.compile(r"\d{40}")
 _NUMBER = r"\d+(?:\.\d+)?"
 _CHAIN = rf"{_NUMBER}\s*%?(?:\s*(?:,|/|and|or|, and)\s*{_NUMBER}\s*%?)*"
 _SPARSITY = re.compile(
@@ -129,8 +133,8 @@ def sentences(text: str, words: Vocabulary) -> Iterator[Sentence]:
         position = 0
         for piece in _END.split(paragraph):
             position = paragraph.index(piece, position)
-            begins = max(i for i, start in enumerate(starts) if start <= position)
-            yield _understood(line + begins, piece.strip(), words)
+            begins = bisect_right(starts, position) - 1
+            yield _read(line + begins, " ".join(piece.split()), words)
             position += len(piece)
 
 
@@ -152,7 +156,14 @@ def _paragraphs(text: str) -> Iterator[tuple[int, str, list[int]]]:
 
 
 def _starts(lines: Sequence[str]) -> list[int]:
-    return [sum(len(line) + 1 for line in lines[:i]) for i in range(len(lines))]
+    return [0, *accumulate(len(line) + 1 for line in lines[:-1])]
+
+
+def _read(line: int, text: str, words: Vocabulary) -> Sentence:
+    """Return what a sentence says; of one that nobody would write, nothing is sure."""
+    if len(text) > _LONGEST or _ENDLESS.search(text):
+        return Sentence(line, text[:_LONGEST], unsure=True)
+    return _understood(line, text, words)
 
 
 def _understood(line: int, text: str, words: Vocabulary) -> Sentence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -79,26 +79,46 @@ def _dense_costs(entries: list[Entry]) -> list[Entry]:
     fixed: set[str] = set()
     for kind in ("macs", "params"):
         mine = [e for e in entries if e.kind == kind and not e.metric.variant and not e.layer]
-        fixed |= {column for column in dict.fromkeys(e.column for e in mine) if _fixed(column, mine)}
+        fixed |= _fixed(mine)
     return [
         replace(e, metric=replace(e.metric, variant="dense")) if e.column in fixed else e for e in entries
     ]
 
 
-def _fixed(column: str, entries: Sequence[Entry]) -> bool:
-    """Return whether a column has one value a network while another one of its kind lies below, and moves."""
-    entry_of = {e.line: e for e in entries if e.column == column}
-    others = [e for e in entries if e.column != column and e.line in entry_of]
+def _fixed(entries: Sequence[Entry]) -> set[str]:
+    """Return the columns that have one value a network while others of the kind lie below, and move."""
+    columns = {group[0].column: group for group in grouped(entries, lambda e: e.column)}
+    highest = {g[0].line: _two_highest(g) for g in grouped(entries, lambda e: e.line)}
+    return {column for column, group in columns.items() if _is_fixed(group, entries, highest)}
+
+
+def _two_highest(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the highest entry of one line, and the highest in another column."""
+    ordered = sorted(entries, key=lambda e: e.number.value, reverse=True)
+    return [*ordered[:1], *(e for e in ordered[1:] if e.column != ordered[0].column)][:2]
+
+
+def _is_fixed(group: Sequence[Entry], entries: Sequence[Entry], highest: Mapping[int, list[Entry]]) -> bool:
+    entry_of = {e.line: e for e in group}
+    networks = list(grouped(entry_of.values(), lambda e: (e.row.report, e.data_name, e.model)))
+    if len(entry_of) <= len(networks) or any(len({e.number.value for e in g}) > 1 for g in networks):
+        return False
+    others = [e for line in entry_of for e in highest[line] if e.column != group[0].column]
     if not others or any(e.number.value > entry_of[e.line].number.value for e in others):
         return False
-    networks = list(grouped(entry_of.values(), lambda e: (e.row.report, e.data_name, e.model)))
-    steady = all(len({e.number.value for e in group}) == 1 for group in networks)
-    return steady and len({e.number.value for e in others}) > len(networks) and len(entry_of) > len(networks)
+    values = set()
+    for other in entries:
+        if other.column != group[0].column and other.line in entry_of:
+            values.add(other.number.value)
+            if len(values) > len(networks):
+                return True
+    return False
 
 
 def _units(entries: list[Entry]) -> list[Entry]:
     """Return the entries in %, MACs, weights or seconds; fractions and errors become accuracies in %."""
-    fractions = {name for name in {e.metric.name for e in entries} if _is_fraction(entries, name)}
+    named = grouped(entries, lambda e: e.metric.name)
+    fractions = {group[0].metric.name for group in named if _is_fraction(group)}
     turned = []
     for entry in entries:
         number, metric = entry.number, entry.metric
@@ -114,12 +134,12 @@ def _units(entries: list[Entry]) -> list[Entry]:
     return turned
 
 
-def _is_fraction(entries: Sequence[Entry], name: str) -> bool:
-    """Return whether the accuracies of that name are printed between 0 and 1."""
-    numbers: list[Number] = [e.number for e in entries if e.metric.name == name]
+def _is_fraction(entries: Sequence[Entry]) -> bool:
+    """Return whether the accuracies of one name are printed between 0 and 1."""
+    numbers: list[Number] = [e.number for e in entries]
     inside = sum(0 < n.value < 1 for n in numbers)
     if any(n.unit == "%" for n in numbers):
         return False
-    if any(e.metric.error for e in entries if e.metric.name == name):  # 0.8 may well be an error in %
+    if any(e.metric.error for e in entries):  # 0.8 may well be an error in %
         return inside == len(numbers) and any(n.step < 0.005 for n in numbers)
     return inside > 0.6 * len(numbers)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 from prunery.audit.table import facts, hints, levels, roles
 from prunery.audit.table.load import Raw
@@ -52,6 +54,14 @@ class Layout:
     measured: tuple[Measured, ...]
     scales: Mapping[str, levels.Scale]
     unread: tuple[str, ...]
+
+    @cached_property
+    def by_role(self) -> Mapping[str, list[str]]:
+        """The columns of each role, in the table's order."""
+        columns: dict[str, list[str]] = defaultdict(list)
+        for column, role in self.roles.items():
+            columns[role].append(column)
+        return columns
 
 
 def layout_of(raw: Raw) -> Layout:
@@ -106,11 +116,12 @@ def _mostly(numbers: Sequence[Number], texts: Sequence[str]) -> bool:
 def _sparsity_headers(raw: Raw, numeric: set[str]) -> list[Measured]:
     beside = any(roles.role(c) in levels.ROLES for c in numeric)
     headers = roles.levels([c for c in raw.columns if c in numeric], beside=beside)
-    texts = [text for _, text in headers.values()]
+    numbers = [n for n in (parse(text) for _, text in headers.values()) if n is not None]
+    scale = lru_cache(lambda form: levels.scale("", form, numbers))
     measured = []
     for column, (what, text) in headers.items():
         kind = roles.metric(what) or roles.metric(raw.name) or Metric(what, "accuracy")
-        level = levels.level(what, text, texts)
+        level = levels.level(what, text, scale)
         if level is not None:
             measured.append(Measured(column, kind, level=level, named=what))
     return measured
@@ -231,12 +242,12 @@ def _settle(role_of: dict[str, str], cells: Mapping[str, Sequence[str]]) -> None
 
     A text of its own in every line is a name of the line, no part of a configuration.
     """
-    columns = list(cells)
-    first = min((columns.index(c) for c, r in role_of.items() if r == "measured"), default=0)
+    places = {column: place for place, column in enumerate(cells)}
+    first = min((places[c] for c, r in role_of.items() if r == "measured"), default=0)
     for column, role in list(role_of.items()):
         texts = [t for t in cells[column] if t]
         if role in ("open", "value", "mean", "seed_value", "layer_share"):
-            often = 2 if columns.index(column) < first else 3  # settings stand left of what was measured
+            often = 2 if places[column] < first else 3  # settings stand left of what was measured
             few = often * len(set(texts)) <= len(texts) and role == "open"
             role_of[column] = "label" if few else "unread"
         elif (

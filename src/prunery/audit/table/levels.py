@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from prunery.audit.table.numbers import Number, parse
@@ -74,12 +74,11 @@ def _compression(values: list[float], ratio: bool) -> Scale:
     return Scale("exponent", known=min(values, default=1.0) < 1)
 
 
-def level(what: str, text: str, all_texts: Sequence[str]) -> float | None:
-    """Return the sparsity that a header names, among the headers that do."""
+def level(what: str, text: str, scale: Callable[[str], Scale]) -> float | None:
+    """Return the sparsity that a header names; `scale` is that of all headers that name one in a form."""
     number = parse(text)
-    numbers = [n for n in map(parse, all_texts) if n is not None]
     if number is None:
         return None
     form = "density" if re.search("dens|remain|kept|left", plain(what)) else "sparsity"
     form = "compression" if "comp" in plain(what) else form
-    return scale("", form, numbers).sparsity(number)
+    return scale(form).sparsity(number)

@@ -20,6 +20,8 @@ _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
 _PAIR = re.compile(r"\s*(\d+(?:\.\d+)?\s*%?)\s*/\s*(\d+(?:\.\d+)?\s*%?)\s*")
 _RULE = re.compile(r"\|(?:\s*:?-+:?\s*\|)+")  # below the header of a Markdown table
 _LARGEST = 64 << 20  # bytes
+_LONGEST = 500  # characters of a cell that are read: no name or number is longer
+_MOST = 10_000  # columns
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ def load(path: Path) -> Raw:
     if len(records) < 2 or len(records[0][1]) < 2:
         problem = f"it has {len(records)} lines" if len(records) < 2 else "its first line is one cell"
         raise _refused(path, problem)
+    if len(records[0][1]) > _MOST:
+        raise _refused(path, f"it has {len(records[0][1])} columns, more than {_MOST}")
     columns = _columns(records[0][1])
     whole = [(line, tuple(cells)) for line, cells in records[1:] if len(cells) == len(columns)]
     ragged = [(line, len(cells)) for line, cells in records[1:] if len(cells) != len(columns)]
@@ -108,6 +112,7 @@ def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(_LARGEST)
     reader, line = csv.reader(text.splitlines(keepends=True), delimiter=separator), 1
     for cells in reader:
+        cells = [cell if len(cell) <= _LONGEST else f"{cell[:_LONGEST]}…" for cell in cells]
         cells = [_LINK.sub(r"\1", cell).strip() if "](" in cell else cell.strip() for cell in cells]
         if separator == "|" and len(cells) > 2 and cells[0] == cells[-1] == "":
             cells = cells[1:-1]
@@ -176,8 +181,8 @@ def _shares(column: str, texts: Sequence[str]) -> bool:
 
 def _columns(cells: list[str]) -> tuple[str, ...]:
     """Return the header's names, each once: a name that comes again gets its position."""
-    named: list[str] = []
+    named: dict[str, None] = {}
     for position, cell in enumerate(cells, 1):
         name = cell or f"column {position}"
-        named.append(f"{name} (column {position})" if name in named else name)
+        named[f"{name} (column {position})" if name in named else name] = None
     return tuple(named)

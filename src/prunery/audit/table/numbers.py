@@ -13,6 +13,7 @@ _CELL = re.compile(
     rf"(?:\s*(?:\(?\s*(?:±|\+/-|\+-|\\pm)|\()\s*(?P<spread>{_DIGITS})\s*%?\s*\)?)?\s*%?"
 )
 _SCALES = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
+_LONGEST = 100  # characters: a longer text takes longer to be found no number
 _LARGEST = 1e30  # what is larger is no measurement: a hash like 4821e719, an overflow
 
 
@@ -35,6 +36,8 @@ class Number:
 @lru_cache(maxsize=1 << 16)
 def parse(text: str, *, comma: bool = False) -> Number | None:
     """Return the number that a cell prints, or None; `comma`: 93,2 is a decimal."""
+    if len(text) > _LONGEST:
+        return None
     plain = text.strip().strip("*_†‡$~≈ ").replace("−", "-").replace("\u00a0", " ")
     if comma:
         plain = re.sub(

@@ -86,7 +86,7 @@ def _tidy(text: str) -> str:
 
 def _first(cells: Mapping[str, str], layout: Layout, role: str) -> str:
     """Return the texts of the columns with a role, as one."""
-    return " ".join(_tidy(t) for c, t in cells.items() if layout.roles[c] == role and t)
+    return " ".join(_tidy(t) for c in layout.by_role.get(role, ()) if (t := cells[c]))
 
 
 def _states_total(row: Row, layout: Layout) -> bool:
@@ -95,7 +95,9 @@ def _states_total(row: Row, layout: Layout) -> bool:
 
 
 def _entries(raw: Raw, layout: Layout, rows: Sequence[Row]) -> Iterator[Entry]:
-    spreads = {m.column: _spread_of(m, layout) for m in layout.measured}
+    every = [c for c in layout.by_role.get("spread", ()) if re.search("sd|std", plain(c))]
+    means = [m for m in layout.measured if not m.of_seeds and m.level is None]
+    spreads = {m.column: _spread_of(m, every, alone=len(means) == len(every) == 1) for m in layout.measured}
     for row in rows:
         for measured in layout.measured:
             if measured.column in row.numbers and (metric := _metric(measured, row, layout)):
@@ -109,17 +111,16 @@ def _metric(measured: Measured, row: Row, layout: Layout) -> Metric | None:
     return roles.metric(name) or Metric(name, "other")
 
 
-def _spread_of(measured: Measured, layout: Layout) -> str | None:
-    """Return the column of standard deviations that belongs to a measured one."""
-    spreads = [c for c, r in layout.roles.items() if r == "spread" and re.search("sd|std", plain(c))]
-    means = [m for m in layout.measured if not m.of_seeds and m.level is None]
-    stem = _stem(measured.column)
-    named = [c for c in spreads if _stem(c) == stem]
+def _spread_of(measured: Measured, spreads: Sequence[str], *, alone: bool) -> str | None:
+    """Return the column of standard deviations that belongs to a measured one; `alone`: there is one each."""
     if measured.of_seeds or not spreads:
         return None
-    return named[0] if named else spreads[0] if len(means) == len(spreads) == 1 else None
+    stem = _stem(measured.column)
+    named = next((c for c in spreads if _stem(c) == stem), None)
+    return named or (spreads[0] if alone else None)
 
 
+@lru_cache(maxsize=1 << 14)
 def _stem(column: str) -> str:
     words = plain(column).split("_")
     return "_".join(w for w in words if not re.fullmatch(_SPREAD_WORDS, w))
@@ -136,7 +137,7 @@ def _entry(
     data = next((d for text in texts["dataset"] if (d := facts.data_in(text))), None)
     data = data and _labels_of(data, row, metric)
     network = next((n for text in [model, *texts["model"]] if (n := facts.network_in(text))), None)
-    named = (_tidy(t) for c, t in row.cells.items() if layout.roles[c] == "method" and t)
+    named = (_tidy(t) for c in layout.by_role.get("method", ()) if (t := row.cells[c]))
     method = measured.method or next(named, "")
     labels = dict(row.labels) if measured.method is None else {**row.labels, "method": measured.method}
     labels = {c: _split_layer(t, "")[0] if layout.roles.get(c) == "model" else t for c, t in labels.items()}
@@ -161,7 +162,7 @@ def _entry(
         family=measured.family if measured.metric is not None else f"{measured.family}/{metric.name}",
         of_seeds=measured.of_seeds,
         known_chance=_chance(row, layout, metric),
-        origins=tuple(c for c, r in layout.roles.items() if r == "origin"),
+        origins=tuple(layout.by_role.get("origin", ())),
     )
 
 
@@ -169,9 +170,14 @@ def _labels_of(data: facts.Data, row: Row, metric: Metric) -> facts.Data:
     """Return the data set as this number sees it: some of its classes, or CIFAR-100's twenty superclasses."""
     if data.classes == 100 and roles.SUPERCLASS.search(plain(metric.name)):
         return replace(data, classes=20, counts=())
-    counts = (n.value for c, n in row.numbers.items() if roles.CLASSES.fullmatch(plain(c)))
+    counts = (n.value for c, n in row.numbers.items() if _counts_classes(c))
     drawn = next(counts, data.classes)
     return data if drawn >= data.classes or drawn < 2 else replace(data, classes=int(drawn), counts=())
+
+
+@lru_cache(maxsize=1 << 14)
+def _counts_classes(column: str) -> bool:
+    return roles.CLASSES.fullmatch(plain(column)) is not None
 
 
 def _sources(raw: Raw, row: Row, measured: Measured, layout: Layout) -> dict[str, list[str]]:
@@ -214,6 +220,6 @@ def main_level(columns: Mapping[str, str], row: Row) -> str | None:
 def _chance(row: Row, layout: Layout, metric: Metric) -> float | None:
     if roles.SUPERCLASS.search(plain(metric.name)):
         return None  # what is stated is of the classes
-    columns = [c for c, r in layout.roles.items() if r == "chance" and c in row.numbers]
+    columns = [c for c in layout.by_role.get("chance", ()) if c in row.numbers]
     named = [c for c in columns if len(columns) == 1 or str(metric.k or 1) in plain(c)]
     return row.numbers[named[0]].value if named and metric.kind == "accuracy" else None

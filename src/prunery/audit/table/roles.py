@@ -119,6 +119,7 @@ class Metric:
         return (self.kind, self.k, self.split, self.name if self.kind == "other" else "")
 
 
+@lru_cache(maxsize=1 << 14)
 def role(name: str) -> str | None:
     """Return the role that a header's name alone gives, or None."""
     known = (r for r, pattern in _NAMES if re.fullmatch(pattern, plain(name)))
@@ -176,7 +177,7 @@ def numbered(names: Sequence[str]) -> bool:
     return any(m is not None and m[1] not in ("1", "3", "5") for m in matches)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 14)
 def metric(name: str) -> Metric | None:
     """Return what a header, or an entry of a metric column, measures; None if the name does not say."""
     text = plain(name)

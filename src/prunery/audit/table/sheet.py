@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeVar
 
 from prunery.audit.table.facts import Data, unusual
@@ -93,9 +93,7 @@ class Entry:
     @cached_property
     def special(self) -> bool:
         """Whether its labels speak of a wider or pretrained network, or of several."""
-        wider = (
-            c for c, t in self.row.cells.items() if re.search(r"width|widen", plain(c)) and t not in ("", "1")
-        )
+        wider = (c for c, t in self.row.cells.items() if _says_width(c) and t not in ("", "1"))
         before = (self.row.cells.get(c, "").lower() for c in self.origins)
         if any(text.strip() and not _NOTHING.fullmatch(text.strip()) for text in before):
             return True
@@ -111,6 +109,11 @@ class Entry:
     def arm(self) -> tuple[str, ...]:
         """Place and labels: what differs by sparsity and seed only."""
         return (*self.place, *(f"{k}={v}" for k, v in sorted(self.labels.items())))
+
+
+@lru_cache(maxsize=1 << 14)
+def _says_width(column: str) -> bool:
+    return re.search(r"width|widen", plain(column)) is not None
 
 
 _NETWORK = r"(?: (?:network|model|baseline|reference|net))?"
@@ -201,9 +204,14 @@ class References:
             for key, dense in self._dense.items()
         }
         self._matching: dict[object, list[Entry]] = {}
+        self._beside: dict[object, dict[int, list[Entry]]] = {}  # of those, the ones in a row of their own
+        self._once: dict[tuple[int, ...], list[Entry]] = {}
 
     def dense_of(self, entry: Entry) -> list[Entry]:
-        """Return the dense entries to compare an entry with: in its row, else by its column and labels."""
+        """Return the dense entries to compare an entry with: in its row, else by its column and labels.
+
+        The same entries are the same list each time.
+        """
         key = self._key(entry)
         dense = self._dense.get(key, [])
         labels = [(c, entry.labels.get(c, "")) for c in self._telling.get(key, ()) if c not in self._ignored]
@@ -212,9 +220,13 @@ class References:
             here = [d for d in dense if d.family == entry.family or d.metric.variant]
             fitting = [d for d in here if all(_fits(d.labels.get(c, ""), text) for c, text in labels)]
             same = [d for d in fitting if all(d.labels.get(c, "") == text for c, text in labels)]
-            self._matching[known] = same or fitting
-        matching = self._matching[known]
-        return [d for d in matching if d.metric.variant and d.line == entry.line] or matching
+            self._matching[known] = matching = self._only(same or fitting)
+            rows = grouped([d for d in matching if d.metric.variant], lambda d: d.line)
+            self._beside[known] = {row[0].line: self._only(row) for row in rows}
+        return self._beside[known].get(entry.line) or self._matching[known]
+
+    def _only(self, entries: list[Entry]) -> list[Entry]:
+        return self._once.setdefault(tuple(map(id, entries)), entries)
 
     @staticmethod
     def _key(entry: Entry) -> object:

@@ -34,7 +34,7 @@ _ACCENTED = {
 }  # `precision` itself is of numbers
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 16)
 def plain(name: str) -> str:
     """Return a header in lower case, its words joined by underscores."""
     name = re.sub(r"\$?\\(?:delta|Delta)\b\$?|[△∆]", "Δ", name.strip())
