@@ -21,7 +21,8 @@ class Claim:
     def release(self) -> None:
         """Let another process have the step; a forked child gives nothing away that is its parent's."""
         if os.getpid() == self._process:
-            self._path.unlink(missing_ok=True)  # while it is held, so that nobody holds a file that is gone
+            with contextlib.suppress(OSError):  # a disk that takes no changes keeps a file that nobody holds
+                self._path.unlink(missing_ok=True)  # while it is held: nobody holds a file that is gone
             self._locks.close(self._descriptor)
 
     def __enter__(self) -> Claim:

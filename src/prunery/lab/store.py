@@ -24,7 +24,7 @@ from typing import Any
 
 from prunery import atomic
 from prunery.errors import StoreError
-from prunery.filenames import file_name, is_file_name
+from prunery.filenames import file_name, is_file_name, is_key
 from prunery.lab import record as records
 from prunery.lab import study_file
 from prunery.lab.failure import Failure, failure_of
@@ -202,7 +202,8 @@ class Store:
 
     def finished(self) -> Iterator[str]:
         """The keys of all finished steps, in order."""
-        return (p.name for p in sorted((self.root / "steps").iterdir()) if (p / _RECORD).is_file())
+        steps = sorted((self.root / "steps").iterdir())
+        return (p.name for p in steps if is_key(p.name) and (p / _RECORD).is_file())
 
     def failures(self) -> list[Failure]:
         """All noted failures, by key."""
@@ -213,6 +214,14 @@ class Store:
     def running(self) -> list[str]:
         """The keys of steps that some process is doing now."""
         return self._locks.held()
+
+    def sweep(self) -> None:
+        """Remove what dead workers left: locks that nobody holds, and what finished steps need no more."""
+        running = self.running()  # looking at a lock that nobody holds removes it
+        for path in (p for name in ("scratch", "partial", "failed") for p in (self.root / name).iterdir()):
+            key = path.name.partition(".")[0].partition("-")[0]
+            if key not in running and is_key(key) and (self.path(key) / _RECORD).is_file():
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     # -- inside ----------------------------------------------------------------------------------------
 

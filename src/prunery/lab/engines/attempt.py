@@ -46,21 +46,27 @@ def attempt(
     report: is told how many epochs the step has behind it, from time to time. Whatever the work raises ends
     up in the answer; only what ends a process (Ctrl-C) goes through.
     """
-    claim = store.claim(step.key)
-    if claim is None:
-        return {"is": "busy"}
-    with claim:
-        if store.has(step.key):
-            return {"is": "there"}
-        scratch = store.scratch(step.key)
-        try:
-            with same_folder():
-                record = resolved(work)(step, store, scratch, report_progress=report)
-            store.commit(record, scratch)
-        except Exception as error:
-            shutil.rmtree(scratch, ignore_errors=True)
-            return {"is": "failed", "reason": reason(error), "trace": trace()}
+    try:
+        claim = store.claim(step.key)
+        if claim is None:
+            return {"is": "busy"}
+        with claim:
+            if store.has(step.key):
+                return {"is": "there"}
+            _do(step, store, store.scratch(step.key), work, report)
+    except Exception as error:
+        return {"is": "failed", "reason": reason(error), "trace": trace()}
     return {"is": "done"}
+
+
+def _do(step: Step, store: Store, scratch: Path, work: str | Work, report: Callable[[float], None]) -> None:
+    """Do a claimed step and commit it; its scratch folder is gone, whatever became of it."""
+    try:
+        with same_folder():
+            record = resolved(work)(step, store, scratch, report_progress=report)
+        store.commit(record, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def reporter(say: Callable[[Answer], object], seconds: float) -> Callable[[float], None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from prunery.lab.engines.attempt import reporter
@@ -42,6 +43,8 @@ class Walk:
     def __exit__(self, kind: type[BaseException] | None, *raised: object) -> bool:
         self._interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
         self.progress.end()
+        with suppress(OSError):  # another run looks at the same folders
+            self.store.sweep()
         self._ended = time.monotonic()
         return self._interrupted
 
@@ -106,6 +109,7 @@ class Walk:
         if final:
             failure = Failure(step.key, step.kind, reason, answer.get("trace", ""), tries)
             self._failed[step.key] = failure
-            self.store.fail(failure)
-            self.store.tidy(step.key)
+            with suppress(OSError):  # a disk that takes nothing more: the outcome says it
+                self.store.fail(failure)
+                self.store.tidy(step.key)
         self.progress.failed(step, reason, final=final)
