@@ -79,6 +79,7 @@ def load_all() -> dict[str, Net]:
     import graph_nets_operations  # noqa: F401
     import graph_nets_text  # noqa: F401
     import graph_nets_vision  # noqa: F401
+    import graph_nets_vit  # noqa: F401
     import graph_nets_writes  # noqa: F401
 
     return NETS

@@ -30,13 +30,13 @@ class _C2f(nn.Module):
 class Yolo(nn.Module):
     """Three scales, merged from the top down, with a detection output each."""
 
-    def __init__(self) -> None:
+    def __init__(self, a: int = 8, b: int = 16, deep: int = 1, outputs: int = 6) -> None:
         super().__init__()
-        self.stem, self.b2 = conv(3, 8, 3, 2), nn.Sequential(conv(8, 16, 3, 2), _C2f(16, 16))
-        self.b3, self.b4 = conv(16, 16, 3, 2), nn.Sequential(conv(16, 16, 3, 2), _C2f(16, 16, 2))
-        self.sppf = conv(48, 16, 1)
-        self.n3, self.n2 = _C2f(32, 16, add=False), _C2f(32, 16, add=False)
-        self.heads = nn.ModuleList(nn.Sequential(conv(16, 8), nn.Conv2d(8, 6, 1)) for _ in range(3))
+        self.stem, self.b2 = conv(3, a, 3, 2), nn.Sequential(conv(a, b, 3, 2), _C2f(b, b, deep))
+        self.b3, self.b4 = conv(b, b, 3, 2), nn.Sequential(conv(b, b, 3, 2), _C2f(b, b, 2 * deep))
+        self.sppf = conv(3 * b, b, 1)
+        self.n3, self.n2 = (_C2f(2 * b, b, deep, add=False) for _ in range(2))
+        self.heads = nn.ModuleList(nn.Sequential(conv(b, a), nn.Conv2d(a, outputs, 1)) for _ in range(3))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         p2 = self.b2(self.stem(x))

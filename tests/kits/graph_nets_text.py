@@ -10,10 +10,11 @@ from torch.nn import functional
 
 @net(tokens())
 class LstmTagger(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, words: int = 20, into: int = 8, width: int = 12, layers: int = 1, tags: int = 5) -> None:
         super().__init__()
-        self.embedding, self.lstm = nn.Embedding(20, 8), nn.LSTM(8, 12, bidirectional=True, batch_first=True)
-        self.norm, self.fc = nn.LayerNorm(24), nn.Linear(24, 5)
+        self.embedding = nn.Embedding(words, into)
+        self.lstm = nn.LSTM(into, width, layers, bidirectional=True, batch_first=True)
+        self.norm, self.fc = nn.LayerNorm(2 * width), nn.Linear(2 * width, tags)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(self.lstm(self.embedding(x))[0])
@@ -148,15 +149,15 @@ class LlamaAttention(nn.Module):
 
 
 class LlamaBlock(nn.Module):
-    def __init__(self, width: int, heads: int, shared: int) -> None:
+    def __init__(self, width: int, heads: int, shared: int, inner: int = 24) -> None:
         super().__init__()
         self.norm1, self.attention, self.norm2 = (
             RmsNorm(width),
             LlamaAttention(width, heads, shared),
             RmsNorm(width),
         )
-        self.gate, self.up = nn.Linear(width, 24, bias=False), nn.Linear(width, 24, bias=False)
-        self.down = nn.Linear(24, width, bias=False)
+        self.gate, self.up = nn.Linear(width, inner, bias=False), nn.Linear(width, inner, bias=False)
+        self.down = nn.Linear(inner, width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x), cos, sin)
@@ -166,11 +167,13 @@ class LlamaBlock(nn.Module):
 
 @net(tokens(6))
 class Llama(nn.Module):
-    def __init__(self, width: int = 16, heads: int = 4, shared: int = 2) -> None:
+    def __init__(
+        self, width: int = 16, heads: int = 4, shared: int = 2, inner: int = 24, depth: int = 2, words: int = 20
+    ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(20, width)
-        self.blocks = nn.ModuleList(LlamaBlock(width, heads, shared) for _ in range(2))
-        self.norm, self.head = RmsNorm(width), nn.Linear(width, 20, bias=False)
+        self.embedding = nn.Embedding(words, width)
+        self.blocks = nn.ModuleList(LlamaBlock(width, heads, shared, inner) for _ in range(depth))
+        self.norm, self.head = RmsNorm(width), nn.Linear(width, words, bias=False)
         half = width // heads // 2
         self.register_buffer("inv_freq", 1.0 / 100 ** (torch.arange(half).float() / half), persistent=False)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from graph_nets import Head, conv, images, net
 from torch import Tensor, nn
@@ -35,6 +37,22 @@ class _Bottleneck(nn.Module):
         out = self.body(x)
         out += self.short(x)
         return functional.relu_(out)
+
+
+def stem(width: int) -> nn.Sequential:
+    """Return the first layers of networks for large images."""
+    return nn.Sequential(conv(3, width, 7, 2), nn.MaxPool2d(3, 2, 1))
+
+
+def bottlenecks(width: int, depths: tuple[int, ...], classes: int = 1000) -> nn.Module:
+    """Return a ResNet of bottleneck blocks for large images."""
+    layers, into = [stem(width)], width
+    for stage, depth in enumerate(depths):
+        for block in range(depth):
+            inner = width << stage
+            layers.append(_Bottleneck(into, inner, 4 * inner, 2 if stage and not block else 1))
+            into = 4 * inner
+    return nn.Sequential(*layers, Head(into, classes))
 
 
 def resnet(width: int = 8, depth: int = 2, classes: int = 5) -> nn.Module:
@@ -82,9 +100,9 @@ def VggBn() -> nn.Module:  # noqa: N802
 
 
 class _Inverted(nn.Module):
-    def __init__(self, into: int, out: int, stride: int = 1) -> None:
+    def __init__(self, into: int, out: int, stride: int = 1, wider: int = 2) -> None:
         super().__init__()
-        wide = into * 2
+        wide = into * wider
         parts = [conv(into, wide, 1), conv(wide, wide, 3, stride, wide)]
         parts = [nn.Sequential(*part[:2], nn.ReLU6(inplace=True)) for part in parts]
         self.body, self.same = nn.Sequential(*parts, conv(wide, out, 1)[:2]), into == out and stride == 1
@@ -98,6 +116,16 @@ def MobileNetV2() -> nn.Module:  # noqa: N802
     return nn.Sequential(
         conv(3, 8), _Inverted(8, 8), _Inverted(8, 12, 2), _Inverted(12, 12), conv(12, 16, 1), Head(16)
     )
+
+
+def mobilenet(rows: list[tuple[int, int, int, int]], last: int, classes: int = 1000) -> nn.Module:
+    """Return MobileNetV2. rows: how much wider within, width, number of blocks and stride of each stage."""
+    layers, into = [conv(3, 32, stride=2)], 32
+    for wider, out, count, stride in rows:
+        for block in range(count):
+            layers.append(_Inverted(into, out, 1 if block else stride, wider))
+            into = out
+    return nn.Sequential(*layers, conv(into, last, 1), Head(last, classes))
 
 
 class _DenseLayer(nn.Module):
@@ -127,9 +155,13 @@ class DenseStack(nn.Module):
 
 
 def densenet(
-    width: int = 8, growth: int = 4, blocks: tuple[int, ...] = (3, 3), classes: int = 5
+    width: int = 8,
+    growth: int = 4,
+    blocks: tuple[int, ...] = (3, 3),
+    classes: int = 5,
+    first: Callable[[int], nn.Module] = lambda width: conv(3, width),
 ) -> nn.Module:
-    layers: list[nn.Module] = [conv(3, width)]
+    layers: list[nn.Module] = [first(width)]
     for number, count in enumerate(blocks):
         layers.append(DenseStack(width, growth, count))
         width += growth * count
@@ -153,10 +185,10 @@ class _LayerNorm2d(nn.LayerNorm):
 
 
 class _ConvNeXtBlock(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, wider: int = 2) -> None:
         super().__init__()
         self.depthwise, self.norm = nn.Conv2d(width, width, 7, padding=3, groups=width), nn.LayerNorm(width)
-        self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.up, self.down = nn.Linear(width, wider * width), nn.Linear(wider * width, width)
         self.scale = nn.Parameter(torch.full((width,), 0.5))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -165,97 +197,29 @@ class _ConvNeXtBlock(nn.Module):
         return x + y.permute(0, 3, 1, 2)
 
 
+def convnext(
+    widths: tuple[int, ...], depths: tuple[int, ...], patch: int, wider: int = 2, classes: int = 5
+) -> nn.Module:
+    layers: list[nn.Module] = [nn.Conv2d(3, widths[0], patch, patch), _LayerNorm2d(widths[0])]
+    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+        if stage:
+            layers += [_LayerNorm2d(widths[stage - 1]), nn.Conv2d(widths[stage - 1], width, 2, 2)]
+        layers += [_ConvNeXtBlock(width, wider) for _ in range(depth)]
+    return nn.Sequential(*layers, Head(widths[-1], classes))
+
+
 @net(images())
 def ConvNeXt() -> nn.Module:  # noqa: N802
-    stem = [nn.Conv2d(3, 8, 2, 2), _LayerNorm2d(8)]
-    down = [_LayerNorm2d(8), nn.Conv2d(8, 12, 2, 2)]
-    return nn.Sequential(*stem, _ConvNeXtBlock(8), _ConvNeXtBlock(8), *down, _ConvNeXtBlock(12), Head(12))
-
-
-class TimmAttention(nn.Module):
-    """Queries, keys and values from one layer, with the number and the size of heads as attributes."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.num_heads, self.head_dim = heads, width // heads
-        self.scale = self.head_dim**-0.5
-        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        B, N, _ = x.shape
-        qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv.unbind(0)
-        x = functional.scaled_dot_product_attention(q, k, v)
-        return self.proj(x.transpose(1, 2).reshape(B, N, self.num_heads * self.head_dim))
-
-
-class TimmAttentionC(TimmAttention):
-    """The same as older code has it: reshaped back to the width of what came in."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        B, N, C = x.shape
-        qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, C // self.num_heads).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv[0], qkv[1], qkv[2]
-        attention = ((q @ k.transpose(-2, -1)) * self.scale).softmax(dim=-1)
-        return self.proj((attention @ v).transpose(1, 2).reshape(B, N, C))
-
-
-class VitBlock(nn.Module):
-    def __init__(self, width: int, heads: int, kind: type[TimmAttention] = TimmAttention) -> None:
-        super().__init__()
-        self.norm1, self.attention = nn.LayerNorm(width), kind(width, heads)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
-
-
-class Vit(nn.Module):
-    def __init__(
-        self, width: int, heads: int, depth: int, size: int, patch: int, block: type = VitBlock
-    ) -> None:
-        super().__init__()
-        self.patch = nn.Conv2d(3, width, patch, patch)
-        self.cls = nn.Parameter(torch.randn(1, 1, width) * 0.1)
-        self.position = nn.Parameter(torch.randn(1, (size // patch) ** 2 + 1, width) * 0.1)
-        self.blocks = nn.Sequential(*(block(width, heads) for _ in range(depth)))
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.patch(x).flatten(2).transpose(1, 2)
-        x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], 1) + self.position
-        return self.head(self.norm(self.blocks(x))[:, 0])
-
-
-@net(images())
-def VitTimm() -> nn.Module:  # noqa: N802
-    return Vit(16, 4, 2, 8, 4)
-
-
-@net(images())
-def VitTimmOld() -> nn.Module:  # noqa: N802
-    return Vit(16, 4, 2, 8, 4, lambda width, heads: VitBlock(width, heads, TimmAttentionC))
-
-
-@net(images())
-def VitTorch() -> nn.Module:  # noqa: N802
-    def layer(width: int, heads: int) -> nn.Module:
-        return nn.TransformerEncoderLayer(
-            width, heads, 32, activation="gelu", batch_first=True, norm_first=True
-        )
-
-    return Vit(16, 4, 2, 8, 4, layer)
+    return convnext((8, 12), (2, 1), 2)
 
 
 @net(images())
 class UNet(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, a: int = 8, b: int = 12, c: int = 16) -> None:
         super().__init__()
-        self.one, self.two, self.three = conv(3, 8), conv(8, 12), conv(12, 16)
-        self.up2, self.up1 = nn.ConvTranspose2d(16, 12, 2, 2), nn.ConvTranspose2d(12, 8, 2, 2)
-        self.back2, self.back1, self.out = conv(24, 12), conv(16, 8), nn.Conv2d(8, 2, 1)
+        self.one, self.two, self.three = conv(3, a), conv(a, b), conv(b, c)
+        self.up2, self.up1 = nn.ConvTranspose2d(c, b, 2, 2), nn.ConvTranspose2d(b, a, 2, 2)
+        self.back2, self.back1, self.out = conv(2 * b, b), conv(2 * a, a), nn.Conv2d(a, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         a = self.one(x)
