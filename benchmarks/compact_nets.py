@@ -40,9 +40,9 @@ _HEAD += f"{'groups':>9}{'free':>6}{'MACs, %':>9}{'params, %':>11}{'difference':
 
 def timed(call: Callable[[], Result]) -> tuple[Result, float]:
     """Return what a call returns, and its seconds."""
-    begin = time.perf_counter()
+    begin = time.process_time()
     result = call()
-    return result, time.perf_counter() - begin
+    return result, time.process_time() - begin
 
 
 @dataclass

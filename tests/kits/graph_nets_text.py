@@ -10,7 +10,9 @@ from torch.nn import functional
 
 @net(tokens())
 class LstmTagger(nn.Module):
-    def __init__(self, words: int = 20, into: int = 8, width: int = 12, layers: int = 1, tags: int = 5) -> None:
+    def __init__(
+        self, words: int = 20, into: int = 8, width: int = 12, layers: int = 1, tags: int = 5
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(words, into)
         self.lstm = nn.LSTM(into, width, layers, bidirectional=True, batch_first=True)
@@ -168,7 +170,13 @@ class LlamaBlock(nn.Module):
 @net(tokens(6))
 class Llama(nn.Module):
     def __init__(
-        self, width: int = 16, heads: int = 4, shared: int = 2, inner: int = 24, depth: int = 2, words: int = 20
+        self,
+        width: int = 16,
+        heads: int = 4,
+        shared: int = 2,
+        inner: int = 24,
+        depth: int = 2,
+        words: int = 20,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(words, width)

@@ -52,7 +52,14 @@ class VitBlock(nn.Module):
 
 class Vit(nn.Module):
     def __init__(
-        self, width: int, heads: int, depth: int, size: int, patch: int, block: Any = VitBlock, classes: int = 5
+        self,
+        width: int,
+        heads: int,
+        depth: int,
+        size: int,
+        patch: int,
+        block: Any = VitBlock,
+        classes: int = 5,
     ) -> None:
         super().__init__()
         self.patch = nn.Conv2d(3, width, patch, patch)

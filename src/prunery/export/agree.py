@@ -133,15 +133,23 @@ def _difference_in_training(before: nn.Module, after: nn.Module, example: Any) -
     expected = _trained(before, example, 0)
     if isinstance(expected, Exception):
         return ""
+    problem = _difference(expected, _trained(after, example, 0), 1e-5)
+    if not problem:
+        return ""
     again = _trained(before, example, 1)
     if isinstance(again, Exception) or _difference(expected, again, 1e-12):
         return ""
-    return _difference(expected, _trained(after, example, 0), 1e-5)
+    exact = _trained(before, example, 0, double=True)
+    if isinstance(exact, Exception):
+        return problem
+    return _difference(exact, _trained(after, example, 0, double=True), 1e-5)
 
 
-def _trained(model: nn.Module, example: Any, seed: int) -> list[Tensor] | Exception:
-    """Return the outputs of a copy of a model in train mode, in double precision where that is possible."""
+def _trained(model: nn.Module, example: Any, seed: int, *, double: bool = False) -> list[Tensor] | Exception:
+    """Return the outputs of a copy of a model in train mode."""
+    own, inputs = copy.deepcopy(model).train(), example
+    if double:
+        own, inputs = own.double(), _double(example)
     where = next((p.device for p in model.parameters()), torch.device("cpu"))
     with forked(seed, where):
-        found = _called(copy.deepcopy(model).double().train(), _double(example))
-        return _called(copy.deepcopy(model).train(), example) if isinstance(found, Exception) else found
+        return _called(own, inputs)

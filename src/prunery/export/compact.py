@@ -159,8 +159,11 @@ class _Job:
         if folded or plan.merged:
             done.exact_in_training = False
         elif done.exact_in_training and len(plan.gone):
-            in_training = reads_of(graph, model, registered(model), training=True)
-            done.exact_in_training = bool(np.isin(plan.gone, never_read(graph, in_training)).all())
+            in_training = plan.reads
+            if any("batch_norm" in call.name for call in graph.program.calls):
+                in_training = reads_of(graph, model, registered(model), training=True)
+            never = graph.flow.channels.among(never_read(graph, in_training))
+            done.exact_in_training = bool(never[plan.gone].all())
         for name, tensor in registered(model).items():
             index = removal.index(name, tensor.ndim)
             before = self.places.get(name, [None] * tensor.ndim)
@@ -189,4 +192,4 @@ def _cut(edited: nn.Module, removal: Removal, plan: Plan, made: Mapping[str, Rea
         kept = torch.from_numpy(np.flatnonzero(removal.kept(made[name].rows)))
         return tensor.index_select(0, kept.to(tensor.device))
 
-    return shrunk(edited, removal, plan.graph.widths, cut=cut)
+    return shrunk(edited, removal, plan.graph.widths, cut=cut, share=True)  # the edited copy is given up

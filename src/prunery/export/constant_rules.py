@@ -115,6 +115,9 @@ def _multiplied(a: Constant, b: Constant, inner: int) -> tuple[Tensor, Tensor]:
     def right(tensor: Tensor) -> Tensor:
         return tensor.expand(*tensor.shape[:-2], inner, tensor.shape[-1])
 
+    if not a.any() or not b.any():  # known where it is a sum of zeros
+        missing = (~a.zero()).any(-1, keepdim=True) if a.any() else (~b.zero()).any(-2, keepdim=True)
+        return torch.zeros((), dtype=torch.float64, device=a.value.device), missing
     missing = left((~a.known).float()) @ right((~b.zero()).float())
     if not b.all():
         missing = missing + left((~a.zero()).float()) @ right((~b.known).float())

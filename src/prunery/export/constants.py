@@ -75,12 +75,18 @@ class Constants:
         if constant is None or _storage(tensor) in self._spoilt:
             return
         known = constant.known
-        if constant.value.is_floating_point() and not torch.isfinite(constant.value).all():
+        if not _all_finite(constant.value):
             known = known & torch.isfinite(constant.value)
         if known.any():
             zero = torch.zeros((), dtype=constant.value.dtype, device=known.device)
             value = constant.value if known.numel() == 1 else torch.where(known, constant.value, zero)
             self._known[id(tensor)] = Constant(_of_rank(value, tensor.ndim), _of_rank(known, tensor.ndim))
+
+
+def _all_finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum())):
+        return True  # a sum is infinite or not a number where a term is, and seldom elsewhere
+    return bool(torch.isfinite(tensor).all())
 
 
 def _flag(truth: bool, ndim: int, like: Tensor) -> Tensor:

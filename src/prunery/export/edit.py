@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunery.export.reads import Read, Weight
+from prunery.export.reads import Flags, Read, Weight
 from prunery.export.removable import Plan
 from prunery.graph.channels import Ids
 from prunery.wrappers import named_modules
@@ -28,9 +28,9 @@ def registered(model: nn.Module) -> dict[str, Tensor]:
 
 def fold_(model: nn.Module, plan: Plan) -> dict[str, Read]:
     """Add what constants that go contribute to the biases; return the new biases by name."""
-    made: dict[str, Read] = {}
+    made, gone = dict[str, Read](), plan.graph.flow.channels.among(plan.gone)
     for read in plan.reads if plan.folds else ():
-        columns = _constant(read, plan.gone)
+        columns = _constant(read, gone)
         if read.folds and len(columns) and read.weight is not None and read.weight.bias is not None:
             bias = _bias(model, read.weight, len(read.rows))
             if read.weight.new_bias:
@@ -42,9 +42,9 @@ def fold_(model: nn.Module, plan: Plan) -> dict[str, Read]:
     return made
 
 
-def _constant(read: Read, units: Ids) -> Ids:
-    """Return the columns of these units that are constant, used and not 0."""
-    return np.flatnonzero(read.matters & read.known & np.isin(read.columns, units))
+def _constant(read: Read, those: Flags) -> Ids:
+    """Return the columns of the units marked that are constant, used and not 0."""
+    return np.flatnonzero(read.matters & read.known & those[read.columns])
 
 
 def _bias(model: nn.Module, weight: Weight, rows: int) -> Tensor:
@@ -77,10 +77,11 @@ def _columns(tensor: Tensor, weight: Weight, columns: Ids) -> Tensor:
 def merge_constants_(model: nn.Module, plan: Plan) -> None:
     """Add the columns of constant units to that of the one which stands for them, each in proportion."""
     parameters = registered(model)
+    goes = plan.graph.flow.channels.among(np.asarray(list(plan.merged), np.int64))
     for read in plan.reads if plan.merged else ():
         if read.folds or read.weight is None:
             continue
-        for column in _constant(read, np.asarray(list(plan.merged))).tolist():
+        for column in _constant(read, goes).tolist():
             other = plan.merged[int(read.columns[column])]
             target = int(_constant_of(read, other)[0])
             with torch.no_grad():

@@ -227,6 +227,8 @@ _FORWARDS = {nn.Linear.forward, nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.
 def _matrix(constant: Constant, tensor: Tensor) -> Tensor:
     """Return where a factor is not 0 in any of its batches, as (rows, columns)."""
     used = constant.value != 0
+    if used.shape == tensor.shape[-2:]:
+        return used
     used = used.expand(*used.shape[:-2], *tensor.shape[-2:])
     return used.reshape(-1, *used.shape[-2:]).any(0)
 

@@ -48,7 +48,8 @@ def plan_of(graph: Graph, reads: Sequence[Read], options: Options) -> Plan:
     kept = set(merged.values())
     while True:
         gone = search.greatest(merged, kept)
-        whole = [group for group in graph.free if np.isin(group.roots, gone).all()]
+        goes = graph.flow.channels.among(gone)
+        whole = [group for group in graph.free if goes[group.roots].all()]
         stuck = {int(group.roots[0]) for group in whole if not search.silenced(int(group.roots[0]))}
         if not stuck:
             break
@@ -69,7 +70,8 @@ class _Search:
         self.graph, self.options = graph, options
         free = np.unique(np.concatenate([np.zeros(0, np.int64), *(g.roots for g in graph.free)]))
         self.free = np.setdiff1d(free, _all_there_is(graph))
-        self.reads = [read for read in reads if np.isin(read.columns, self.free).any()]
+        self.is_free = graph.flow.channels.among(self.free)
+        self.reads = [read for read in reads if self.is_free[read.columns].any()]
         self._edges: dict[tuple[int, bool], _Edges] = {}
 
     def folds(self, read: Read) -> Flags:
@@ -83,18 +85,14 @@ class _Search:
 
     def greatest(self, merged: dict[int, int], kept: set[int], *, loose: bool = False) -> Ids:
         """Return the units that may go. merged: those whose constants another one has. kept: not these."""
-        size = 1 + int(max([0, *self.free, *(read.columns.max() for read in self.reads)]))
-        alive = np.ones(size, np.bool_)
-        alive[self.free] = False
+        alive = ~self.is_free
         alive[list(kept)] = True
-        spared = np.zeros(size, np.bool_)
-        spared[list(merged)] = True
+        spared = self.graph.flow.channels.among(np.asarray(list(merged), np.int64))
         edges = [self._edge(number, loose, spared) for number in reversed(range(len(self.reads)))]
         before = -1
         while before != (before := int(alive.sum())):
             for edge in edges:
-                rows = alive[np.minimum(edge.rows, size - 1)] | (edge.rows >= size)
-                alive[edge.units[edge.used[rows].any(0)]] = True
+                alive[edge.units[edge.used[alive[edge.rows]].any(0)]] = True
         return np.asarray(self.free[~alive[self.free]])
 
     def _edge(self, number: int, loose: bool, spared: Flags) -> _Edges:
@@ -103,9 +101,9 @@ class _Search:
             excused = np.where(
                 spared[read.columns], self.excused(read, loose=True), self.excused(read, loose=False)
             )
-            return _edges(read, self.free, excused)
+            return _edges(read, self.is_free, excused)
         if (number, loose) not in self._edges:
-            self._edges[number, loose] = _edges(read, self.free, self.excused(read, loose=loose))
+            self._edges[number, loose] = _edges(read, self.is_free, self.excused(read, loose=loose))
         return self._edges[number, loose]
 
     def merged(self) -> dict[int, int]:
@@ -121,9 +119,9 @@ class _Search:
 
     def _merged_into_one(self, units: Ids) -> dict[int, int]:
         """Return, for units of a group, those that one can stand for: the one farthest from 0."""
-        least = np.full(len(units), np.inf)
+        least, own = np.full(len(units), np.inf), self.graph.flow.channels.among(units)
         for read in self.reads:
-            needed = read.matters & ~self.folds(read) & np.isin(read.columns, units)
+            needed = read.matters & ~self.folds(read) & own[read.columns]
             if needed.any():
                 value = np.abs(np.where(read.known, read.value, 0))
                 for i, unit in enumerate(units):
@@ -172,14 +170,14 @@ class _Edges:
     used: Flags
 
 
-def _edges(read: Read, free: Ids, excused: Flags) -> _Edges:
-    columns = np.flatnonzero(~excused & np.isin(read.columns, free))
+def _edges(read: Read, is_free: Flags, excused: Flags) -> _Edges:
+    columns = np.flatnonzero(~excused & is_free[read.columns])
     if not len(columns):
         return _Edges(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 0), np.bool_))
     order = columns[np.argsort(read.columns[columns], kind="stable")]
     units, starts = np.unique(read.columns[order], return_index=True)
     used = np.logical_or.reduceat(read.used[:, order], starts, axis=1)
-    line = np.where(np.isin(read.rows, free), read.rows, 0)
+    line = np.where(is_free[read.rows], read.rows, 0)
     order = np.argsort(line, kind="stable")
     rows, starts = np.unique(line[order], return_index=True)
     return _Edges(units, rows, np.logical_or.reduceat(used[order], starts, axis=0))
@@ -187,5 +185,6 @@ def _edges(read: Read, free: Ids, excused: Flags) -> _Edges:
 
 def by_group(graph: Graph, units: Ids) -> Iterator[tuple[Group, int]]:
     """Yield each free group, and how many of these units it has."""
+    own = graph.flow.channels.among(units)
     for group in graph.free:
-        yield group, int(np.isin(group.roots, units).sum())
+        yield group, int(own[group.roots].sum())

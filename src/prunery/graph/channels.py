@@ -7,6 +7,7 @@ channel that is pinned stays, and so do all that are joined to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,15 +103,50 @@ class Channels:
         """Return, for every channel that stands for others, whether it is pinned."""
         return self.among(self.find(np.concatenate([np.zeros(0, np.int64), *(ids for ids, _ in self._pins)])))
 
-    def pinned(self) -> dict[int, list[str]]:
-        """Return the reasons, by the channel that stands for those joined to it.
+    def reasons(self) -> tuple[Ids, list[tuple[str, ...] | None]]:
+        """Return, for every channel that stands for others, a number, and by that number why it stays.
 
-        Of several operations with the same reason ("reason: operation") the first one is named.
+        None: it need not. Of several operations with the same reason ("reason: operation") the first one is
+        named.
         """
-        reasons: dict[int, dict[str, str]] = {}
+        classes = Classes(self.count)
         for ids, reason in self._pins:
-            for root in counted(self.find(ids))[0].tolist():
-                known = reasons.setdefault(root, {})
+            classes.divide(counted(self.find(ids))[0], reason)
+        lists: list[tuple[str, ...] | None] = [None]
+        for kind in range(1, classes.count):
+            first: dict[str, str] = {}
+            for reason, _ in classes.history(kind):
                 if reason:
-                    known.setdefault(reason.partition(": ")[0], reason)
-        return {root: list(known.values()) for root, known in reasons.items()}
+                    first.setdefault(reason.partition(": ")[0], reason)
+            lists.append(tuple(first.values()))
+        number = {key: i for i, key in reversed(list(enumerate(lists)))}
+        return np.asarray([number[key] for key in lists])[classes.of], lists
+
+
+class Classes:
+    """Channels in classes: those that were marked alike each time are in one; class 0 was never marked."""
+
+    def __init__(self, channels: int) -> None:
+        self.of = np.zeros(channels, np.int64)
+        self._made: list[tuple[int, Any, int]] = [(0, None, 0)]  # from which class, by what
+
+    @property
+    def count(self) -> int:
+        """Return how many classes there are, emptied ones too."""
+        return len(self._made)
+
+    def divide(self, ids: Ids, what: Any, marks: Ids | None = None) -> None:
+        """Put channels, each once, into new classes: of those in one, each mark makes one."""
+        marks = np.zeros(len(ids), np.int64) if marks is None else marks
+        step = int(marks.max(initial=0)) + 1
+        keys, places = np.unique(self.of[ids] * step + marks, return_inverse=True)
+        self.of[ids] = self.count + places
+        self._made += [(key // step, what, key % step) for key in keys.tolist()]
+
+    def history(self, kind: int) -> list[tuple[Any, int]]:
+        """Return by what a class was divided from others, and its marks, in order."""
+        found = []
+        while kind:
+            kind, what, mark = self._made[kind]
+            found.append((what, mark))
+        return found[::-1]

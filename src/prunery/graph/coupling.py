@@ -82,14 +82,13 @@ def graph_of(model: nn.Module, example: Any) -> Graph:
 
 
 def _groups(flow: Flow) -> Iterator[Group]:
-    pinned = flow.channels.pinned()
+    numbers, reasons = flow.channels.reasons()
     axes = {place: flow.channels.find(ids) for place, ids in flow.axes.items()}
     for places, every in alike(flow).items():
-        parts: dict[tuple[tuple[str, ...], bool], list[int]] = {}
-        for root in every.tolist():
-            parts.setdefault((tuple(pinned.get(root, ())), root in pinned), []).append(root)
-        for (reasons, stays), roots in parts.items():
-            group = _group(flow, axes, places, roots, reasons if reasons or not stays else ("",))
+        own = numbers[every]
+        kinds, first = np.unique(own, return_index=True)
+        for kind in kinds[np.argsort(first)].tolist():
+            group = _group(flow, axes, places, every[own == kind], reasons[kind])
             if group is not None:
                 yield group
 
@@ -98,11 +97,12 @@ def _group(
     flow: Flow,
     axes: dict[tuple[str, int], Ids],
     places: Places,
-    roots: list[int],
-    reasons: tuple[str, ...],
+    ordered: Ids,
+    reasons: tuple[str, ...] | None,
 ) -> Group | None:
-    """A group, unless no weight has it as outputs, or it is one unit."""
-    ordered = np.asarray(sorted(roots), np.int64)
+    """A group, unless no weight has it as outputs, or it stays for a reason that is told to nobody."""
+    if reasons == ():
+        return None
     slices = []
     for name, axis, _ in places:
         ids = axes[name, axis]
@@ -112,6 +112,6 @@ def _group(
         slices.append(Slices(name, axis, unit, (name, axis) in flow.read))
     ndim = {name: tensor.ndim for name, tensor in flow.program.registered.items()}
     names = [s.name for s in slices if ndim[s.name] > 1 and not s.reads]
-    if not names or reasons == ("",):
+    if not names:
         return None
-    return Group(names[0], len(roots), tuple(slices), ordered, reasons, flow.kind(ordered))
+    return Group(names[0], len(ordered), tuple(slices), ordered, reasons or (), flow.kind(ordered))

@@ -23,6 +23,7 @@ from prunery.graph.shrink import Removal, Width, shrunk
 from prunery.wrappers import named_modules
 
 _ROUNDS = 200
+_NONE = np.zeros(0, np.int64)
 _IN_PLACE = ("clone", "contiguous", "view", "detach", "alias", "expand", "lift_fresh", "_to_copy")
 
 
@@ -279,13 +280,14 @@ def _blame(model: nn.Module, flow: Flow, difference: Difference) -> None:
     call = flow.program.calls[difference.number]
     modules = _alike(model, flow, call)
     offset = next(i for i, c in enumerate(modules[call.module]) if c is call)
-    pinned = flow.channels.pinned()
+    stays = flow.channels.stays()
     same = [calls[offset] for calls in modules.values()]
     every = [c for calls in modules.values() for c in calls]
     for calls in (same, every, flow.program.calls):
         labels = [ids for c in calls for t in (*c.tensors(), *c.outputs()) for ids in flow.labels(t)]
-        roots = {int(root) for ids in labels for root in counted(flow.channels.find(ids))[0] if root}
-        if new := roots - set(pinned):
-            flow.pin([np.asarray(sorted(new))], call, f"without some of them, {difference.why}")
+        roots = counted(flow.channels.find(np.concatenate([ids.reshape(-1) for ids in labels] or [_NONE])))[0]
+        new = roots[(roots > 0) & ~stays[roots]]
+        if len(new):
+            flow.pin([new], call, f"without some of them, {difference.why}")
             return
     flow.pin(flow.axes.values(), call, f"without some of them, {difference.why}")
