@@ -3,9 +3,9 @@
 python benchmarks/compact_nets.py --nets ResNet-50 ViT-B
 python benchmarks/compact_nets.py --quick
 
-A row gives the CPU seconds of each stage, what is left of MACs and parameters, and the largest difference between
-the outputs of the masked and of the compacted network, as a share of the largest output. The exit status is
-1 where one of them is above 1e-5, or a stage failed.
+A row gives the CPU seconds of each stage, what is left of MACs and parameters, and the largest difference
+between the outputs of the masked and of the compacted network, as a share of the largest output. The exit
+status is 1 where one of them is above 1e-5, or a stage failed.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ def main(arguments: list[str] | None = None) -> int:
     table: dict[str, Any] = QUICK if options.quick else FULL
     _, first = timed(lambda: graph_of(torch.nn.Linear(2, 2), torch.zeros(1, 2)))
     print(f"{options.threads} thread(s), {options.sparsity:.0%} of the MACs of prunable weights removed")
-    print(f"the first graph of a process takes {first:.2f} s more, for torch's own start\n{_HEAD}", flush=True)
+    print(
+        f"the first graph of a process takes {first:.2f} s more, for torch's own start\n{_HEAD}", flush=True
+    )
     bad = []
     for name in options.nets:
         try:

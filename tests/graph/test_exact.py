@@ -77,6 +77,7 @@ COUNTS = {
     "RnnStates": (1, 2),
     "LstmCells": (1, 2),
     "Llama": (4, 6),
+    "LlamaEager": (4, 6),
     "EncoderDecoder": (5, 7),
     "DefaultAttention": (3, 4),
     "TransposedGroups": (1, 2),
@@ -110,6 +111,23 @@ def test_a_smaller_copy_computes_the_same(name):
         assert (len(graph.free), len(graph.groups)) == COUNTS[name]
     check_reasons(graph)
     check_nothing_changed(model, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "first", "count"),
+    [
+        ("FusedQkv", "head", "qkv.weight", 4),
+        ("CrossAttention", "head", "attention.q_proj_weight", 3),
+        ("SeparateHeads", "head", "q.weight", 4),
+        ("Llama", "head", "blocks.0.attention.q_proj.weight", 2),
+        ("LlamaEager", "head", "blocks.0.attention.q_proj.weight", 2),
+        ("LstmTagger", "unit", "lstm.weight_ih_l0", 12),
+    ],
+)
+def test_heads_and_hidden_units_are_told_from_channels(name, kind, first, count):
+    groups = [g for g in graph_of(made(name), example_of(name)).groups if g.kind != "channel"]
+    assert {g.kind for g in groups} == {kind}
+    assert (groups[0].name, groups[0].count) == (first, count)
 
 
 def test_most_of_the_hard_cases_shrink():

@@ -146,8 +146,20 @@ class LlamaAttention(nn.Module):
         k, v = (
             t[:, :, None].expand(b, h, self.num_key_value_groups, n, d).reshape(b, -1, n, d) for t in (k, v)
         )
-        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = self.attend(q, k, v)
         return self.o_proj(y.transpose(1, 2).reshape(*x.shape[:-1], -1).contiguous())
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+class LlamaWritten(LlamaAttention):
+    """The same as products and a softmax."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        scores = torch.matmul(q, k.transpose(2, 3)) * self.head_dim**-0.5
+        mask = torch.full(scores.shape[-2:], float("-inf")).triu(1)
+        return torch.matmul((scores + mask).softmax(-1, dtype=torch.float32), v)
 
 
 class LlamaBlock(nn.Module):
@@ -193,6 +205,14 @@ class Llama(nn.Module):
         for block in self.blocks:
             x = block(x, cos, sin)
         return self.head(self.norm(x))
+
+
+@net(tokens(6))
+def LlamaEager() -> nn.Module:  # noqa: N802
+    model = Llama()
+    for block in model.blocks:
+        block.attention.__class__ = LlamaWritten
+    return model
 
 
 @net(values(6, 16))

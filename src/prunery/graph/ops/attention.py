@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from prunery.graph.flow import Flow, Operand, rule
-from prunery.graph.labels import Labels
+from prunery.graph.labels import Labels, support
 from prunery.graph.read_torch import Call
 
 _ATTENTION = """
@@ -34,7 +34,7 @@ def attention(flow: Flow, call: Call) -> None:
         if ids.shape[-1] > 1 and ids.size == ids.shape[-1] and call.kwargs.get("scale") is None:
             flow.pin([ids], call, "scores are divided by the root of the number of channels")
     for ids in scores:
-        if ids.shape[-1] > 1 and ids.size > ids.shape[-1]:
+        if any(axis <= head for axis in support(ids)):
             flow.note_kind(ids, "head")
     scores = flow.reduced(call, scores, [len(shape) - 1], "")
     scores = flow.reduced(call, scores, [len(shape) - 2], "positions, not channels, are put together")

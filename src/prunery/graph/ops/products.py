@@ -43,8 +43,10 @@ def contracted(flow: Flow, call: Call, left: Tensor, right: Tensor) -> Labels:
         for tensor, side in ((left, a), (right, b))
     ]
     labels = flow.joined(call, operands, shape)
+    alone = not (flow.is_weight(left) or flow.is_weight(right)) and bool(a.labels and b.labels)
     for ids in labels:
-        if len(support(ids)) > 1 and ids.shape[ndim - 2] > 1:
+        batch = all(axis < ndim - 3 for axis in support(ids))
+        if (len(support(ids)) > 1 and ids.shape[ndim - 2] > 1) or (alone and batch):
             flow.note_kind(ids, "head")
     labels = flow.reduced(call, labels, [ndim - 2], "")
     return tuple(ids.squeeze(ndim - 2) for ids in labels)
