@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     table: dict[str, Any] = QUICK if options.quick else FULL
     _, first = timed(lambda: graph_of(torch.nn.Linear(2, 2), torch.zeros(1, 2)))
-    print(f"{options.threads} thread(s), {options.sparsity:.0%} of the MACs of prunable weights removed")
+    print(f"{options.threads} thread(s), {options.sparsity:.0%} of the MACs removed")
     print(
         f"the first graph of a process takes {first:.2f} s more, for torch's own start\n{_HEAD}", flush=True
     )

@@ -25,7 +25,7 @@ def test_half_of_the_macs_go(name):
     masks = prunery.prune(masked, "50%", granularity="channel", budget="macs", example=example)
     done = compacted(model, masks, example)
     macs = [prunery.cost(m, example).macs.dense for m in (model, done.model)]
-    assert macs[1] <= (0.6 if name == "GPT-2" else 0.5) * macs[0]  # a table that is tied to the head stays
+    assert macs[1] <= 0.5 * macs[0]
     assert done.parameters[1] < 0.7 * done.parameters[0]
     for x in (example, net.example(2)):
         found = [graph_compare.call(m, x) for m in (masked, done.model)]

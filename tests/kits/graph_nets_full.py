@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from graph_nets import Net, conv, images, tokens
 from graph_nets_operations import Yolo
-from graph_nets_text import Gpt, Llama, LstmTagger
+from graph_nets_text import Gpt, GptAttentionByHeads, Llama, LstmTagger
 from graph_nets_vision import bottlenecks, convnext, densenet, mobilenet, stem
 from graph_nets_vit import Vit
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ FULL = {
     "U-Net": Net(lambda: DeepUNet(64, 128, 256, 512, 1024), images(size=128)),
     "YOLO": Net(lambda: Yolo(64, 128, 3, 84), images(size=320)),
     "LSTM tagger": Net(lambda: LstmTagger(20000, 300, 512, 2, 50), tokens(32, 20000)),
-    "GPT-2": Net(lambda: Gpt(768, 12, 12, 1024, 50257), tokens(128, 50257)),
+    "GPT-2": Net(lambda: Gpt(768, 12, 12, 1024, 50257, GptAttentionByHeads), tokens(128, 50257)),
     "LLaMA": Net(lambda: Llama(1024, 16, 4, 2816, 12, 32000), tokens(128, 32000)),
 }
 
@@ -72,6 +72,6 @@ QUICK = {
     "U-Net": Net(lambda: DeepUNet(8, 12, 16), images(size=32)),
     "YOLO": Net(lambda: Yolo(8, 16, 1, 12), images(size=64)),
     "LSTM tagger": Net(lambda: LstmTagger(50, 12, 16, 2, 10), tokens(8, 50)),
-    "GPT-2": Net(lambda: Gpt(32, 4, 2, 16, 50), tokens(8, 50)),
+    "GPT-2": Net(lambda: Gpt(32, 4, 2, 16, 50, GptAttentionByHeads), tokens(8, 50)),
     "LLaMA": Net(lambda: Llama(32, 4, 2, 48, 2, 50), tokens(8, 50)),
 }

@@ -78,14 +78,26 @@ class GptAttention(nn.Module):
         return self.c_proj(y.transpose(1, 2).contiguous().view(B, T, C))
 
 
-class GptBlock(nn.Module):
+class GptAttentionByHeads(nn.Module):
+    """The same, by the size of a head: as many heads as there are features for."""
+
     def __init__(self, width: int, heads: int, length: int) -> None:
         super().__init__()
-        self.ln_1, self.attn, self.ln_2 = (
-            nn.LayerNorm(width),
-            GptAttention(width, heads, length),
-            nn.LayerNorm(width),
-        )
+        self.c_attn, self.c_proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.split_size, self.head_dim = width, width // heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (*x.shape[:-1], -1, self.head_dim)
+        q, k, v = (t.view(shape).transpose(1, 2) for t in self.c_attn(x).split(self.split_size, dim=2))
+        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.c_proj(y.transpose(1, 2).reshape(*x.shape[:-1], -1).contiguous())
+
+
+class GptBlock(nn.Module):
+    def __init__(self, width: int, heads: int, length: int, attention: type = GptAttention) -> None:
+        super().__init__()
+        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attn = attention(width, heads, length)
         self.mlp = nn.ModuleDict({"c_fc": nn.Linear(width, 4 * width), "c_proj": nn.Linear(4 * width, width)})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,10 +106,12 @@ class GptBlock(nn.Module):
 
 
 class Gpt(nn.Module):
-    def __init__(self, width: int, heads: int, depth: int, length: int, vocabulary: int) -> None:
+    def __init__(
+        self, width: int, heads: int, depth: int, length: int, vocabulary: int, attention: type = GptAttention
+    ) -> None:
         super().__init__()
         self.wte, self.wpe = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
-        self.blocks = nn.ModuleList(GptBlock(width, heads, length) for _ in range(depth))
+        self.blocks = nn.ModuleList(GptBlock(width, heads, length, attention) for _ in range(depth))
         self.ln_f, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False)
         self.head.weight = self.wte.weight
 
@@ -111,6 +125,11 @@ class Gpt(nn.Module):
 @net(tokens(6))
 def Gpt2() -> nn.Module:  # noqa: N802
     return Gpt(16, 4, 2, 8, 20)
+
+
+@net(tokens(6))
+def Gpt2ByHeads() -> nn.Module:  # noqa: N802
+    return Gpt(16, 4, 2, 8, 20, GptAttentionByHeads)
 
 
 class RmsNorm(nn.Module):
