@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from prunery.core.masks import Masks
 from prunery.errors import MasksError
 from prunery.lab.store import Store
-from prunery.lab.work.pruning import check_exact
+from prunery.lab.work.exactness import check_exact
 
 MACS = 64 * 300 + 300 * 100 + 100 * 10  # of lenet300 on 8x8 images, and its prunable weights
 TRAIN = 1442 - 144
@@ -85,13 +85,13 @@ def test_filters_are_counted_in_each_layer(plan, store):
 
 def test_a_count_that_is_not_exact_is_an_error():
     half = {"a.weight": torch.arange(10).view(2, 5) < 5}
-    check_exact(Masks(half), "global", 0.5)
+    check_exact(Masks(half), "global", 0.5, {})
     with pytest.raises(MasksError, match="5 units are kept, 4 were asked for in a"):
-        check_exact(Masks(half), "global", 0.6)
+        check_exact(Masks(half), "global", 0.6, {})
     two = Masks({**half, "b.weight": torch.ones(2, 5, dtype=torch.bool)})
-    check_exact(two, "global", 0.25)
+    check_exact(two, "global", 0.25, {})
     with pytest.raises(MasksError):
-        check_exact(two, "layer", 0.25)
+        check_exact(two, "layer", 0.25, {})
 
 
 def test_accuracies_are_counts_of_whole_splits(plan, store):

@@ -184,14 +184,15 @@ def _targets(sparsity: Wanted, units: Sequence[UnitSet], live: Mapping[str, int]
     """What is asked of each unit set; one that no pattern of a mapping matches stays as it is."""
     wanted = parse_wanted(sparsity)
     if isinstance(wanted, float):
-        return [Target("*", wanted) for _ in units]
+        return [Target("*", wanted, u) for u in units]
     layers = [layer for u in units for layer in u.layers]
     targets = []
     for unit_set in units:
         name = unit_set.name
         pattern = next((p for p in wanted if unit_set.matches(p)), None)
         gone = 1 - live[name] / unit_set.count
-        targets.append(Target(f"= {name}", gone) if pattern is None else Target(pattern, wanted[pattern]))
+        group, asked = (f"= {name}", gone) if pattern is None else (pattern, wanted[pattern])
+        targets.append(Target(group, asked, unit_set))
     for pattern in set(wanted) - {t.group for t in targets}:
         if not any(u.matches(pattern) for u in units):
             raise unmatched("sparsity", pattern, layers, "it matches no layer that is not excluded")

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from prunery.core.layers import Layer
 from prunery.core.masks import Masks
+from prunery.core.selection import Pool
+from prunery.core.units import UnitSet
 from prunery.errors import EvidenceError, ModelError, PruneryError, PruneryWarning
 from prunery.forward import StandIns, call_of, eval_mode, forked, mapped, stand_ins_for, standing_in
 from prunery.graph.read_torch import Program, read
@@ -24,6 +26,7 @@ class ScoringContext:
     """What may be asked: a model, its prunable layers and masks, and what it may be run on.
 
     jitter: by how much, relative to itself, each weight is moved at random before the model is run.
+    units, pools: of the cut that is made, the unit sets and who competes with whom (members by index).
     memo: what one cut finds out and the next ones of the same call read (see `evidence` and `silence`).
     """
 
@@ -38,6 +41,8 @@ class ScoringContext:
     options: Mapping[str, Any] = field(default_factory=dict)
     exclude: Sequence[str] = ()
     jitter: float = 0.0
+    units: Sequence[UnitSet] = ()
+    pools: Sequence[Pool] = ()
     memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def where(self) -> torch.device:

@@ -4,6 +4,7 @@ Facts of a row:
     needs               the evidence that is gathered for it
     at                  where the method's paper prunes: "init" or "trained"
     rounds              the number of exponential rounds that it asks for
+    images              how many unlabelled images a study gives it
     examples_per_class  the size of the batch that it is scored on
     signed              scores may be negative
     norm                how they become the score of a larger unit, where that is not the granularity's to say
@@ -157,3 +158,32 @@ def fpgm(e: Evidence) -> torch.Tensor:
     left = rows.any(1)
     distances = torch.cdist(rows, rows[left], compute_mode="donot_use_mm_for_euclid_dist")
     return e.of_units(distances.sum(1))
+
+
+@criterion.add(needs="weight input_norm", at="trained", images=2048, source="Sun et al. 2024 (Wanda), eq. 1")
+def wanda(e: Evidence) -> torch.Tensor:
+    """|w| times the root mean square of the input that it multiplies.
+
+    The paper has the input's norm: the same but for a factor that is equal within a layer. It lets the
+    weights of each output compete: scope `row`.
+    """
+    return e.weight.abs() * e.input_norm
+
+
+@criterion.add(
+    needs="removal_loss",
+    at="trained",
+    images=2048,
+    above={"damp": 0.0},
+    source="Hassibi and Stork 1993; Frantar and Alistarh 2022 (OBC), alg. 1; 2023 (SparseGPT), alg. 1",
+)
+def obs(e: Evidence, *, damp: float = 0.01, order: str = "auto") -> torch.Tensor:
+    """What a weight's removal adds to its layer's squared error, relative to the squared outputs.
+
+    damp: the share of the mean of the Gram's diagonal that is added to it. order: "greedy" removes the
+    cheapest weight of a row again and again while the others make up for it (OBC, exact), "columns" goes
+    column by column, 128 at a time (SparseGPT), "once" lets nothing make up; "auto" is greedy where that
+    takes up to 1e11 multiplications a layer, else columns. Only the masks are made here: the recovery
+    `reconstruct` gives the survivors their new values.
+    """
+    return e.removal_loss

@@ -150,6 +150,25 @@ def flow_grad(q: ScoringContext) -> dict[str, Tensor]:
     return {name: value.div_(count) for name, value in flow.items()} if count > 1 else flow
 
 
+@evidence.add(passes=1, inputs=True, source="Sun et al. 2024 (Wanda), eq. 1: the norm of each input")
+def input_norm(q: ScoringContext) -> dict[str, Tensor]:
+    """Return for each weight the root mean square of the input that it multiplies, in eval mode."""
+    from prunery.core.grams import input_norms
+
+    return input_norms(q)
+
+
+@evidence.add(passes=1, inputs=True, source="Frantar and Alistarh 2022 (OBC) and 2023 (SparseGPT)")
+def removal_loss(q: ScoringContext) -> dict[str, Tensor]:
+    """Return for each weight what its removal adds to the relative squared error of its layer's outputs.
+
+    One pass for as many layers as 256 MB of Gram matrices hold; see `prunery.core.obs`.
+    """
+    from prunery.core.obs import removal_losses
+
+    return removal_losses(q)
+
+
 def _size_at_outputs(loss: Tensor, output: Any) -> float:
     """The sum of |output · dL/d output|; weight times gradient sums to as much where no signs cancel."""
     outputs = [tensor for tensor in outputs_of(output) if tensor.requires_grad]

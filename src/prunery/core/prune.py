@@ -87,15 +87,15 @@ def prune_step(
 ) -> Masks:
     """Return the masks after one cut, nested in the context's: each pool keeps what the targets leave it."""
     masks, criterion = context.masks, method.criterion
+    context = replace(context, units=units, pools=method.scope([u.count for u in units], targets))
     kinds = {kind: _gathered(kind, context) for kind in criterion.facts["needs"].split()}
     check_silence(context, list(kinds), kinds)
     scores = [scores_of(unit_set, kinds, criterion, masks) for unit_set in units]
     if method.budget:
-        level = targets[0].sparsity
-        return _expanded(units, units_within(units, scores, level, method, context), masks)
+        return _expanded(units, units_within(units, scores, targets[0].sparsity, method, context), masks)
     kept: dict[int, Tensor] = {}
     with one_thread():
-        for pool in method.scope([u.count for u in units], targets):
+        for pool in context.pools:
             live = sum(scores[m].live_count for m in pool.members)
             pool = replace(pool, keep=min(pool.keep, live))  # a cut on the way may ask less than is gone
             kept.update(zip(pool.members, keep(scores, pool, method.floor), strict=True))

@@ -6,10 +6,14 @@ A scope partitions the unit sets into pools, each with a number of units to keep
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from prunery.core.layers import Layer
+from prunery.core.lines import Lines
+from prunery.core.matrices import Matrix, matrix_of
 from prunery.core.selection import Pool
-from prunery.errors import SparsityError
+from prunery.core.units import UnitSet
+from prunery.errors import ChoiceError, ModelError, SparsityError
 from prunery.registry import Registry
 
 scope = Registry("scope", stand_in={})
@@ -17,10 +21,14 @@ scope = Registry("scope", stand_in={})
 
 @dataclass(frozen=True)
 class Target:
-    """The sparsity asked of one unit set; sets that share a group (a pattern) may compete."""
+    """The sparsity asked of one unit set; sets that share a group (a pattern) may compete.
+
+    units: the unit set itself, for scopes that must know its layer.
+    """
 
     group: str
     sparsity: float
+    units: UnitSet | None = field(default=None, compare=False)
 
 
 @scope.add(name="global", source="Han et al. 2015; one threshold for the whole network")
@@ -39,6 +47,69 @@ def layer(counts: Sequence[int], targets: Sequence[Target], *, least: int = 0) -
         raise SparsityError(f"least={least!r} of scope 'layer'", "it is no number of units", "give, say, 1")
     pools = [_pool([index], counts, target.sparsity) for index, target in enumerate(targets)]
     return [replace(p, keep=max(p.keep, min(least, counts[p.members[0]]))) for p in pools]
+
+
+@scope.add(source="Sun et al. 2024 (Wanda), section 3: weights compete for each output")
+def row(counts: Sequence[int], targets: Sequence[Target]) -> list[Pool]:
+    """Return a pool for each layer, in which the weights of each output compete, and keep as many as others.
+
+    A layer keeps exactly what was asked; where its outputs cannot keep equally many, some keep one more.
+    """
+    pools = []
+    for index, target in enumerate(targets):
+        matrix = matrix_of(_layer_of(target, "row"))
+        lines = Lines(matrix.view, matrix.order, matrix.inputs)
+        pools.append(replace(_pool([index], counts, target.sparsity), lines=lines))
+    return pools
+
+
+@scope.add(source="Mishra et al. 2021, section 2 (2:4); Zhou et al. 2021 (N:M)")
+def n_of_m(counts: Sequence[int], targets: Sequence[Target], *, n: int = 2, m: int = 4) -> list[Pool]:
+    """Return a pool for each layer, in which of m neighbouring inputs of each output n stay.
+
+    Neighbours are input channels, of a convolution at one place of its kernel. The sparsity is 1 - n/m.
+    SparsityError: another sparsity. ModelError: a layer whose input channels are no multiple of m.
+    """
+    if not (isinstance(n, int) and isinstance(m, int) and 0 < n < m):
+        raise ChoiceError(f"scope n_of_m(n={n!r}, m={m!r})", "n of m are no part", "give, say, n=2, m=4")
+    pools = []
+    for index, target in enumerate(targets):
+        pool = _pool([index], counts, target.sparsity)
+        if pool.keep * m != counts[index] * n:
+            raise SparsityError(
+                f"sparsity {target.sparsity:g} with {n} of {m}",
+                f"that leaves {n / m:g} of the weights",
+                f"ask for {1 - n / m:g}",
+            )
+        pools.append(replace(pool, lines=_neighbours(_layer_of(target, "n_of_m"), m)))
+    return pools
+
+
+def _neighbours(layer: Layer, m: int) -> Lines:
+    """Return lines of m input channels each."""
+    matrix = matrix_of(layer)
+    if matrix.channels % m:
+        found = f"each output has {matrix.channels} input channels"
+        raise ModelError(
+            f"{m} neighbours in {layer.name!r}", found, f"exclude it, or choose a divisor of {m}"
+        )
+    order = (*(axis for axis in matrix.order if axis != _channels_in(matrix)), _channels_in(matrix))
+    return Lines(matrix.view, order, m)
+
+
+def _channels_in(matrix: Matrix) -> int:
+    """Return the axis of the view that counts input channels."""
+    return matrix.order[len(matrix.order) - matrix.places - 1]
+
+
+def _layer_of(target: Target, name: str) -> Layer:
+    """Return the layer of a set whose units are its weights; ChoiceError for larger units."""
+    units = target.units
+    if units is None or units.norm is not None:
+        raise ChoiceError(
+            f"scope {name!r}", "the units are not single weights", "use it with granularity 'weight'"
+        )
+    return units.layers[0]
 
 
 def _pool(members: Sequence[int], counts: Sequence[int], sparsity: float) -> Pool:

@@ -16,6 +16,7 @@ from itertools import accumulate
 from math import ceil, gcd, inf, sqrt
 from typing import TYPE_CHECKING, Any
 
+from prunery.core.lines import Lines
 from prunery.errors import ScoreError, SparsityError
 
 if TYPE_CHECKING:
@@ -35,10 +36,14 @@ _SIGMAS = 8
 
 @dataclass(frozen=True)
 class Pool:
-    """Unit sets (by index) that compete, and how many of their units stay."""
+    """Unit sets (by index) that compete, and how many of their units stay.
+
+    lines: parts of the one member, each of which keeps as many as every other, or one more.
+    """
 
     members: tuple[int, ...]
     keep: int
+    lines: Lines | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,23 @@ def keep(scores: Sequence[Scores], pool: Pool, floor: float = 0.0) -> list[torch
     Raises SparsityError if the floors exceed pool.keep, or earlier cuts left too few.
     """
     members = [scores[m] for m in pool.members]
-    return _keep_with_floor(members, pool.keep, floor) if floor else keep_top(members, pool.keep)
+    return _keep_apart(members, pool, floor) if floor or pool.lines else keep_top(members, pool.keep)
+
+
+def _keep_apart(members: Sequence[Scores], pool: Pool, floor: float) -> list[torch.Tensor]:
+    """Return what stays where there is a floor, or a quota for each line of a layer."""
+    if pool.lines is None:
+        return _keep_with_floor(members, pool.keep, floor)
+    (only,) = members
+    if floors([only.count], floor)[0] > pool.keep:
+        return _keep_with_floor(members, pool.keep, floor)  # raises
+    values = only.piece(0, only.count)
+    if bool(values.isnan().any()):
+        raise _nan(only)
+    kept = pool.lines.top(values, only.live, pool.keep)
+    if kept is None:
+        raise _too_few(members, pool.keep, only.live_count)
+    return [kept]
 
 
 def _keep_with_floor(members: Sequence[Scores], k: int, floor: float) -> list[torch.Tensor]:

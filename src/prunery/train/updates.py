@@ -182,7 +182,7 @@ class CutsInTraining:
     def _check_reach(self, units: Sequence[UnitSet], masks: Masks) -> None:
         """Raise SparsityError where the masks remove more than the last cut leaves."""
         last = self.cuts[-1]
-        for pool in self.method.scope([u.count for u in units], [Target("*", last.sparsity)] * len(units)):
+        for pool in self.method.scope([u.count for u in units], _targets(last, units)):
             left = _kept(pool, units, masks)
             if left < pool.keep and not last.regrow:
                 found = f"the masks leave {left} units where it keeps {pool.keep}"
@@ -191,13 +191,17 @@ class CutsInTraining:
                 )
 
 
+def _targets(cut: Cut, units: Sequence[UnitSet]) -> list[Target]:
+    return [Target("*", cut.sparsity, unit_set) for unit_set in units]
+
+
 def _removed(cut: Cut, units: Sequence[UnitSet], method: Bindings, scoring: ScoringContext) -> Masks:
-    return prune_step(units, [Target("*", cut.sparsity)] * len(units), method, scoring)
+    return prune_step(units, _targets(cut, units), method, scoring)
 
 
 def _exchanged(cut: Cut, units: Sequence[UnitSet], method: Bindings, scoring: ScoringContext) -> Masks:
     """The masks with a share of each pool dropped by the criterion, and as many others grown."""
-    targets = [Target("*", cut.sparsity)] * len(units)
+    targets = _targets(cut, units)
     pools = method.scope([u.count for u in units], targets)
     free = _complement(units, scoring.masks)
     least = [sum(floors([units[m].count for m in p.members], method.floor)) for p in pools]

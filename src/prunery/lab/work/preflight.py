@@ -102,7 +102,7 @@ def _check_cuts(spec: Spec, method: Method, model: nn.Module, data: ImageSet) ->
     units = granularities.bind(method.granularity)(context)
     counts = [unit.count for unit in units]
     for sparsity in spec.sparsities_of(method):
-        pools = scopes.bind(method.scope)(counts, [Target("*", sparsity)] * len(counts))
+        pools = scopes.bind(method.scope)(counts, [Target("*", sparsity, unit) for unit in units])
         for pool in pools:
             least = sum(floors([counts[member] for member in pool.members], method.floor))
             if least > pool.keep:

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -19,18 +19,17 @@ from prunery.core.masks import Masks
 from prunery.core.prune import prune
 from prunery.core.schedule import Cut, cuts_of, is_update
 from prunery.core.schedule import schedule as schedules
-from prunery.core.scope import Target
-from prunery.core.scope import scope as scopes
-from prunery.data.batches import balanced
+from prunery.data.batches import Batches, balanced
 from prunery.errors import EmptyLayerWarning, MasksError, PruneryWarning
 from prunery.lab.numbers import of_masks
 from prunery.lab.record import Number
 from prunery.lab.work import sanity
 from prunery.lab.work.context import CHECKPOINT, StepContext
+from prunery.lab.work.exactness import DEFECT, check_exact, units_of
 from prunery.lab.work.recovering import trained_numbers
 from prunery.measure.cost import training_macs
 from prunery.registry import Choice, is_dotted
-from prunery.seeds import number
+from prunery.seeds import number, stream
 from prunery.train.history import History
 from prunery.train.loop import fit
 from prunery.train.settings import Training
@@ -38,9 +37,9 @@ from prunery.train.updates import in_training
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
+IMAGES = 2048  # without labels, for a criterion that reads what enters layers, if it names no number
 PER_CLASS = 10  # examples of each class that a criterion of a user's own is scored on, if it names no number
 _OF_BATCHES = ("grad", "hessian_grad")
-_DEFECT = "report this as a defect of the library"
 
 
 def pruned(context: StepContext) -> dict[str, Any]:
@@ -79,7 +78,7 @@ def _at_once(context: StepContext) -> dict[str, Any]:
     else:
         masks = cut(context, model, before, batches, {"invert": True} if arm == "invert" else None)
     seconds = time.perf_counter() - began
-    check_exact(masks, args["scope"], args["sparsity"])
+    check_exact(masks, args["scope"], args["sparsity"], units_of(model, masks))
     context.save(None, masks)
     passes = 0 if arm == "shuffle" else scoring_passes(args)  # a draw scores nothing
     macs = passes * examples * context.cost(model).macs.dense if passes else 0
@@ -135,14 +134,14 @@ def _masks_after(history: History, args: Mapping[str, Any], model: nn.Module) ->
     """Return the masks that a training ended with; MasksError unless they are exactly what was asked."""
     asked = f"sparsity {args['sparsity']:g}"
     name = Choice.parse(args["schedule"]).name
-    do = f"let the masks of {name!r} keep exactly what it leaves" if is_dotted(name) else _DEFECT
+    do = f"let the masks of {name!r} keep exactly what it leaves" if is_dotted(name) else DEFECT
     if history.unfinished is not None:
         raise MasksError(asked, history.unfinished, "train at a lower learning rate")
     masks = history.masks or Masks({})
     layers = prunable(model, args["exclude"], include=args.get("include", ()))
     if without := [x.name for x in layers if x.name not in masks]:
         raise MasksError(asked, f"there is no mask of {', '.join(without)}", do)
-    check_exact(masks, args["scope"], args["sparsity"], do)
+    check_exact(masks, args["scope"], args["sparsity"], units_of(model, masks), do=do)
     return masks
 
 
@@ -226,15 +225,30 @@ def _fitted(
     )
 
 
-def scored_on(context: StepContext) -> tuple[list[Batch] | None, int]:
-    """Return the batch that a gradient criterion is scored on, None for others, and how many examples."""
+def scored_on(context: StepContext) -> tuple[list[Any] | None, int]:
+    """Return the batches that a criterion is scored on, None where it reads none, and how many examples.
+
+    Criteria that read what enters layers get training images without labels.
+    """
     facts = criteria.bind(context.args["criterion"]).facts
-    reads = any(kind in _OF_BATCHES for kind in facts["needs"].split())
+    kinds = facts["needs"].split()
+    if any(evidence[kind].facts.get("inputs") for kind in kinds):
+        return _unlabelled(context, facts.get("images", IMAGES))
+    reads = any(kind in _OF_BATCHES for kind in kinds)
     per_class = facts.get("examples_per_class", PER_CLASS if reads else None)
     if per_class is None:
         return None, 1
     x, y = balanced(context.splits.train, per_class=per_class, seed=context.seed)
     return [(x.to(context.device), y.to(context.device))], len(y)
+
+
+def _unlabelled(context: StepContext, images: int) -> tuple[list[torch.Tensor], int]:
+    """Return random training images, without labels and without augmentation, in batches of 128."""
+    train = context.splits.train
+    order = torch.randperm(len(train), generator=stream(context.seed, "order", 0))[:images]
+    some = replace(train, x=train.x[order], y=train.y[order])
+    batches = [x.to(context.device) for x, _ in Batches(some, batch=128, seed=context.seed)]
+    return batches, len(order)
 
 
 def scoring_passes(args: Mapping[str, Any]) -> float:
@@ -275,15 +289,3 @@ def _sparsity(masks: Masks | None) -> float:
     layers = masks.layers() if masks else []
     total = sum(layer.units_total for layer in layers)
     return 1 - sum(layer.units_kept for layer in layers) / total if total else 0.0
-
-
-def check_exact(masks: Masks, scope: Any, sparsity: float, do: str = _DEFECT) -> None:
-    """MasksError unless every pool keeps exactly what the sparsity leaves of it."""
-    layers = masks.layers()
-    pools = scopes.bind(scope)([x.units_total for x in layers], [Target("*", sparsity)] * len(layers))
-    for pool in pools:
-        kept = sum(layers[member].units_kept for member in pool.members)
-        if kept != pool.keep:
-            names = ", ".join(layers[member].name for member in pool.members)
-            problem = f"{kept} units are kept, {pool.keep} were asked for in {names}"
-            raise MasksError(f"sparsity {sparsity:g}", problem, do)

@@ -1,0 +1,169 @@
+"""What enters layers while a model runs: read column by column, summed up as norms or Gram matrices.
+
+A layer's Gram is the mean of x xᵀ over its columns x (see `matrices`): with it the mean squared change of the
+layer's outputs is known for any change of its weights, without the inputs themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunery.core import ranks
+from prunery.core.context import ScoringContext, call_on, lacks, running, stand_ins_of
+from prunery.core.layers import Layer
+from prunery.core.matrices import check_readable, column_count, columns, matrix_of
+from prunery.errors import EvidenceError, ModelError
+from prunery.forward import eval_mode
+from prunery.seeds import stream
+from prunery.wrappers import named_modules, unwrapped
+
+COLUMNS = 1 << 18
+"""Columns of a layer that are read, about; of more (places of a convolution) a random part is."""
+
+Take = Callable[[Layer, Tensor], None]
+
+
+@dataclass
+class Moments:
+    """Sums over the columns of one layer, in float64: of x xᵀ (g, d, d) or x² (g, d), and their number."""
+
+    whole: bool
+    total: Tensor | None = None
+    count: int = 0
+
+    def add(self, piece: Tensor) -> None:
+        """Add columns (g, d, n)."""
+        piece = piece.float() if piece.itemsize < 4 else piece
+        found = (piece @ piece.mT if self.whole else piece.square().sum(-1)).double()
+        self.total = found if self.total is None else self.total.add_(found)
+        self.count += piece.shape[-1]
+
+    def mean(self) -> Tensor:
+        """Return the mean over all columns that were added."""
+        assert self.total is not None
+        return self.total / max(self.count, 1)
+
+
+@contextmanager
+def reading(model: nn.Module, layers: Iterable[Layer], take: Take) -> Iterator[None]:
+    """Within it each call of a layer's module hands (layer, what it is called with) to `take`, detached.
+
+    A weight that several modules share is read in each of them. Raises ModelError at the end for a layer
+    that was not called.
+    """
+    modules = dict(named_modules(unwrapped(model), once=False))
+    called: set[str] = set()
+    with ExitStack() as stack:
+        for layer in layers:
+            check_readable(layer)
+            sharing = [modules.get(name.rpartition(".")[0]) for name in layer.aliases]
+            same = [m for m in sharing if type(m) is type(layer.module)]
+            for module in {id(m): m for m in (layer.module, *same) if m is not None}.values():
+                hook = _handing(layer, take, called)
+                stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        yield
+    if missed := [layer.name for layer in layers if layer.name not in called]:
+        raise ModelError(
+            f"the inputs of {', '.join(missed)}",
+            "the model does not call these layers as modules",
+            "exclude them, or use a criterion and a recovery that read no inputs of layers",
+        )
+
+
+def _handing(layer: Layer, take: Take, called: set[str]) -> Any:
+    def hand(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        x = args[0] if args else next(iter(kwargs.values()), None)
+        if isinstance(x, Tensor):
+            called.add(layer.name)
+            with torch.no_grad():
+                take(layer, x.detach())
+
+    return hand
+
+
+def inputs_of(q: ScoringContext) -> Iterator[Any]:
+    """Yield what the model is called with, batch by batch: of labelled batches only the inputs.
+
+    EvidenceError: there are no batches, or none that can be read again.
+    """
+    do = "pass batches=[x, ...] of inputs (labels are not read), [(x, y), ...] or a DataLoader"
+    if q.batches is None:
+        raise lacks("inputs to see what enters each layer", do)
+    if isinstance(q.batches, Iterator):
+        raise lacks("batches that can be read again (it got an iterator)", "pass a list or a DataLoader")
+    seen = 0
+    for batch in [q.batches] if isinstance(q.batches, Tensor) else q.batches:
+        yield batch[0] if isinstance(batch, tuple | list) and len(batch) == 2 else batch
+        seen += 1
+    if not seen:
+        raise lacks("at least one batch of inputs (it got none)", do)
+
+
+def moments(q: ScoringContext, layers: Sequence[Layer], *, whole: bool) -> dict[str, Tensor]:
+    """Return by parameter name the mean over columns of x xᵀ (whole) or of x², over all ranks.
+
+    The model runs in eval mode on the context's masked weights; of each layer about COLUMNS columns count.
+    EvidenceError: an input of a layer is NaN or infinite.
+    """
+    sums = {layer.name: Moments(whole) for layer in layers}
+    examples = sum(_length(inputs) for inputs in inputs_of(q)) or 1
+
+    def take(layer: Layer, x: Tensor) -> None:
+        draws = stream(q.seed, "columns", layer.name, str(sums[layer.name].count))
+        for piece in columns(layer, x, share=share_of(layer, x, examples), draws=draws):
+            sums[layer.name].add(piece)
+
+    with ranks.in_step(q):
+        for inputs in inputs_of(q):
+            args, kwargs = call_on(inputs, q.where())
+            with (
+                eval_mode(q.model),
+                running(q, stand_ins_of(q)) as model,
+                reading(model, layers, take),
+                torch.no_grad(),
+            ):
+                model(*args, **kwargs)
+    totals = {name: of.total for name, of in sums.items() if of.total is not None}
+    counts = {name: torch.tensor([float(of.count)]) for name, of in sums.items()}
+    ranks.total(q, totals, 0.0, 1)
+    ranks.total(q, counts, 0.0, 1)
+    means = {name: total / float(counts[name]) for name, total in totals.items()}
+    for name, mean in means.items():
+        check_finite(name, mean)
+    return means
+
+
+def input_norms(q: ScoringContext) -> dict[str, Tensor]:
+    """Return the root mean square of what each weight multiplies, by parameter name, shaped like it."""
+    norms = {}
+    squares = moments(q, q.layers, whole=False)
+    for layer in q.layers:
+        matrix = matrix_of(layer)
+        root = squares[layer.name].sqrt().float()[:, None]
+        whole = root.expand(matrix.groups, matrix.outputs, matrix.inputs)
+        norms[layer.name] = matrix.back(whole, tuple(layer.parameter.shape))
+    return norms
+
+
+def share_of(layer: Layer, x: Tensor, examples: int) -> float:
+    """Return which share of a layer's columns counts: `examples` like those in x give about COLUMNS."""
+    return min(1.0, COLUMNS * len(x) / max(examples * column_count(layer, x), 1))
+
+
+def check_finite(name: str, mean: Tensor) -> None:
+    """Raise EvidenceError where what enters a layer is NaN or infinite."""
+    if not bool(mean.isfinite().all()):
+        found = "some are NaN or infinite, or their squares are"
+        raise EvidenceError(f"the inputs of {name!r}", found, "look for NaN in the inputs and weights")
+
+
+def _length(inputs: Any) -> int:
+    values = inputs.values() if isinstance(inputs, Mapping) else inputs
+    tensors = [inputs] if isinstance(inputs, Tensor) else [v for v in values if isinstance(v, Tensor)]
+    return len(tensors[0]) if tensors and tensors[0].ndim else 1
