@@ -128,7 +128,7 @@ def test_learning_rate_by_hand(change, rates):
 
 
 def test_recovery_rows():
-    assert list(recovery) == ["none", "finetune", "rewind", "reinit", "scratch", "bn"]
+    assert list(recovery) == ["none", "finetune", "rewind", "reinit", "scratch", "bn", "bias", "reconstruct"]
     facts = {name: dict(recovery[name].facts) for name in recovery}
     assert {n: (f["trains"], f["needs"], f.get("resets")) for n, f in facts.items()} == {
         "none": (False, "", None),
@@ -137,6 +137,8 @@ def test_recovery_rows():
         "reinit": (True, "labels", "reinit"),
         "scratch": (True, "labels", "reinit"),
         "bn": (False, "", None),
+        "bias": (False, "dense inputs", None),
+        "reconstruct": (False, "dense inputs", None),
     }
     short = recovery.bind({"name": "finetune", "training": {"epochs": 3}})
     assert short.options["training"] == {"epochs": 3}

@@ -1,7 +1,7 @@
 """What enters layers while a model runs: read column by column, summed up as norms or Gram matrices.
 
-A layer's Gram is the mean of x xᵀ over its columns x (see `matrices`): with it the mean squared change of the
-layer's outputs is known for any change of its weights, without the inputs themselves.
+A layer's Gram is the mean of x xᵀ over its columns x (see `matrices`), about their mean where the layer has a
+bias: with it the mean squared change of the layer's outputs is known for any change of its weights.
 """
 
 from __future__ import annotations
@@ -31,23 +31,25 @@ Take = Callable[[Layer, Tensor], None]
 
 @dataclass
 class Moments:
-    """Sums over the columns of one layer, in float64: of x xᵀ (g, d, d) or x² (g, d), and their number."""
+    """Sums over the columns of one layer, in float64: of x xᵀ (g, d, d) or x² (g, d), and their number.
+
+    centred: columns are counted about their mean, as a bias lets outputs be.
+    """
 
     whole: bool
+    centred: bool = False
     total: Tensor | None = None
+    first: Tensor | None = None
     count: int = 0
 
     def add(self, piece: Tensor) -> None:
         """Add columns (g, d, n)."""
         piece = piece.float() if piece.itemsize < 4 else piece
         found = (piece @ piece.mT if self.whole else piece.square().sum(-1)).double()
+        first = piece.sum(-1).double()
         self.total = found if self.total is None else self.total.add_(found)
+        self.first = first if self.first is None else self.first.add_(first)
         self.count += piece.shape[-1]
-
-    def mean(self) -> Tensor:
-        """Return the mean over all columns that were added."""
-        assert self.total is not None
-        return self.total / max(self.count, 1)
 
 
 @contextmanager
@@ -108,10 +110,11 @@ def inputs_of(q: ScoringContext) -> Iterator[Any]:
 def moments(q: ScoringContext, layers: Sequence[Layer], *, whole: bool) -> dict[str, Tensor]:
     """Return by parameter name the mean over columns of x xᵀ (whole) or of x², over all ranks.
 
+    x xᵀ is about the mean of x where the layer has a bias, which can make up for it.
     The model runs in eval mode on the context's masked weights; of each layer about COLUMNS columns count.
     EvidenceError: an input of a layer is NaN or infinite.
     """
-    sums = {layer.name: Moments(whole) for layer in layers}
+    sums = {layer.name: Moments(whole, whole and _has_bias(layer)) for layer in layers}
     examples = sum(_length(inputs) for inputs in inputs_of(q)) or 1
 
     def take(layer: Layer, x: Tensor) -> None:
@@ -133,7 +136,12 @@ def moments(q: ScoringContext, layers: Sequence[Layer], *, whole: bool) -> dict[
     counts = {name: torch.tensor([float(of.count)]) for name, of in sums.items()}
     ranks.total(q, totals, 0.0, 1)
     ranks.total(q, counts, 0.0, 1)
+    firsts = {name: of.first for name, of in sums.items() if of.centred and of.first is not None}
+    ranks.total(q, firsts, 0.0, 1)
     means = {name: total / float(counts[name]) for name, total in totals.items()}
+    for name, first in firsts.items():
+        mean = first / float(counts[name])
+        means[name] -= mean[:, :, None] * mean[:, None]
     for name, mean in means.items():
         check_finite(name, mean)
     return means
@@ -161,6 +169,10 @@ def check_finite(name: str, mean: Tensor) -> None:
     if not bool(mean.isfinite().all()):
         found = "some are NaN or infinite, or their squares are"
         raise EvidenceError(f"the inputs of {name!r}", found, "look for NaN in the inputs and weights")
+
+
+def _has_bias(layer: Layer) -> bool:
+    return isinstance(getattr(layer.module, "bias", None), nn.Parameter)
 
 
 def _length(inputs: Any) -> int:

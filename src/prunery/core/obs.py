@@ -26,6 +26,7 @@ MEMORY = 1 << 28
 _EXACT = 1e11  # multiplications of a layer up to which the exact order is found: about ten seconds
 _ROWS = 1 << 25  # bytes of inverses that are worked on together
 _DELAY = 64  # removals after which they are brought up to date
+_DEAD = 1e-7  # of the mean of a Gram's diagonal: rounding
 _BLOCK = 128  # columns of SparseGPT's lazy blocks
 
 ORDERS = ("auto", "greedy", "columns", "once")
@@ -78,7 +79,9 @@ def _of_layer(layer: Layer, gram: Tensor, q: ScoringContext, order: str, damp: f
     weight = layer.parameter.detach().to(gram.device, torch.float64)
     mask = q.masks.get(layer.name)
     weight = weight if mask is None else weight.masked_fill(~mask.to(weight.device), 0)
-    w = matrix.of(weight)
+    diagonal = gram.diagonal(dim1=1, dim2=2)
+    dead = diagonal <= _DEAD * diagonal.mean(1, keepdim=True)
+    w = matrix.of(weight).masked_fill(dead[:, None], 0)  # what they multiply never changes: they go first
     energy = ((w @ gram) * w).sum().clamp_min(torch.finfo(w.dtype).tiny)
     inverse = torch.linalg.inv(damped(gram, damp))
     inverse = (inverse + inverse.mT) / 2

@@ -103,3 +103,40 @@ def bn(context: RecoveryContext) -> None:
     """Estimate batch norm's means and variances again on training images; no weight is trained."""
     if not context.estimate_norms_():
         context.note("there is no batch norm to estimate")
+
+
+@recovery.add(
+    trains=False,
+    needs="dense inputs",
+    source="Nagel et al. 2019, Data-free quantization, section 4.2 (bias correction), on images",
+)
+def bias(context: RecoveryContext, *, images: int = 1024) -> None:
+    """Correct each bias, layers in order, so that the mean of each channel is the dense network's.
+
+    Biases of convolutions, linear layers and of batch, layer and group norms, on `images` training images
+    without labels; nothing is trained.
+    """
+    from prunery.train.moments import correct_means_
+
+    count = correct_means_(context, images=images)
+    context.note(f"{count} biases corrected on {images} images without labels, no gradient step")
+
+
+@recovery.add(
+    trains=False,
+    needs="dense inputs",
+    above={"damp": 0.0},
+    source="Frantar and Alistarh 2022 (OBC), section 3; He et al. 2017, eq. 5 (outputs of the dense network)",
+)
+def reconstruct(context: RecoveryContext, *, images: int = 4096, damp: float = 0.001) -> None:
+    """Solve for the surviving weights and biases of each layer, so that its outputs are the dense network's.
+
+    In the order of calls, on what enters the layer in the network that is pruned and solved for before it:
+    least squares of the dense network's outputs, on training images without labels. damp: the share of the
+    mean of the Gram's diagonal that draws the weights towards the dense ones; it decides where inputs are
+    always 0. Layers without removed weights are solved for too. ModelError: a pruned weight that is neither
+    of a linear layer nor of a convolution, or that modules share.
+    """
+    from prunery.train.reconstruction import reconstruct_
+
+    reconstruct_(context, images=images, damp=damp)

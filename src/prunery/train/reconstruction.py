@@ -1,0 +1,206 @@
+"""The survivors' values solved for anew, layer by layer: least squares against the dense network's outputs.
+
+Axes: g groups, o outputs, d inputs of an output, n columns (see `prunery.core.matrices`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunery.core.grams import check_finite, share_of
+from prunery.core.layers import Layer, all_layers
+from prunery.core.matrices import Matrix, check_readable, columns, matrix_of
+from prunery.errors import ModelError
+from prunery.seeds import stream
+from prunery.train.beside import call_order, listed, modules_of, pairs
+from prunery.train.recovery_context import RecoveryContext
+
+
+@dataclass
+class Sums:
+    """Sums over columns, float64: x xᵀ and x̂ xᵀ (g, d, d), x and x̂ (g, d); x̂ is the dense network's x."""
+
+    own: Tensor
+    cross: Tensor
+    first: Tensor
+    dense_first: Tensor
+    count: int = 0
+
+    @staticmethod
+    def of(matrix: Matrix, device: torch.device) -> Sums:
+        """Return sums of nothing."""
+        square = (matrix.groups, matrix.inputs, matrix.inputs)
+        zero = [torch.zeros(shape, dtype=torch.float64, device=device) for shape in (square, square[:2])]
+        return Sums(zero[0], zero[0].clone(), zero[1], zero[1].clone())
+
+    def add(self, dense: Tensor, x: Tensor) -> None:
+        """Add columns (g, d, n) of the two networks."""
+        dense, x = (t.float() if t.itemsize < 4 else t for t in (dense, x))
+        self.own += x @ x.mT
+        self.cross += dense @ x.mT
+        self.first += x.sum(2)
+        self.dense_first += dense.sum(2)
+        self.count += x.shape[2]
+
+    def means(self, *, centred: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the means of x xᵀ and x̂ xᵀ, about the means of x and x̂ if `centred`, and these means."""
+        own, cross = self.own / self.count, self.cross / self.count
+        first, dense_first = self.first / self.count, self.dense_first / self.count
+        if centred:
+            own = own - first[:, :, None] * first[:, None]
+            cross = cross - dense_first[:, :, None] * first[:, None]
+        return own, cross, first, dense_first
+
+
+def reconstruct_(context: RecoveryContext, *, images: int, damp: float) -> None:
+    """Solve for the values of each layer in the order of calls; see `prunery.train.recovery.reconstruct`."""
+    layers = _layers(context)
+    first = next(iter(context.images(1)))
+    calls = call_order(context.model, {layer.module_name for layer in layers}, first)
+    _check_called(context, layers, calls)
+    place = {name: i for i, name in enumerate(calls)}
+    layers = sorted((x for x in layers if x.module_name in calls), key=lambda x: place[x.module_name])
+    singular, peak, seen = list[str](), 0, 0
+    for layer in layers:
+        sums, seen = _summed(context, layer, images, calls[layer.module_name])
+        peak = max(peak, 2 * sums.own.numel() * 8)
+        if solve_(context, layer, sums, damp):
+            singular.append(layer.name)
+    context.note(
+        f"{len(layers)} layers solved for on {seen} images without labels, no gradient step; "
+        f"Gram matrices of up to {peak / 2**20:.1f} MB, float64, damped by {damp:g} of their mean diagonal"
+    )
+    if singular:
+        context.note(f"inputs that are always 0, or singular Grams, in {listed(singular)}: damping decides")
+
+
+def _layers(context: RecoveryContext) -> list[Layer]:
+    """Return the layers that can be solved for; ModelError for a masked one that cannot."""
+    masks: Mapping[str, Tensor] = context.masks or {}
+    found = []
+    for layer in all_layers(context.model)[0]:
+        try:
+            check_readable(layer)
+            _check_tied(context.model, layer)
+        except ModelError:
+            if layer.name in masks and not bool(masks[layer.name].all()):
+                raise
+            continue
+        found.append(layer)
+    if missing := sorted(
+        {n for n, m in masks.items() if m.ndim > 1} - {x.name for x in all_layers(context.model)[0]}
+    ):
+        raise ModelError(
+            f"to reconstruct {listed(missing)}", "they are no weights of layers", "prune without `include`"
+        )
+    return found
+
+
+def _check_tied(model: nn.Module, layer: Layer) -> None:
+    """Raise ModelError for a weight that another module shares: its outputs would change too."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for name in layer.aliases:
+        if modules.get(name.rpartition(".")[0]) is not layer.module:
+            raise ModelError(
+                f"to reconstruct {layer.name!r}", f"its weight is {name!r} too", "exclude it from pruning"
+            )
+
+
+def _check_called(context: RecoveryContext, layers: Sequence[Layer], calls: dict[str, int]) -> None:
+    masks: Mapping[str, Tensor] = context.masks or {}
+    idle = [x.name for x in layers if x.module_name not in calls and x.name in masks]
+    if idle:
+        raise ModelError(
+            f"to reconstruct {listed(idle)}",
+            "the model does not call these layers as modules",
+            "exclude them",
+        )
+
+
+def _summed(context: RecoveryContext, layer: Layer, images: int, calls: int) -> tuple[Sums, int]:
+    """Return the sums over what enters a layer in both networks, and how many images were read."""
+    matrix = matrix_of(layer)
+    sums, seen = Sums.of(matrix, context.device), 0
+
+    def counted() -> Iterator[Tensor]:
+        nonlocal seen
+        for x in context.images(images):
+            seen += len(x)
+            context.count(read=2 * len(x))
+            yield x
+
+    both = pairs(
+        (context.dense, context.model),
+        layer.module_name,
+        counted(),
+        calls=calls,
+        side="inputs",
+    )
+    for dense, x in both:
+        share = share_of(layer, x, images)
+        for one, other in zip(_read(layer, dense, share, sums), _read(layer, x, share, sums), strict=True):
+            sums.add(one, other)
+    check_finite(layer.name, sums.own)
+    return sums, seen
+
+
+def _read(layer: Layer, x: Tensor, share: float, sums: Sums) -> list[Tensor]:
+    """Return columns of x; the same places are drawn for the same number of columns before."""
+    draws = stream(0, "columns", layer.name, str(sums.count))
+    return list(columns(layer, x, share=share, draws=draws))
+
+
+def solve_(context: RecoveryContext, layer: Layer, sums: Sums, damp: float) -> bool:
+    """Set a layer's survivors and its bias to the least squares solution; return whether it was singular.
+
+    The outputs W x + b are to be the dense network's Ŵ x̂ + b̂. Damping draws W towards Ŵ.
+    """
+    matrix = matrix_of(layer)
+    dense = modules_of(context.dense)[layer.module_name]
+    weight, target = layer.parameter, dense.get_parameter(layer.name.rpartition(".")[2])
+    bias: Any = getattr(layer.module, "bias", None)
+    dense_bias: Any = getattr(dense, "bias", None)
+    free = bias is not None and dense_bias is not None
+    own, cross, first, dense_first = sums.means(centred=free)
+    wanted = matrix.of(target.detach().double())
+    mask = None if context.masks is None else context.masks.get(layer.name)
+    kept = torch.ones_like(wanted, dtype=torch.bool) if mask is None else matrix.of(mask.to(weight.device))
+    solved, singular = least_squares(wanted @ cross, own, kept, wanted, damp)
+    with torch.no_grad():
+        weight.copy_(matrix.back(solved, tuple(weight.shape)))
+        if free:
+            shift = (wanted @ dense_first[:, :, None] - solved @ first[:, :, None]).reshape(-1)
+            bias.copy_(dense_bias.double() + shift)
+        if context.masks is not None:
+            context.masks.apply_(context.model)
+    return singular
+
+
+def least_squares(
+    products: Tensor, gram: Tensor, kept: Tensor, near: Tensor, damp: float
+) -> tuple[Tensor, bool]:
+    """Return W (g, o, d), 0 where not kept, with W G nearest to products, and whether G is singular.
+
+    Minimises |W x - y|² + λ |W - near|² for each row over what it keeps; λ is `damp` times G's mean diagonal.
+    """
+    solved = torch.zeros_like(products)
+    singular = False
+    for group in range(len(gram)):
+        diagonal = gram[group].diagonal()
+        mean = float(diagonal.mean())
+        singular |= bool((diagonal <= 1e-6 * mean).any()) or mean == 0
+        ridge = damp * mean if mean > 0 else 1.0
+        for row in range(products.shape[1]):
+            at = kept[group, row].nonzero()[:, 0]
+            if len(at):
+                own = gram[group].index_select(0, at).index_select(1, at)
+                own.diagonal().add_(ridge)
+                right = products[group, row, at] + ridge * near[group, row, at]
+                factor = torch.linalg.cholesky(own)
+                solved[group, row, at] = torch.cholesky_solve(right[:, None], factor)[:, 0]
+    return solved, singular

@@ -1,0 +1,193 @@
+"""`bias` and `reconstruct`: least squares by hand, less error on every layer, what cannot be is refused."""
+
+import copy
+
+import pytest
+import torch
+from nets import ConvNet, mlp
+from torch import nn
+from train_kit import digits, norm_network
+
+import prunery
+from prunery.core.layers import prunable
+from prunery.core.matrices import columns, matrix_of
+from prunery.errors import EvidenceError, ModelError
+from prunery.train.beside import modules_of, pairs
+from prunery.train.moments import summed
+from prunery.train.reconstruction import least_squares
+from prunery.train.recovery import recovery
+from prunery.train.recovery_context import RecoveryContext
+
+DATA = digits()
+
+
+def context(model, masks, dense, **more):
+    return RecoveryContext(
+        model, masks, DATA, seed=1, networks={"dense": lambda: copy.deepcopy(dense)}, **more
+    )
+
+
+class Digits(nn.Module):
+    """A residual network with batch norm on images of 8 x 8."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = ConvNet()
+        self.inner.conv1 = nn.Conv2d(1, 8, 3, padding=1)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+class Attending(nn.Module):
+    """Patches, one block of attention with plain linear layers, norms and a head."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(5)
+            self.embed, self.qkv, self.out = nn.Linear(8, 16), nn.Linear(16, 48), nn.Linear(16, 16)
+            self.up, self.down, self.head = nn.Linear(16, 32), nn.Linear(32, 16), nn.Linear(16, 10)
+            self.norm1, self.norm2 = nn.LayerNorm(16), nn.LayerNorm(16)
+
+    def forward(self, x):
+        x = self.embed(x.flatten(1, 2))
+        q, k, v = self.qkv(self.norm1(x)).chunk(3, -1)
+        x = x + self.out(nn.functional.scaled_dot_product_attention(q, k, v))
+        x = x + self.down(nn.functional.gelu(self.up(self.norm2(x))))
+        return self.head(x.mean(1))
+
+
+def linear():
+    return nn.Sequential(nn.Flatten(), *mlp(64, 32, 24, 10))
+
+
+NETS = [linear, norm_network, Digits, Attending]
+
+
+def layer_errors(model, dense):
+    """The relative squared error of each layer's outputs, on images that nothing was solved on."""
+    x = next(iter(context(model, None, dense).images(1400)))[:128]
+    errors = {}
+    for layer in prunable(model):
+        ((a, b),) = pairs((dense, model), layer.module_name, [x], calls=1, side="outputs")
+        a, b = a.double(), b.double()
+        errors[layer.name] = float((a - b).square().sum() / a.square().sum())
+    return errors
+
+
+def pruned(build, sparsity=0.7, **more):
+    dense = build().eval()
+    model = copy.deepcopy(dense)
+    return dense, model, prunery.prune(model, sparsity, scope="layer", **more)
+
+
+@pytest.mark.parametrize("build", NETS)
+def test_reconstruct_lowers_the_error_of_every_layer(build):
+    dense, model, masks = pruned(build)
+    before = layer_errors(model, dense)
+    work = context(model, masks, dense)
+    recovery.bind("reconstruct(images=1024)")(work)
+    after = layer_errors(model, dense)
+    assert all(after[name] < before[name] for name in before), (before, after)
+    assert masks.holds(model)
+    assert "images without labels, no gradient step" in work.book.notes[0]
+    assert work.book.read > 0
+
+
+@pytest.mark.parametrize("build", NETS)
+def test_bias_gives_channels_the_mean_of_the_dense_network(build):
+    dense, model, masks = pruned(build)
+    work = context(model, masks, dense)
+    recovery.bind("bias(images=256)")(work)
+    for name, module in modules_of(model).items():
+        if isinstance(getattr(module, "bias", None), nn.Parameter):
+            one, other = summed(work, name, 256, 1)
+            assert torch.allclose(one.mean(), other.mean(), atol=1e-4), name
+    same = {
+        n: torch.equal(p, q) for (n, p), q in zip(model.named_parameters(), dense.parameters(), strict=True)
+    }
+    assert not any(same[name] for name in same if name.endswith("bias") and name != "bn1.bias")
+    assert masks.holds(model)
+
+
+def test_least_squares_by_hand():
+    g = torch.Generator().manual_seed(0)
+    x, w = torch.randn(2, 6, 80, generator=g).double(), torch.randn(2, 3, 6, generator=g).double()
+    kept = torch.rand(2, 3, 6, generator=g) < 0.6
+    gram = x @ x.mT / 80
+    found, singular = least_squares(w @ gram, gram, kept, w, 1e-12)
+    assert not singular
+    for group in range(2):
+        for row in range(3):
+            at = kept[group, row]
+            best = torch.linalg.lstsq(x[group, at].T, w[group, row] @ x[group]).solution
+            assert torch.allclose(found[group, row, at], best)
+            assert (found[group, row, ~at] == 0).all()
+
+
+def test_a_network_without_masks_is_its_own_solution():
+    dense = Digits().eval()
+    model = copy.deepcopy(dense)
+    recovery.bind("reconstruct(images=200)")(context(model, None, dense))
+    for p, q in zip(model.parameters(), dense.parameters(), strict=True):
+        assert torch.allclose(p, q, atol=1e-3)
+
+
+def test_dead_inputs_are_said_and_keep_the_dense_weights():
+    dense, model, masks = pruned(linear)  # the digits' corners are always black
+    work = context(model, masks, dense)
+    recovery.bind("reconstruct(images=1000)")(work)
+    assert "1.weight" in work.book.notes[1]
+    x = torch.cat(list(context(model, None, dense).images(1000)))
+    (layer, *_) = prunable(model)
+    dead = torch.cat(list(columns(layer, x.flatten(1))), -1)[0].std(1) == 0
+    assert dead.any()
+    at = masks["1.weight"] & dead
+    assert torch.allclose(model[1].weight[at], dense[1].weight[at], atol=3e-3)
+    assert matrix_of(layer).inputs == 64
+
+
+def test_what_cannot_be_solved_for_is_refused():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(8, 12, batch_first=True), nn.Linear(12, 10)
+
+        def forward(self, x):
+            return self.head(self.lstm(x.flatten(1, 2))[0][:, -1])
+
+    dense, model, masks = pruned(Recurrent)
+    with pytest.raises(ModelError, match=r"lstm\.weight_ih_l0"):
+        recovery.bind("reconstruct")(context(model, masks, dense))
+    model = copy.deepcopy(dense)
+    masks = prunery.prune(model, 0.5, exclude=["lstm"])
+    recovery.bind("reconstruct(images=200)")(context(model, masks, dense))
+    with pytest.raises(EvidenceError, match="dense"):
+        recovery.bind("reconstruct")(context(model, masks, dense, needs=frozenset({"inputs"})))
+    tied = linear()
+    tied[3].weight = nn.Parameter(torch.randn(24, 24))
+    tied = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 24), nn.Linear(24, 24), nn.Linear(24, 24), nn.Linear(24, 10)
+    )
+    tied[3].weight = tied[2].weight
+    dense, model, masks = pruned(lambda: tied)
+    with pytest.raises(ModelError, match="too"):
+        recovery.bind("reconstruct")(context(model, masks, dense))
+
+
+def test_a_layer_that_is_called_twice_is_solved_for_on_all_its_inputs():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.head = nn.Linear(64, 24), nn.Linear(24, 24), nn.Linear(24, 10)
+
+        def forward(self, x):
+            x = torch.relu(self.b(torch.relu(self.a(x.flatten(1)))))
+            return self.head(torch.relu(self.b(x)))
+
+    dense, model, masks = pruned(Twice)
+    x = next(iter(context(model, masks, dense).images(128)))
+    before = float((model(x) - dense(x)).detach().square().sum())
+    recovery.bind("reconstruct(images=1000)")(context(model, masks, dense))
+    assert float((model(x) - dense(x)).detach().square().sum()) < before
