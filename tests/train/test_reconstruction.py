@@ -4,9 +4,8 @@ import copy
 
 import pytest
 import torch
-from nets import ConvNet, mlp
+from recovery_kit import NETS, Digits, Twice, context, linear, pruned
 from torch import nn
-from train_kit import digits, norm_network
 
 import prunery
 from prunery.core.layers import prunable
@@ -16,53 +15,6 @@ from prunery.train.beside import modules_of, pairs
 from prunery.train.moments import summed
 from prunery.train.reconstruction import least_squares
 from prunery.train.recovery import recovery
-from prunery.train.recovery_context import RecoveryContext
-
-DATA = digits()
-
-
-def context(model, masks, dense, **more):
-    return RecoveryContext(
-        model, masks, DATA, seed=1, networks={"dense": lambda: copy.deepcopy(dense)}, **more
-    )
-
-
-class Digits(nn.Module):
-    """A residual network with batch norm on images of 8 x 8."""
-
-    def __init__(self):
-        super().__init__()
-        self.inner = ConvNet()
-        self.inner.conv1 = nn.Conv2d(1, 8, 3, padding=1)
-
-    def forward(self, x):
-        return self.inner(x)
-
-
-class Attending(nn.Module):
-    """Patches, one block of attention with plain linear layers, norms and a head."""
-
-    def __init__(self):
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(5)
-            self.embed, self.qkv, self.out = nn.Linear(8, 16), nn.Linear(16, 48), nn.Linear(16, 16)
-            self.up, self.down, self.head = nn.Linear(16, 32), nn.Linear(32, 16), nn.Linear(16, 10)
-            self.norm1, self.norm2 = nn.LayerNorm(16), nn.LayerNorm(16)
-
-    def forward(self, x):
-        x = self.embed(x.flatten(1, 2))
-        q, k, v = self.qkv(self.norm1(x)).chunk(3, -1)
-        x = x + self.out(nn.functional.scaled_dot_product_attention(q, k, v))
-        x = x + self.down(nn.functional.gelu(self.up(self.norm2(x))))
-        return self.head(x.mean(1))
-
-
-def linear():
-    return nn.Sequential(nn.Flatten(), *mlp(64, 32, 24, 10))
-
-
-NETS = [linear, norm_network, Digits, Attending]
 
 
 def layer_errors(model, dense):
@@ -74,12 +26,6 @@ def layer_errors(model, dense):
         a, b = a.double(), b.double()
         errors[layer.name] = float((a - b).square().sum() / a.square().sum())
     return errors
-
-
-def pruned(build, sparsity=0.7, **more):
-    dense = build().eval()
-    model = copy.deepcopy(dense)
-    return dense, model, prunery.prune(model, sparsity, scope="layer", **more)
 
 
 @pytest.mark.parametrize("build", NETS)
@@ -177,15 +123,6 @@ def test_what_cannot_be_solved_for_is_refused():
 
 
 def test_a_layer_that_is_called_twice_is_solved_for_on_all_its_inputs():
-    class Twice(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b, self.head = nn.Linear(64, 24), nn.Linear(24, 24), nn.Linear(24, 10)
-
-        def forward(self, x):
-            x = torch.relu(self.b(torch.relu(self.a(x.flatten(1)))))
-            return self.head(torch.relu(self.b(x)))
-
     dense, model, masks = pruned(Twice)
     x = next(iter(context(model, masks, dense).images(128)))
     before = float((model(x) - dense(x)).detach().square().sum())

@@ -127,8 +127,12 @@ def test_learning_rate_by_hand(change, rates):
         assert learning_rate(step, total=100, training=training) == pytest.approx(rate, rel=1e-12), step
 
 
+OLDER = ["none", "finetune", "rewind", "reinit", "scratch", "bn", "bias", "reconstruct"]
+MATCHING = ["repair", "align", "align_labelled", "distill_blocks"]
+
+
 def test_recovery_rows():
-    assert list(recovery) == ["none", "finetune", "rewind", "reinit", "scratch", "bn", "bias", "reconstruct"]
+    assert list(recovery) == [*OLDER, *MATCHING]
     facts = {name: dict(recovery[name].facts) for name in recovery}
     assert {n: (f["trains"], f["needs"], f.get("resets")) for n, f in facts.items()} == {
         "none": (False, "", None),
@@ -139,6 +143,10 @@ def test_recovery_rows():
         "bn": (False, "", None),
         "bias": (False, "dense inputs", None),
         "reconstruct": (False, "dense inputs", None),
+        "repair": (False, "dense inputs", None),
+        "align": (False, "dense", None),
+        "align_labelled": (False, "dense labels", None),
+        "distill_blocks": (False, "dense inputs", None),
     }
     short = recovery.bind({"name": "finetune", "training": {"epochs": 3}})
     assert short.options["training"] == {"epochs": 3}

@@ -16,7 +16,7 @@ from prunery.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from prunery.core.layers import Layer
 
@@ -94,6 +94,16 @@ def check_readable(layer: Layer) -> None:
             f"what {type(module).__name__} multiplies its weight by is not what the module is called with",
             "exclude it, or use a criterion and a recovery that read no inputs of layers",
         )
+
+
+def check_tied(model: nn.Module, layer: Layer) -> None:
+    """Raise ModelError for a weight that another module shares: its outputs would change too."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for name in layer.aliases:
+        if modules.get(name.rpartition(".")[0]) is not layer.module:
+            raise ModelError(
+                f"new values of {layer.name!r}", f"its weight is {name!r} too", "exclude it from pruning"
+            )
 
 
 def columns(

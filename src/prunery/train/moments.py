@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from prunery.core.layers import all_layers
+from prunery.core.matrices import check_tied, matrix_of
 from prunery.core.weights import is_conv1d
 from prunery.train.beside import call_order, modules_of, pairs
 from prunery.train.recovery_context import RecoveryContext
+
+_CONSTANT = 1e-3  # of the dense deviation: what varies less is not scaled up
 
 
 @dataclass
@@ -48,34 +52,52 @@ def channel_axis(module: nn.Module) -> int | None:
     return 1 if isinstance(module, kinds) else None
 
 
-def correct_means_(context: RecoveryContext, *, images: int) -> int:
-    """Add to each bias, in the order of calls, what its module's mean output lacks; return how many."""
-    done = 0
-    for name, module, both in _beside(context, images):
-        bias, (dense, own) = module.get_parameter("bias"), both
-        with torch.no_grad():
-            bias.add_((dense.mean() - own.mean()).view_as(bias))
-            if context.masks is not None:
-                context.masks.apply_(context.model)
-        done += bool(name)
-    return done
+def match_(context: RecoveryContext, *, images: int, scale: bool) -> int:
+    """Set means of channels, and if `scale` variances, to the dense network's; return in how many modules.
 
-
-def _beside(
-    context: RecoveryContext, images: int
-) -> Iterator[tuple[str, nn.Module, tuple[Channels, Channels]]]:
-    """Yield each module with a bias for each channel, and its outputs' sums: the dense one's, its own."""
+    In the order of calls, each on what those before it give now. A channel that is constant is not scaled.
+    """
     modules = modules_of(context.model)
-    names = [
-        name
-        for name, module in modules.items()
-        if channel_axis(module) is not None
-        and isinstance(getattr(module, "bias", None), nn.Parameter)
-        and (not isinstance(module, nn.LayerNorm) or module.get_parameter("bias").ndim == 1)
-    ]
+    names = [name for name, module in modules.items() if _can_match(module, scale)]
+    for layer in all_layers(context.model)[0] if scale else ():
+        if layer.module_name in names:
+            check_tied(context.model, layer)
     calls = call_order(context.model, names, next(iter(context.images(1))))
-    for name in calls:
-        yield name, modules[name], summed(context, name, images, calls[name])
+    for name, count in calls.items():
+        dense, own = summed(context, name, images, count)
+        factor = torch.ones_like(own.mean())
+        if scale:
+            ratio = dense.deviation() / own.deviation()
+            factor = torch.where(own.deviation() > _CONSTANT * dense.deviation(), ratio, factor)
+        _moved(context.model, modules[name], name, factor, dense.mean() - factor * own.mean())
+        if context.masks is not None:
+            context.masks.apply_(context.model)
+    return len(calls)
+
+
+def _can_match(module: nn.Module, scale: bool) -> bool:
+    """Return whether a module has an axis of channels and a bias for each (if `scale`, a weight will do)."""
+    if channel_axis(module) is None or not isinstance(module.weight, nn.Parameter):
+        return False
+    if isinstance(module, nn.LayerNorm) and module.weight.ndim != 1:
+        return False
+    return scale or isinstance(getattr(module, "bias", None), nn.Parameter)
+
+
+def _moved(model: nn.Module, module: nn.Module, name: str, factor: Tensor, shift: Tensor) -> None:
+    """Multiply each channel of a module's outputs by its factor; add the shift if it has a bias."""
+    weight = module.get_parameter("weight")
+    with torch.no_grad():
+        if weight.ndim == 1:
+            weight.mul_(factor)
+        else:
+            layer = next(x for x in all_layers(model)[0] if x.module_name == name)
+            matrix = matrix_of(layer)
+            rows = matrix.of(weight) * factor.view(matrix.groups, matrix.outputs, 1).to(weight.dtype)
+            weight.copy_(matrix.back(rows, tuple(weight.shape)))
+        if isinstance(getattr(module, "bias", None), nn.Parameter):
+            bias = module.get_parameter("bias")
+            bias.copy_(bias * factor + shift)
 
 
 def summed(context: RecoveryContext, name: str, images: int, calls: int) -> tuple[Channels, Channels]:

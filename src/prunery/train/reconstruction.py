@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from prunery.core.grams import check_finite, share_of
 from prunery.core.layers import Layer, all_layers
-from prunery.core.matrices import Matrix, check_readable, columns, matrix_of
+from prunery.core.matrices import Matrix, check_readable, check_tied, columns, matrix_of
 from prunery.errors import ModelError
 from prunery.seeds import stream
 from prunery.train.beside import call_order, listed, modules_of, pairs
@@ -86,7 +86,7 @@ def _layers(context: RecoveryContext) -> list[Layer]:
     for layer in all_layers(context.model)[0]:
         try:
             check_readable(layer)
-            _check_tied(context.model, layer)
+            check_tied(context.model, layer)
         except ModelError:
             if layer.name in masks and not bool(masks[layer.name].all()):
                 raise
@@ -99,16 +99,6 @@ def _layers(context: RecoveryContext) -> list[Layer]:
             f"to reconstruct {listed(missing)}", "they are no weights of layers", "prune without `include`"
         )
     return found
-
-
-def _check_tied(model: nn.Module, layer: Layer) -> None:
-    """Raise ModelError for a weight that another module shares: its outputs would change too."""
-    modules = dict(model.named_modules(remove_duplicate=False))
-    for name in layer.aliases:
-        if modules.get(name.rpartition(".")[0]) is not layer.module:
-            raise ModelError(
-                f"to reconstruct {layer.name!r}", f"its weight is {name!r} too", "exclude it from pruning"
-            )
 
 
 def _check_called(context: RecoveryContext, layers: Sequence[Layer], calls: dict[str, int]) -> None:

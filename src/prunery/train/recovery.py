@@ -116,9 +116,9 @@ def bias(context: RecoveryContext, *, images: int = 1024) -> None:
     Biases of convolutions, linear layers and of batch, layer and group norms, on `images` training images
     without labels; nothing is trained.
     """
-    from prunery.train.moments import correct_means_
+    from prunery.train.moments import match_
 
-    count = correct_means_(context, images=images)
+    count = match_(context, images=images, scale=False)
     context.note(f"{count} biases corrected on {images} images without labels, no gradient step")
 
 
@@ -140,3 +140,108 @@ def reconstruct(context: RecoveryContext, *, images: int = 4096, damp: float = 0
     from prunery.train.reconstruction import reconstruct_
 
     reconstruct_(context, images=images, damp=damp)
+
+
+@recovery.add(
+    trains=False,
+    needs="dense inputs",
+    source="Jordan et al. 2023 (REPAIR), section 3: each channel's mean and variance",
+)
+def repair(context: RecoveryContext, *, images: int = 1024) -> None:
+    """Scale and shift each channel, layers in order, so that its mean and variance are the dense network's.
+
+    Weights and biases of convolutions and linear layers, scales and shifts of batch, layer and group norms; a
+    layer without bias is only scaled. On `images` training images without labels; nothing is trained.
+    """
+    from prunery.train.moments import match_
+
+    count = match_(context, images=images, scale=True)
+    context.note(f"channels of {count} modules scaled on {images} images without labels, no gradient step")
+
+
+@recovery.add(
+    trains=False,
+    needs="dense",
+    above={"learning_rate": 0.0},
+    source="Hinton et al. 2015, section 2.1 (matching logits), on unlabelled images",
+)
+def align(
+    context: RecoveryContext,
+    *,
+    images: int = 4096,
+    steps: int = 300,
+    batch: int = 128,
+    learning_rate: float = 0.001,
+    augmentation: str = "none",
+) -> None:
+    """Move the survivors of all layers by `steps` of Adam so that the outputs are the dense network's.
+
+    On training images without labels. The loss is the squared distance of outputs over their variance; the
+    learning rate falls to 0 along a cosine. augmentation: "none", "flip" or "crop_flip".
+    """
+    from prunery.train.alignment import align_
+
+    align_(
+        context,
+        images=images,
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        augmentation=augmentation,
+    )
+
+
+@recovery.add(
+    trains=False,
+    needs="dense labels",
+    above={"learning_rate": 0.0, "labels": 0.0},
+    source="Hinton et al. 2015, section 2: the dense network's outputs and the labels together",
+)
+def align_labelled(
+    context: RecoveryContext,
+    *,
+    images: int = 4096,
+    steps: int = 300,
+    batch: int = 128,
+    learning_rate: float = 0.001,
+    augmentation: str = "none",
+    labels: float = 1.0,
+) -> None:
+    """Do as `align`, with `labels` times the cross entropy with the images' labels added to the loss."""
+    from prunery.train.alignment import align_
+
+    assert context.splits is context.data
+    align_(
+        context,
+        images=images,
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        augmentation=augmentation,
+        labels=labels,
+    )
+
+
+@recovery.add(
+    trains=False,
+    needs="dense inputs",
+    above={"learning_rate": 0.0},
+    source="Li et al. 2021 (BRECQ), section 3.2: blocks as the units of reconstruction",
+)
+def distill_blocks(
+    context: RecoveryContext,
+    *,
+    images: int = 1024,
+    steps: int = 200,
+    batch: int = 64,
+    learning_rate: float = 0.001,
+) -> None:
+    """Move each block in turn by `steps` of Adam so that its outputs are those of the dense block.
+
+    A block is the smallest module around several layers. It is called with what the blocks before it, pruned
+    and moved, give; its targets are the dense network's. On training images without labels; what enters and
+    leaves one block is held for all of them.
+    """
+    from prunery.train.alignment import distill_
+
+    distill_(context, images=images, steps=steps, batch=batch, learning_rate=learning_rate)

@@ -115,8 +115,9 @@ def _record(book: Book, price: Cost, classes: int, seconds: float, *, trains: bo
     macs = training_macs(price, samples)
     cost: dict[str, float] = {}
     if trains:
-        rows = sum(len(history.rows) for history in histories)
-        cost |= {"epochs": rows + book.counted, "samples": samples, "training_macs": macs}
+        cost |= {"epochs": sum(len(history.rows) for history in histories) + book.counted}
+    if trains or samples:  # gradient steps that are no epochs are training too
+        cost |= {"samples": samples, "training_macs": macs}
         cost |= {"training_macs_kept": macs * price.macs.kept // price.macs.dense}
     if book.read or not trains:
         cost |= {"scoring_macs": book.read * price.macs.dense}

@@ -1,0 +1,250 @@
+"""Gradient steps towards the dense network: of all layers against its outputs, or block by block.
+
+The survivors are moved by Adam under the masks, in eval mode, so that norms keep their statistics.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from prunery.core.context import first_tensor
+from prunery.core.layers import all_layers
+from prunery.core.masks import Masks
+from prunery.data.batches import Batches
+from prunery.data.splits import Split
+from prunery.errors import ChoiceError, ScoreError
+from prunery.forward import eval_mode, mapped
+from prunery.seeds import stream
+from prunery.train.beside import call_order, modules_of
+from prunery.train.recovery_context import RecoveryContext
+
+_HELD = 8  # one batch in so many is held back where the best state is chosen
+
+
+def align_(
+    context: RecoveryContext,
+    *,
+    images: int,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+    augmentation: str,
+    labels: float = 0.0,
+) -> None:
+    """Move all survivors so that outputs are the dense network's; see `prunery.train.recovery.align`."""
+    check_steps(images=images, steps=steps, batch=batch)
+    model, dense, split = context.model, context.dense, some(context, images)
+
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        with torch.no_grad():
+            target = first_tensor(dense(x))
+        output = first_tensor(model(x))
+        value = distance(output, target)
+        return value + labels * functional.cross_entropy(output, y) if labels else value
+
+    with eval_mode(model), eval_mode(dense):
+        first, last = descend(
+            context, model, _drawn(context, split, batch, augmentation), loss, steps, learning_rate
+        )
+    context.count(samples=steps * batch)
+    used = f"{len(split)} images {'with' if labels else 'without'} labels"
+    context.note(f"{steps} steps of {batch} on {used}: loss {first:.4g} to {last:.4g}")
+
+
+def distance(output: Tensor, target: Tensor) -> Tensor:
+    """Return the squared distance of two outputs over the target's variance; 0 where they are equal."""
+    spread = target.detach().float().var().clamp_min(torch.finfo(torch.float32).tiny)
+    return functional.mse_loss(output.float(), target.float()) / spread
+
+
+def check_steps(**counts: int) -> None:
+    """Raise ChoiceError for a number that is no whole number above 0."""
+    for name, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ChoiceError(f"{name}={value!r}", "it is no whole number above 0", "give, say, 100")
+
+
+def some(context: RecoveryContext, images: int) -> Split:
+    """Return random training images, those that `context.images` yields first."""
+    train = context.data.train
+    order = torch.randperm(len(train), generator=stream(context.seed, "order", 0))[:images]
+    return replace(train, x=train.x[order], y=train.y[order]).to(context.device)
+
+
+def _drawn(
+    context: RecoveryContext, split: Split, batch: int, augmentation: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches of random images without end, as many in each (fewer where there are not so many)."""
+    dtype, epoch = next(context.model.parameters()).dtype, 0
+    size = min(batch, len(split))
+    while True:
+        order = Batches(
+            split, batch=size, augmentation=augmentation, seed=context.seed, epoch=epoch, shuffle=True
+        )
+        for x, y in order:
+            if len(x) == size:
+                yield x.to(dtype), y
+        epoch += 1
+
+
+def descend(
+    context: RecoveryContext,
+    part: nn.Module,
+    batches: Iterator[Any],
+    loss: Callable[..., Tensor],
+    steps: int,
+    learning_rate: float,
+) -> tuple[float, float]:
+    """Take Adam steps of the part's parameters; return the mean loss of the first and the last tenth.
+
+    The learning rate falls to 0 along half a cosine. ScoreError: the loss is NaN or infinite.
+    """
+    masks, needed = context.masks or Masks({}), [(p, p.requires_grad) for p in part.parameters()]
+    parameters = [p.requires_grad_() for p, _ in needed if p.is_floating_point()]
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
+    losses = []
+    try:
+        with torch.enable_grad(), masks.enforce(optimizer, context.model):
+            for step in range(steps):
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
+                optimizer.zero_grad(set_to_none=True)
+                value = loss(*next(batches))
+                torch.autograd.backward(value)
+                optimizer.step()
+                losses.append(float(value.detach()))
+                check_loss(losses[-1], step)
+    finally:
+        for parameter, before in needed:
+            parameter.requires_grad_(before)
+            parameter.grad = None
+    tenth = max(1, steps // 10)
+    return sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
+
+
+def check_loss(value: float, step: int) -> None:
+    """Raise ScoreError for a loss that is NaN or infinite."""
+    if not math.isfinite(value):
+        do = "lower the learning rate, and look for NaN in the network and the images"
+        raise ScoreError(
+            "gradient steps towards the dense network", f"the loss of step {step} is {value}", do
+        )
+
+
+def distill_(context: RecoveryContext, *, images: int, steps: int, batch: int, learning_rate: float) -> None:
+    """Move each block in turn so that its outputs are the dense one's; see `recovery.distill_blocks`."""
+    check_steps(images=images, steps=steps, batch=batch)
+    names = blocks(context.model)
+    calls = call_order(context.model, names, next(iter(context.images(1))))
+    once = [name for name, count in calls.items() if count == 1]
+    if skipped := sorted(set(names) - set(once)):
+        raise ChoiceError(
+            f"recovery distill_blocks for {', '.join(skipped)}",
+            "the model does not call them, or calls them more than once",
+            "use align or reconstruct",
+        )
+    before, after = list[float](), list[float]()
+    for name in once:
+        held = _held(context, name, images)
+        first, last = _block(context, name, held, steps, batch, learning_rate)
+        before.append(first)
+        after.append(last)
+    context.count(samples=steps * batch)
+    context.note(
+        f"{len(once)} blocks, {steps} steps of {batch} each on {images} images without labels: "
+        f"mean loss {sum(before) / len(before):.4g} to {sum(after) / len(after):.4g}"
+    )
+
+
+def blocks(model: nn.Module) -> list[str]:
+    """Return the names of the blocks: for each layer the smallest module around it with several layers.
+
+    A layer that only the whole model shares with others is a block by itself; of nested blocks the outer one.
+    """
+    layers = [layer.module_name for layer in all_layers(model)[0]]
+    chosen = []
+    for name in layers:
+        around = [name[:at] for at in range(len(name)) if name[at] == "."][::-1]
+        chosen.append(next((a for a in around if sum(n.startswith(f"{a}.") for n in layers) > 1), name))
+    unique = list(dict.fromkeys(chosen))
+    return [n for n in unique if not any(n.startswith(f"{other}.") for other in unique)]
+
+
+def _held(context: RecoveryContext, name: str, images: int) -> list[tuple[Any, Tensor]]:
+    """Return (what the pruned network's block is called with, what the dense block returns), by batch."""
+    held = []
+    for x in context.images(images):
+        context.count(read=2 * len(x))
+        held.append((called_with(context.model, name, x), output_of(context.dense, name, x)))
+    return held
+
+
+class _DoneError(Exception):
+    """Ends a run of a model."""
+
+
+def called_with(model: nn.Module, name: str, x: Tensor) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Return (args, kwargs) that the named module is called with."""
+    found: list[Any] = []
+
+    def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found.append(mapped(lambda t: t.detach(), (args, kwargs)))
+        raise _DoneError
+
+    _run(model, modules_of(model)[name].register_forward_pre_hook(keep, with_kwargs=True), x)
+    args, kwargs = found[0]
+    return tuple(args), kwargs
+
+
+def output_of(model: nn.Module, name: str, x: Tensor) -> Tensor:
+    """Return the first tensor that the named module returns."""
+    found: list[Tensor] = []
+
+    def keep(_: nn.Module, args: Any, output: Any) -> None:
+        found.append(first_tensor(output).detach())
+        raise _DoneError
+
+    _run(model, modules_of(model)[name].register_forward_hook(keep), x)
+    return found[0]
+
+
+def _run(model: nn.Module, handle: Any, x: Tensor) -> None:
+    try:
+        with torch.no_grad(), eval_mode(model):
+            model(x)
+    except _DoneError:
+        pass
+    finally:
+        handle.remove()
+
+
+def _block(
+    context: RecoveryContext, name: str, held: list[Any], steps: int, batch: int, learning_rate: float
+) -> tuple[float, float]:
+    """Train one block on what was held; return its first and last losses."""
+    block = modules_of(context.model)[name]
+    generator = stream(context.seed, "blocks", name)
+
+    def drawn() -> Iterator[Any]:
+        while True:
+            (args, kwargs), target = held[int(torch.randint(len(held), (1,), generator=generator))]
+            rows = torch.randperm(len(target), generator=generator)[:batch].to(target.device)
+            size = len(target)
+
+            def cut(t: Tensor, rows: Tensor = rows, size: int = size) -> Tensor:
+                return t[rows] if t.ndim and len(t) == size else t
+
+            yield mapped(cut, args), mapped(cut, kwargs), target[rows]
+
+    def loss(args: Any, kwargs: Any, target: Tensor) -> Tensor:
+        return distance(first_tensor(block(*args, **kwargs)), target)
+
+    with eval_mode(context.model):
+        return descend(context, block, drawn(), loss, steps, learning_rate)
