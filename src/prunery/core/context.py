@@ -153,6 +153,19 @@ def batches_of(q: ScoringContext) -> Iterator[tuple[Any, Any, int]]:
         raise lacks("at least one batch (it got none)", "pass batches that hold some")
 
 
+def singles_of(q: ScoringContext) -> list[Any]:
+    """Return the context's batches as batches of one example each, cut along their first axes."""
+    singles = []
+    for batch, (_, _, count) in zip(q.batches or (), batches_of(q), strict=True):
+        for i in range(count):
+
+            def one(t: Tensor, i: int = i, count: int = count) -> Tensor:
+                return t[i : i + 1] if t.ndim and len(t) == count else t
+
+            singles.append(mapped(one, batch))
+    return singles
+
+
 def example_of(q: ScoringContext) -> Any:
     """Return what the model is called with: the example, or one input of the first batch."""
     if q.example is not None:

@@ -94,6 +94,28 @@ def magnitude(e: Evidence) -> torch.Tensor:
     return e.weight.abs()
 
 
+@criterion.add(
+    needs="weight grad",
+    at="trained",
+    examples_per_class=10,
+    source="Molchanov et al. 2019, eq. 8",
+)
+def taylor(e: Evidence) -> torch.Tensor:
+    """(w · dL/dw)², the squared change of the mean loss, to first order, where the weight is removed."""
+    return (e.weight * e.grad).square()
+
+
+@criterion.add(
+    needs="weight fisher",
+    at="trained",
+    examples_per_class=10,
+    source="LeCun et al. 1990 (OBD), eq. 5, with the Fisher diagonal; Theis et al. 2018, eq. 6",
+)
+def fisher(e: Evidence) -> torch.Tensor:
+    """w² · E[(dL/dw)²] / 2, gradients of single examples: a second-order change of the loss."""
+    return e.weight.square() * e.fisher / 2
+
+
 @criterion.add(needs="weight grad", at="init", examples_per_class=10, source="Lee et al. 2019, eq. 4")
 def snip(e: Evidence) -> torch.Tensor:
     """|w · dL/dw|, the connection sensitivity; not normalised by its sum, which no selection can see."""

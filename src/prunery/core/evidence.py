@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from prunery.core.context import (
     errors_are_ours,
     gradients,
     running,
+    singles_of,
     stand_ins_of,
     weights_among,
 )
@@ -113,6 +115,19 @@ def noise(q: ScoringContext) -> dict[str, Tensor]:
 def grad(q: ScoringContext) -> dict[str, Tensor]:
     """Return the gradient of the mean loss, dL/dw."""
     return example_mean(q, gradients, note="grad")
+
+
+@evidence.add(passes=3, source="the diagonal of the empirical Fisher matrix: a gradient for each example")
+def fisher(q: ScoringContext) -> dict[str, Tensor]:
+    """Return the mean over examples of the squared gradient of each example's loss.
+
+    Examples go through the model one by one, along the first axis of each batch.
+    """
+
+    def squares(loss: Tensor, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: g.square() for name, g in gradients(loss, weights).items()}
+
+    return example_mean(replace(q, batches=singles_of(q)), squares)
 
 
 @evidence.add(passes=12, source="Wang et al. 2020, eq. 8: a gradient (3), and a gradient of one (9)")

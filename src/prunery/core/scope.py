@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 from prunery.core.layers import Layer
 from prunery.core.lines import Lines
@@ -83,6 +84,50 @@ def n_of_m(counts: Sequence[int], targets: Sequence[Target], *, n: int = 2, m: i
             )
         pools.append(replace(pool, lines=_neighbours(_layer_of(target, "n_of_m"), m)))
     return pools
+
+
+@scope.add(source="Evci et al. 2020 (RigL), section 3 (Erdős-Rényi-kernel); Mocanu et al. 2018, eq. 1")
+def erk(counts: Sequence[int], targets: Sequence[Target]) -> list[Pool]:
+    """Return a pool for each layer, with a density in proportion to the sum of its sizes over their product.
+
+    Sizes: output and input channels and the sides of the kernel. Layers that would keep more than they have
+    stay dense. What all keep together is exactly what was asked, by largest remainders.
+    """
+    pools: dict[int, Pool] = {}
+    for members in _groups(targets).values():
+        total = sum(counts[m] for m in members)
+        keep = total - round(targets[members[0]].sparsity * total)
+        weights = {m: _erk_share(_layer_of(targets[m], "erk"), counts[m]) for m in members}
+        dense: set[int] = set()
+        while True:
+            left = keep - sum(counts[m] for m in dense)
+            scale = left / (sum(w for m, w in weights.items() if m not in dense) or 1)
+            full = {m for m, w in weights.items() if m not in dense and scale * w > counts[m]}
+            if not full:
+                break
+            dense |= full
+        asked = {m: float(counts[m]) if m in dense else scale * weights[m] for m in members}
+        rest = keep - sum(int(n) for n in asked.values())
+        order = sorted(members, key=lambda m: int(asked[m]) - asked[m])
+        more = set([m for m in order if int(asked[m]) < counts[m]][:rest])
+        pools |= {m: Pool((m,), int(asked[m]) + (m in more)) for m in members}
+    return [pools[m] for m in sorted(pools)]
+
+
+def _erk_share(layer: Layer, count: int) -> float:
+    """Return what a layer keeps in proportion to: its count times the sum of its sizes over their product."""
+    matrix = matrix_of(layer)
+    kernel = [matrix.view[axis] for axis in matrix.order[len(matrix.order) - matrix.places :]]
+    outputs = matrix.groups * matrix.outputs
+    return count * (outputs + matrix.channels + sum(kernel)) / (outputs * matrix.channels * prod(kernel))
+
+
+def _groups(targets: Sequence[Target]) -> dict[str, list[int]]:
+    """Return the sets (by index) of each group."""
+    groups: dict[str, list[int]] = {}
+    for index, target in enumerate(targets):
+        groups.setdefault(target.group, []).append(index)
+    return groups
 
 
 def _neighbours(layer: Layer, m: int) -> Lines:

@@ -39,7 +39,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 IMAGES = 2048  # without labels, for a criterion that reads what enters layers, if it names no number
 PER_CLASS = 10  # examples of each class that a criterion of a user's own is scored on, if it names no number
-_OF_BATCHES = ("grad", "hessian_grad")
+_OF_BATCHES = ("grad", "hessian_grad", "fisher")
 
 
 def pruned(context: StepContext) -> dict[str, Any]:
