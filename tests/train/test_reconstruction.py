@@ -1,6 +1,7 @@
 """`bias` and `reconstruct`: least squares by hand, less error on every layer, what cannot be is refused."""
 
 import copy
+import threading
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from prunery.core.matrices import columns, matrix_of
 from prunery.errors import EvidenceError, ModelError
 from prunery.train.beside import modules_of, pairs
 from prunery.train.moments import summed
+from prunery.train.paused import paused_runs
 from prunery.train.reconstruction import least_squares
 from prunery.train.recovery import recovery
 
@@ -128,3 +130,49 @@ def test_a_layer_that_is_called_twice_is_solved_for_on_all_its_inputs():
     before = float((model(x) - dense(x)).detach().square().sum())
     recovery.bind("reconstruct(images=1000)")(context(model, masks, dense))
     assert float((model(x) - dense(x)).detach().square().sum()) < before
+
+
+@pytest.mark.parametrize("build", NETS)
+def test_runs_that_pause_give_what_runs_of_their_own_give(build, monkeypatch):
+    dense, model, masks = pruned(build)
+    twin, threads = copy.deepcopy(model), threading.active_count()
+    one, other = context(model, masks, dense), context(twin, masks, dense)
+    recovery.bind("reconstruct(images=600)")(one)
+    assert threading.active_count() == threads
+    monkeypatch.setattr("prunery.train.reconstruction._HELD", 0)
+    recovery.bind("reconstruct(images=600)")(other)
+    assert one.book.read < other.book.read
+    x = next(iter(context(model, masks, dense).images(128)))
+    assert torch.allclose(
+        model.eval()(x), twin.eval()(x), atol=2e-3
+    )  # inputs that never vary may differ more
+
+
+def test_errors_in_a_paused_run_reach_the_caller_and_no_thread_is_left():
+    class Failing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.fails = nn.Linear(64, 8), nn.Linear(8, 10), False
+
+        def forward(self, x):
+            x = self.a(x.flatten(1))
+            if self.fails:
+                raise KeyError("here")
+            return self.b(x)
+
+    model, threads = Failing(), threading.active_count()
+    x = [torch.zeros(4, 1, 8, 8)] * 2
+    failing = copy.deepcopy(model)
+    failing.fails = True
+    with paused_runs((model, failing), ["a", "b"], x) as runs:
+        for one, other in runs:
+            assert torch.equal(one.until("a"), other.until("a"))
+        runs[0][0].until("b")
+        with pytest.raises(KeyError, match="here"):
+            runs[0][1].until("b")
+    with paused_runs((model, model), ["a", "b"], x) as runs:
+        runs[0][0].until("b")
+        with pytest.raises(ModelError, match="does not reach"):
+            runs[0][0].until("a")
+    assert threading.active_count() == threads
+    assert not any(module._forward_pre_hooks for module in model.modules())

@@ -23,8 +23,11 @@ from prunery.forward import eval_mode
 from prunery.seeds import stream
 from prunery.wrappers import named_modules, unwrapped
 
-COLUMNS = 1 << 18
-"""Columns of a layer that are read, about; of more (places of a convolution) a random part is."""
+COLUMNS = 1 << 16
+"""Columns of a layer that are read, about, or 64 for each of its inputs where that is more.
+
+Of more columns (the places of a convolution) a random part is read.
+"""
 
 Take = Callable[[Layer, Tensor], None]
 
@@ -161,7 +164,8 @@ def input_norms(q: ScoringContext) -> dict[str, Tensor]:
 
 def share_of(layer: Layer, x: Tensor, examples: int) -> float:
     """Return which share of a layer's columns counts: `examples` like those in x give about COLUMNS."""
-    return min(1.0, COLUMNS * len(x) / max(examples * column_count(layer, x), 1))
+    most = max(COLUMNS, 64 * matrix_of(layer).inputs)
+    return min(1.0, most * len(x) / max(examples * column_count(layer, x), 1))
 
 
 def check_finite(name: str, mean: Tensor) -> None:

@@ -42,6 +42,25 @@ def call_order(model: nn.Module, names: Iterable[str], x: Tensor) -> dict[str, i
     return calls
 
 
+def input_sizes(model: nn.Module, names: Iterable[str], x: Tensor) -> dict[str, int]:
+    """Return how many elements enter each named module in its first call, for each example of x."""
+    modules, sizes = modules_of(model), dict[str, int]()
+
+    def noting(name: str) -> Any:
+        def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            sizes.setdefault(name, (args[0] if args else next(iter(kwargs.values()))).numel() // len(x))
+
+        return note
+
+    with ExitStack() as stack:
+        for name in names:
+            hook = modules[name].register_forward_pre_hook(noting(name), with_kwargs=True)
+            stack.callback(hook.remove)
+        with no_trace(model), torch.no_grad():
+            model(x)
+    return sizes
+
+
 def reached(model: nn.Module, module: nn.Module, x: Tensor, *, calls: int, side: Side) -> list[Tensor]:
     """Return what enters or leaves a module in each of its `calls` calls; the run ends after the last.
 

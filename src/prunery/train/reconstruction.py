@@ -17,8 +17,11 @@ from prunery.core.layers import Layer, all_layers
 from prunery.core.matrices import Matrix, check_readable, check_tied, columns, matrix_of
 from prunery.errors import ModelError
 from prunery.seeds import stream
-from prunery.train.beside import call_order, listed, modules_of, pairs
+from prunery.train.beside import call_order, input_sizes, listed, modules_of, pairs
+from prunery.train.paused import paused_runs
 from prunery.train.recovery_context import RecoveryContext
+
+_HELD = 1 << 29  # bytes of what paused runs hold: for each image two networks, a tensor and one beside it
 
 
 @dataclass
@@ -65,12 +68,13 @@ def reconstruct_(context: RecoveryContext, *, images: int, damp: float) -> None:
     _check_called(context, layers, calls)
     place = {name: i for i, name in enumerate(calls)}
     layers = sorted((x for x in layers if x.module_name in calls), key=lambda x: place[x.module_name])
-    singular, peak, seen = list[str](), 0, 0
-    for layer in layers:
-        sums, seen = _summed(context, layer, images, calls[layer.module_name])
+    singular, peak = list[str](), 0
+    for layer, sums in _summed(context, layers, calls, images):
         peak = max(peak, 2 * sums.own.numel() * 8)
+        check_finite(layer.name, sums.own)
         if solve_(context, layer, sums, damp):
             singular.append(layer.name)
+    seen = min(images, len(context.data.train))
     context.note(
         f"{len(layers)} layers solved for on {seen} images without labels, no gradient step; "
         f"Gram matrices of up to {peak / 2**20:.1f} MB, float64, damped by {damp:g} of their mean diagonal"
@@ -112,37 +116,50 @@ def _check_called(context: RecoveryContext, layers: Sequence[Layer], calls: dict
         )
 
 
-def _summed(context: RecoveryContext, layer: Layer, images: int, calls: int) -> tuple[Sums, int]:
-    """Return the sums over what enters a layer in both networks, and how many images were read."""
-    matrix = matrix_of(layer)
-    sums, seen = Sums.of(matrix, context.device), 0
+def _summed(
+    context: RecoveryContext, layers: Sequence[Layer], calls: Mapping[str, int], images: int
+) -> Iterator[tuple[Layer, Sums]]:
+    """Yield each layer with the sums over what enters it in both networks; it may be changed before the next.
 
-    def counted() -> Iterator[Tensor]:
-        nonlocal seen
-        for x in context.images(images):
-            seen += len(x)
-            context.count(read=2 * len(x))
-            yield x
+    Layers at which little enough is held for all images share one run of each network, which pauses at each
+    of them; each layer before these has runs of its own that end there.
+    """
+    models = context.dense, context.model
+    names = [layer.module_name for layer in layers]
+    sizes = input_sizes(context.model, names, next(iter(context.images(1))))
+    large = [i for i, n in enumerate(names) if sizes[n] * 16 * images > _HELD or calls[n] > 1]
+    start = max(large, default=-1) + 1
+    for layer in layers[:start]:
+        sums = Sums.of(matrix_of(layer), context.device)
+        batches = counted(context, images)
+        for dense, x in pairs(
+            models, layer.module_name, batches, calls=calls[layer.module_name], side="inputs"
+        ):
+            _add(sums, layer, dense, x, images)
+        yield layer, sums
+    if start == len(layers):
+        return
+    with paused_runs(models, names[start:], list(counted(context, images, batch=512))) as runs:
+        for layer in layers[start:]:
+            sums = Sums.of(matrix_of(layer), context.device)
+            for one, other in runs:
+                _add(sums, layer, one.until(layer.module_name), other.until(layer.module_name), images)
+            yield layer, sums
 
-    both = pairs(
-        (context.dense, context.model),
-        layer.module_name,
-        counted(),
-        calls=calls,
-        side="inputs",
-    )
-    for dense, x in both:
-        share = share_of(layer, x, images)
-        for one, other in zip(_read(layer, dense, share, sums), _read(layer, x, share, sums), strict=True):
-            sums.add(one, other)
-    check_finite(layer.name, sums.own)
-    return sums, seen
+
+def counted(context: RecoveryContext, images: int, *, batch: int = 128) -> Iterator[Tensor]:
+    """Yield images of the context; each is counted as read twice, by the dense and by the pruned network."""
+    for x in context.images(images, batch=batch):
+        context.count(read=2 * len(x))
+        yield x
 
 
-def _read(layer: Layer, x: Tensor, share: float, sums: Sums) -> list[Tensor]:
-    """Return columns of x; the same places are drawn for the same number of columns before."""
-    draws = stream(0, "columns", layer.name, str(sums.count))
-    return list(columns(layer, x, share=share, draws=draws))
+def _add(sums: Sums, layer: Layer, dense: Tensor, x: Tensor, images: int) -> None:
+    """Add the columns of what enters a layer in both networks; the same places are drawn of both."""
+    share, draws = share_of(layer, x, images), ("columns", layer.name, str(sums.count))
+    both = [columns(layer, t, share=share, draws=stream(0, *draws)) for t in (dense, x)]
+    for one, other in zip(*both, strict=True):
+        sums.add(one, other)
 
 
 def solve_(context: RecoveryContext, layer: Layer, sums: Sums, damp: float) -> bool:
