@@ -26,7 +26,16 @@ def rows():
 
 def test_each_kind_says_what_it_costs():
     passes = {kind: evidence[kind].facts["passes"] for kind in evidence}
-    assert passes == {"weight": 0, "noise": 0, "grad": 3, "hessian_grad": 12, "flow_grad": 3}
+    inputs = {"input_norm": 1, "removal_loss": 1}
+    assert passes == {
+        "weight": 0,
+        "noise": 0,
+        "grad": 3,
+        "fisher": 3,
+        "hessian_grad": 12,
+        "flow_grad": 3,
+        **inputs,
+    }
     assert all(evidence[kind].facts["source"] for kind in evidence)
 
 
