@@ -53,6 +53,7 @@ def align_(
         first, last = descend(
             context, model, _drawn(context, split, batch, augmentation), loss, steps, learning_rate
         )
+    batch = min(batch, len(split))
     context.count(samples=steps * batch)
     used = f"{len(split)} images {'with' if labels else 'without'} labels"
     context.note(f"{steps} steps of {batch} on {used}: loss {first:.4g} to {last:.4g}")
