@@ -66,7 +66,38 @@ def linear():
     return nn.Sequential(nn.Flatten(), *mlp(64, 32, 24, 10))
 
 
-NETS = [linear, norm_network, Digits, Attending]
+class Conv1D(nn.Module):
+    """The linear layer of GPT-2: weight (in, out)."""
+
+    def __init__(self, nf, nx):
+        super().__init__()
+        self.nf = nf
+        self.weight, self.bias = nn.Parameter(torch.empty(nx, nf)), nn.Parameter(torch.zeros(nf))
+        nn.init.normal_(self.weight, std=nx**-0.5, generator=torch.Generator().manual_seed(nx + nf))
+
+    def forward(self, x):
+        return torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight).view(*x.shape[:-1], self.nf)
+
+
+class Gpt(nn.Module):
+    """An MLP of GPT-2 with its norm, on the rows of images."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.c_fc, self.c_proj, self.head = (
+            nn.LayerNorm(8),
+            Conv1D(32, 8),
+            Conv1D(8, 32),
+            Conv1D(10, 8),
+        )
+
+    def forward(self, x):
+        x = x.flatten(1, 2)
+        x = x + self.c_proj(nn.functional.gelu(self.c_fc(self.norm(x))))
+        return self.head(x.mean(1))
+
+
+NETS = [linear, norm_network, Digits, Attending, Gpt]
 
 
 def pruned(build, sparsity=0.7, **more):
