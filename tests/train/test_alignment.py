@@ -102,6 +102,9 @@ def test_what_cannot_be_is_refused():
     dense, model, masks = pruned(linear)
     with pytest.raises(ChoiceError, match="whole number"):
         recovery.bind("align(steps=0)")(context(model, masks, dense))
+    for name in ("bias", "repair", "reconstruct", "distill_blocks"):
+        with pytest.raises(ChoiceError, match="whole number"):
+            recovery.bind(f"{name}(images=0)")(context(model, masks, dense))
     with pytest.raises(ChoiceError, match="learning_rate"):
         recovery.bind("align(learning_rate=0)")
     with pytest.raises(ChoiceError, match="augmentation"):

@@ -22,7 +22,7 @@ from prunery.data.splits import Split
 from prunery.errors import ChoiceError, ScoreError
 from prunery.forward import eval_mode, mapped
 from prunery.seeds import stream
-from prunery.train.beside import call_order, modules_of
+from prunery.train.beside import call_order, check_counts, modules_of
 from prunery.train.recovery_context import RecoveryContext
 
 _HELD = 8  # one batch in so many is held back where the best state is chosen
@@ -39,7 +39,7 @@ def align_(
     labels: float = 0.0,
 ) -> None:
     """Move all survivors so that outputs are the dense network's; see `prunery.train.recovery.align`."""
-    check_steps(images=images, steps=steps, batch=batch)
+    check_counts(images=images, steps=steps, batch=batch)
     model, dense, split = context.model, context.dense, some(context, images)
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
@@ -63,13 +63,6 @@ def distance(output: Tensor, target: Tensor) -> Tensor:
     """Return the squared distance of two outputs over the target's variance; 0 where they are equal."""
     spread = target.detach().float().var().clamp_min(torch.finfo(torch.float32).tiny)
     return functional.mse_loss(output.float(), target.float()) / spread
-
-
-def check_steps(**counts: int) -> None:
-    """Raise ChoiceError for a number that is no whole number above 0."""
-    for name, value in counts.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ChoiceError(f"{name}={value!r}", "it is no whole number above 0", "give, say, 100")
 
 
 def some(context: RecoveryContext, images: int) -> Split:
@@ -141,7 +134,7 @@ def check_loss(value: float, step: int) -> None:
 
 def distill_(context: RecoveryContext, *, images: int, steps: int, batch: int, learning_rate: float) -> None:
     """Move each block in turn so that its outputs are the dense one's; see `recovery.distill_blocks`."""
-    check_steps(images=images, steps=steps, batch=batch)
+    check_counts(images=images, steps=steps, batch=batch)
     names = blocks(context.model)
     calls = call_order(context.model, names, next(iter(context.images(1))))
     once = [name for name, count in calls.items() if count == 1]

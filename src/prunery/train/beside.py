@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from prunery.errors import ModelError
+from prunery.errors import ChoiceError, ModelError
 from prunery.forward import no_trace
 from prunery.wrappers import named_modules, unwrapped
 
@@ -123,3 +123,10 @@ def _counter(calls: dict[str, int], name: str) -> Any:
 def listed(names: Sequence[str], most: int = 4) -> str:
     """Return the first names as a text, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def check_counts(**counts: int) -> None:
+    """Raise ChoiceError for a number that is no whole number above 0."""
+    for name, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ChoiceError(f"{name}={value!r}", "it is no whole number above 0", "give, say, 100")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from prunery.core.layers import all_layers
 from prunery.core.matrices import check_tied, matrix_of
 from prunery.core.weights import is_conv1d
-from prunery.train.beside import call_order, modules_of, pairs
+from prunery.train.beside import call_order, check_counts, modules_of, pairs
 from prunery.train.recovery_context import RecoveryContext
 
 _CONSTANT = 1e-3  # of the dense deviation: what varies less is not scaled up
@@ -57,6 +57,7 @@ def match_(context: RecoveryContext, *, images: int, scale: bool) -> int:
 
     In the order of calls, each on what those before it give now. A channel that is constant is not scaled.
     """
+    check_counts(images=images)
     modules = modules_of(context.model)
     names = [name for name, module in modules.items() if _can_match(module, scale)]
     for layer in all_layers(context.model)[0] if scale else ():

@@ -17,7 +17,7 @@ from prunery.core.layers import Layer, all_layers
 from prunery.core.matrices import Matrix, check_readable, check_tied, columns, matrix_of
 from prunery.errors import ModelError
 from prunery.seeds import stream
-from prunery.train.beside import call_order, input_sizes, listed, modules_of, pairs
+from prunery.train.beside import call_order, check_counts, input_sizes, listed, modules_of, pairs
 from prunery.train.paused import paused_runs
 from prunery.train.recovery_context import RecoveryContext
 
@@ -62,6 +62,7 @@ class Sums:
 
 def reconstruct_(context: RecoveryContext, *, images: int, damp: float) -> None:
     """Solve for the values of each layer in the order of calls; see `prunery.train.recovery.reconstruct`."""
+    check_counts(images=images)
     layers = _layers(context)
     first = next(iter(context.images(1)))
     calls = call_order(context.model, {layer.module_name for layer in layers}, first)
