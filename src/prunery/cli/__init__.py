@@ -21,6 +21,7 @@ from prunery.cli import (
     couplings,
     demo,
     plan,
+    prune,
     report,
     run,
     sensitivity,
@@ -63,6 +64,7 @@ for _command in (
     audit.audit,
     archive.archive,
     best.best,
+    prune.prune,
     unpack.unpack,
 ):
     app.command()(_ending(_command))

@@ -114,23 +114,16 @@ def _record(store: str, key: str, model: str, data: str) -> Record:
 
 def _of_file(asked: Network) -> tuple[nn.Module, Splits]:
     """Return the model with the weights of the file, or fresh ones, and the splits of the seed."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_model
-
     from prunery.data.sets import load
     from prunery.data.splits import split
+    from prunery.export.weights import load_weights_
     from prunery.models.build import build
 
     images = load(asked.data, data_dir=asked.data_dir)
     splits = split(images, validation=asked.validation, seed=asked.seed)
     model = build(asked.model, shape=images.shape, classes=images.classes, seed=asked.seed)
     if asked.weights is not None:
-        try:
-            load_model(model, asked.weights)
-        except (SafetensorError, RuntimeError) as error:
-            problem = " ".join(str(error).split())
-            do = f"give the weights of {asked.model} for {asked.data}, saved as safetensors"
-            raise ModelError(f"the weights {asked.weights} for {asked.model}", problem, do) from error
+        load_weights_(model, asked.weights, of=f"{asked.model} for {asked.data}")
     return model, splits
 
 

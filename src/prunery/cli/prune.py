@@ -1,0 +1,128 @@
+"""`prunery prune`: a trained network in, a smaller file out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prunery.cli.called_with import (
+    ClassesOption,
+    ExampleOption,
+    ModelArgument,
+    ShapeOption,
+    example_of,
+    shape_of,
+)
+from prunery.cli.options import say_plain
+from prunery.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prunery.core.masks import Masks
+
+WeightsOption = Annotated[
+    Path,
+    typer.Option("--weights", metavar="FILE", help="Its weights: safetensors, .pt, or saved by prunery."),
+]
+SparsityOption = Annotated[
+    str, typer.Option("--sparsity", metavar="S", help="How much goes: 90%, 0.9 or 10x.")
+]
+OutOption = Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Where the pruned model goes.")]
+CriterionOption = Annotated[str, typer.Option("--criterion", metavar="NAME", help="What says what goes.")]
+GranularityOption = Annotated[
+    str, typer.Option("--granularity", metavar="NAME", help="weight, filter, channel, head, unit, block")
+]
+ScopeOption = Annotated[str | None, typer.Option("--scope", metavar="NAME", help="Who competes with whom.")]
+ExcludeOption = Annotated[
+    list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Layers to leave out; repeatable.")
+]
+DataSetOption = Annotated[
+    str | None, typer.Option("--data", metavar="NAME", help="Images for a criterion that looks at some.")
+]
+PerClassOption = Annotated[int, typer.Option("--per-class", min=1, help="How many of each class it sees.")]
+ValuesOption = Annotated[str, typer.Option("--values", help="float32, float16, bfloat16 or int8")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of what is drawn.")]
+
+
+def prune(
+    model: ModelArgument,
+    weights: WeightsOption,
+    sparsity: SparsityOption,
+    out: OutOption,
+    criterion: CriterionOption = "magnitude",
+    granularity: GranularityOption = "weight",
+    scope: ScopeOption = None,
+    exclude: ExcludeOption = None,
+    data: DataSetOption = None,
+    per_class: PerClassOption = 10,
+    shape: ShapeOption = None,
+    classes: ClassesOption = None,
+    example: ExampleOption = None,
+    values: ValuesOption = "float32",
+    seed: SeedOption = 0,
+) -> int:
+    """Prune a network without training it, and write it to a file; what can be cut out is cut out."""
+    from prunery.data import names as sets
+    from prunery.models import names
+
+    names.check(model)
+    names.check_there(model)
+    if data is not None:
+        sets.check(data)
+    if not weights.is_file():
+        raise ModelError(f"the weights {weights}", "there is no such file", "name one")
+    size = shape_of(model, shape, needed=example is None, what="the pruning")
+    from prunery.core.granularity import granularity as granularities
+    from prunery.core.prune import prune as pruned
+    from prunery.export.compact import compact
+    from prunery.export.container import save
+    from prunery.export.weights import load_weights_
+    from prunery.models.build import build
+
+    network, given = build(model, shape=size, classes=classes), example_of(size, example)
+    load_weights_(network, weights, of=model)
+    network.eval()
+    about: dict[str, Any] = {"scope": scope, "exclude": exclude, "seed": seed}
+    batches = None if data is None else _batches(data, per_class, seed)
+    masks = pruned(
+        network,
+        sparsity,
+        criterion=criterion,
+        granularity=granularity,
+        example=given,
+        batches=batches,
+        **about,
+    )
+    _show(masks)
+    removable = granularities.bind(granularity).facts.get("removable", False)
+    smaller = compact(network, masks, given) if removable else network
+    if removable:
+        print(f"{_size(network):,} parameters before, {_size(smaller):,} after: the channels are cut out")
+    say_plain(str(save(smaller, out, values=values)))
+    return 0
+
+
+def _batches(data: str, per_class: int, seed: int) -> list[Any]:
+    """Return one batch of training images, as many of each class."""
+    from prunery.data.batches import balanced
+    from prunery.data.sets import load
+    from prunery.data.splits import split
+
+    images = load(data)
+    return [balanced(split(images, seed=seed).train, per_class=per_class, seed=seed)]
+
+
+def _show(masks: Masks) -> None:
+    """Print what each layer keeps."""
+    layers = masks.layers()
+    width = max((len(layer.name) for layer in layers), default=0)
+    for layer in layers:
+        share = 1 - layer.sparsity
+        say_plain(f"{layer.name:<{width}}  {layer.kept:>12,} of {layer.total:>12,} weights  {share:>7.2%}")
+
+
+def _size(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
