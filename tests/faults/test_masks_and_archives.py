@@ -239,3 +239,14 @@ def test_an_archive_that_is_whole_is_read_as_it_was(archived, tmp_path):
     assert [opened.record(key).key for key in opened.finished()] == [line[:16] for line in archived[1]]
     assert issubclass(StoreError, PruneryError)
     assert gzip.decompress((tmp_path / "a.gz").read_bytes()).count(b"\n") == len(archived[1]) + 1
+
+
+def test_an_archive_whose_text_was_altered_or_cut_is_refused(finished, tmp_path):
+    archive.write(finished[0], tmp_path / "a.gz")
+    text = gzip.decompress((tmp_path / "a.gz").read_bytes()).decode()
+    assert archive.opened(tmp_path / "a.gz").study("small")["seeds"] == [0, 1]
+    lines = text.splitlines(keepends=True)
+    for lie in (text.replace("[0, 1]", "[0, 3]", 1), "".join(lines[:-1]), "".join([lines[0], *lines[2:]])):
+        (tmp_path / "b.gz").write_bytes(gzip.compress(lie.encode()))
+        with pytest.raises(StoreError, match="altered or cut off"):
+            archive.opened(tmp_path / "b.gz")

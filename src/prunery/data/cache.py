@@ -94,6 +94,14 @@ def load(path: Path) -> ImageSet:
             f"it was altered or cut: its sha256 is not the one in {_beside(path).name}",
             "delete it, and load the set again from its source",
         )
+    try:
+        return _decoded(data)
+    except (safetensors.SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
+        found = f"it holds something else ({type(error).__name__}: {error})"
+        raise DataError(f"the cached set {path}", found, "delete it") from error
+
+
+def _decoded(data: bytes) -> ImageSet:
     tensors = safetensors.torch.load(data)
     facts = json.loads(tensors.pop("facts").numpy().tobytes())
     train, test = (Images(tensors[f"{split}_x"], tensors[f"{split}_y"]) for split in ("train", "test"))

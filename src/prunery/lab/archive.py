@@ -1,12 +1,13 @@
 """The records of a store in one small file: enough for every report, without weights and masks.
 
-The file is gzip over lines of JSON: first what it is, with the studies' specs and the failures, then one
-record a line, by key. Equal stores give equal bytes.
+The file is gzip over lines of JSON: first what it is, with the studies' specs, the failures and a sha256 of
+it all (archives of before have none), then one record a line, by key. Equal stores give equal bytes.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import zlib
@@ -34,7 +35,7 @@ MOST_BYTES = 256 << 20
 _LONGEST = 16 << 20  # of one line
 _PIECE = 1 << 16
 _RATIO, _FREE = 200, 1 << 20  # records are 8 times as long as their archive; so much is read of any file
-_ABOUT = {"archive", "version", "studies", "failures"}
+_ABOUT, _SEAL = {"archive", "version", "studies", "failures"}, "sha256"
 
 
 class Archive:
@@ -51,8 +52,13 @@ class Archive:
             lines = _lines(self.root)
             about = records.json_of(next(lines, b"").decode())
             self._studies, self._failures = self._about(about)
+            seal = about.pop(_SEAL, None)
+            digest = _digest(about)
             for number, line in enumerate(lines, 2):
                 self._add(number, line)
+                digest.update(line)
+            if seal not in (None, digest.hexdigest()):
+                raise ValueError("its contents do not match their sha256: it was altered or cut off")
         except (OSError, EOFError, zlib.error, ValueError) as error:
             raise _no_archive(self.root, str(error) or type(error).__name__) from error
 
@@ -63,7 +69,7 @@ class Archive:
         if about.get("version") != VERSION:
             raise ValueError(f"its version is {about.get('version')!r}, this prunery reads {VERSION}")
         studies, failures = about.get("studies"), about.get("failures")
-        if {*about} != _ABOUT or not isinstance(studies, dict) or not isinstance(failures, list):
+        if {*about} - {_SEAL} != _ABOUT or not isinstance(studies, dict) or not isinstance(failures, list):
             raise ValueError("line 1 does not say its studies and failures, and these alone")
         where = f"line 1 of {self.root}"
         named = {file_name("the study", name): spec_named(studies[name], name, where) for name in studies}
@@ -146,7 +152,11 @@ def write(store: Store, file: str | Path) -> int:
     lines = [f"{key} {_compact(records.to_json(store.record(key)))}" for key in keys if store.has(key)]
     failures = [asdict(failure) for failure in store.failures() if failure.key in keys]
     about = {"archive": "prunery", "version": VERSION, "studies": studies, "failures": failures}
-    atomic.atomic_write(file, _packed("\n".join([json.dumps(records.plain(about)), *lines, ""])))
+    first = records.plain(about)
+    digest = _digest(first)
+    digest.update("".join(lines).encode())
+    first[_SEAL] = digest.hexdigest()
+    atomic.atomic_write(file, _packed("\n".join([json.dumps(first), *lines, ""])))
     return len(lines)
 
 
@@ -164,6 +174,11 @@ def plan_of(source: Store | Archive, name: str) -> Plan:
     spec = source.study(name)
     with no_imports() if isinstance(source, Archive) else nullcontext():
         return plan(from_plain(spec, source=f"study {name} in {source.root}"))
+
+
+def _digest(about: dict[str, Any]) -> Any:
+    """Return the sha256 of an archive's first line, which its other lines are added to."""
+    return hashlib.sha256(records.sealed(about).encode())
 
 
 def _compact(text: str) -> str:
