@@ -1,5 +1,6 @@
 """A call in a process of its own that is watched: what it raises, takes, writes elsewhere and runs."""
 
+import faulthandler
 import os
 import random
 import resource
@@ -62,6 +63,7 @@ def watched(scratch, name, make, seed):
 def _child(scratch, make, seed, say):
     """Make the input, then read it under watch; say how that ended."""
     os.chdir(scratch)
+    faulthandler.disable()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(1, 2)
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
