@@ -69,5 +69,5 @@ def _bare(name: str) -> str:
 
 
 def _unfit(path: str | os.PathLike[str], of: str, found: str) -> ModelError:
-    do = f"give the weights of {of}, as safetensors, by torch.save or by prunery.save"
+    do = f"give the weights of {of}, saved as safetensors, by torch.save or by prunery.save"
     return ModelError(f"the weights {os.fspath(path)}", found, do)
