@@ -232,23 +232,6 @@ def test_what_is_gone_stays_gone(criterion):
     assert second.sparsity == pytest.approx(0.8, abs=1e-3)
 
 
-def test_rows_keep_equally_many_and_layers_exactly_what_was_asked():
-    model = mlp(30, 7, 5)
-    masks = prunery.prune(model, 0.75, scope="row")
-    for mask in masks.values():
-        kept = mask.sum(1)
-        assert int(kept.max() - kept.min()) <= 1
-        assert int(kept.sum()) == mask.numel() - round(0.75 * mask.numel())
-
-
-def test_equal_scores_empty_no_column():
-    model = nn.Sequential(nn.Linear(16, 64))
-    model[0].weight.data.fill_(1.0)
-    mask = prunery.prune(model, 0.75, scope="row")["0.weight"]
-    assert (mask.sum(1) == 4).all()
-    assert mask.any(0).all()
-
-
 def test_inputs_that_are_always_zero_go_first():
     x = correlated(100, 12)
     x[:, :3] = 0
@@ -277,6 +260,13 @@ def test_what_cannot_be_is_refused():
         prunery.prune(model, 0.5, granularity="filter", scope="row")
     with pytest.raises(ModelError, match="Exclude it"):
         prunery.prune(nn.Sequential(nn.LSTM(12, 4)), 0.5, criterion="wanda", batches=[x[:, None]])
+
+
+def test_the_output_layer_is_found_on_unlabelled_batches():
+    model, x = mlp(12, 10, 6), draw(20, 12)
+    assert list(prunery.prune(model, 0.5, criterion="obs", batches=[x], exclude=["@output"])) == ["0.weight"]
+    with pytest.raises(EvidenceError, match="batches of"):
+        prunery.prune(model, 0.6, criterion="snip", batches=[x])
 
 
 def test_a_layer_that_is_not_called_is_named_and_no_hook_is_left():

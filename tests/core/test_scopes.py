@@ -1,4 +1,4 @@
-"""ERK against its formula; Taylor and Fisher scores by hand and against single examples."""
+"""Rows keep equally many; ERK against its formula; Taylor and Fisher against single examples."""
 
 import pytest
 import torch
@@ -62,3 +62,20 @@ def test_scores_equal_an_independent_implementation(name):
     kept = torch.cat([mask.flatten() for mask in masks.values()])
     assert flat[kept].min() >= flat[~kept].max()
     assert criterion[name].facts["at"] == "trained"
+
+
+def test_rows_keep_equally_many_and_layers_exactly_what_was_asked():
+    model = mlp(30, 7, 5)
+    masks = prunery.prune(model, 0.75, scope="row")
+    for mask in masks.values():
+        kept = mask.sum(1)
+        assert int(kept.max() - kept.min()) <= 1
+        assert int(kept.sum()) == mask.numel() - round(0.75 * mask.numel())
+
+
+def test_equal_scores_empty_no_column():
+    model = nn.Sequential(nn.Linear(16, 64))
+    model[0].weight.data.fill_(1.0)
+    mask = prunery.prune(model, 0.75, scope="row")["0.weight"]
+    assert (mask.sum(1) == 4).all()
+    assert mask.any(0).all()

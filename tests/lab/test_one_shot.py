@@ -30,6 +30,21 @@ def test_a_cut_keeps_exactly_what_was_asked_and_its_scoring_is_counted(tmp_path,
     assert cut.cost["scoring_macs"] > 0
 
 
+@pytest.mark.parametrize("scope", ["row", "n_of_m"])
+def test_the_random_control_keeps_the_same_number_in_each_line(tmp_path, scope):
+    method = {"name": "m", "criterion": "wanda", "scope": scope, "exclude": ["@output"], "recovery": "none"}
+    plan = planned(task=ONE_EPOCH, methods=[method], sparsities=[0.5], seeds=1, controls=["random"])
+    store = Store(tmp_path)
+    for step in plan.steps.values():
+        do(step, store)
+    cuts = [key for key, step in plan.steps.items() if step.kind == "prune"]
+    first, other = (Masks.load(store.file(key, "masks.safetensors")) for key in cuts)
+    assert not any(first[name].equal(other[name]) for name in first)
+    for name in first:
+        lines = first[name].unflatten(1, (-1, 4 if scope == "n_of_m" else first[name].shape[1]))
+        assert lines.sum(2).equal(other[name].view_as(lines).sum(2))
+
+
 def test_records_say_what_each_rung_used(tmp_path):
     actions = [
         {"name": "bias", "images": 64},

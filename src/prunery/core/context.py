@@ -129,8 +129,11 @@ def gradients(
     return {name: torch.zeros_like(w) if g is None else g for (name, w), g in pairs}
 
 
-def batches_of(q: ScoringContext) -> Iterator[tuple[Any, Any, int]]:
-    """Yield (what the model is called with, target, number of examples) for each batch."""
+def batches_of(q: ScoringContext, *, labelled: bool = True) -> Iterator[tuple[Any, Any, int]]:
+    """Yield (what the model is called with, target, number of examples) for each batch.
+
+    labelled: a batch that is a tensor is an error; otherwise it is inputs, whose target is None.
+    """
     if q.batches is None:
         raise lacks("batches", "pass batches=[(x, y), ...] or a DataLoader")
     if isinstance(q.batches, Iterator):
@@ -141,6 +144,8 @@ def batches_of(q: ScoringContext) -> Iterator[tuple[Any, Any, int]]:
             inputs, target = batch, batch
         elif isinstance(batch, tuple | list) and len(batch) == 2:
             inputs, target = batch
+        elif isinstance(batch, Tensor) and not labelled:
+            inputs, target = batch, None  # type: ignore[assignment]
         else:
             raise lacks(f"batches of (x, y) or dicts (it got {type(batch).__name__})", "pass a list of pairs")
         target = moved(target, q.where())
@@ -175,12 +180,12 @@ def example_of(q: ScoringContext) -> Any:
 
 
 def first_batch(q: ScoringContext) -> tuple[Any, Any]:
-    """Return the inputs and the target of the first batch."""
+    """Return the inputs and the target of the first batch; None for a target that it lacks."""
     if q.batches is None:
         raise lacks(
             "an example input", "pass example=, what the model is called with (a tensor, tuple or dict)"
         )
-    inputs, target, _ = next(batches_of(q))
+    inputs, target, _ = next(batches_of(q, labelled=False))
     return inputs, target
 
 

@@ -1,6 +1,7 @@
 """Scope: who competes with whom, and how many stay.
 
 A scope partitions the unit sets into pools, each with a number of units to keep; `selection` finds them.
+The fact `lines` says that its pools are parts of layers (see `lines`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def layer(counts: Sequence[int], targets: Sequence[Target], *, least: int = 0) -
     return [replace(p, keep=max(p.keep, min(least, counts[p.members[0]]))) for p in pools]
 
 
-@scope.add(source="Sun et al. 2024 (Wanda), section 3: weights compete for each output")
+@scope.add(lines=True, source="Sun et al. 2024 (Wanda), section 3: weights compete for each output")
 def row(counts: Sequence[int], targets: Sequence[Target]) -> list[Pool]:
     """Return a pool for each layer, in which the weights of each output compete, and keep as many as others.
 
@@ -64,7 +65,7 @@ def row(counts: Sequence[int], targets: Sequence[Target]) -> list[Pool]:
     return pools
 
 
-@scope.add(source="Mishra et al. 2021, section 2 (2:4); Zhou et al. 2021 (N:M)")
+@scope.add(lines=True, source="Mishra et al. 2021, section 2 (2:4); Zhou et al. 2021 (N:M)")
 def n_of_m(counts: Sequence[int], targets: Sequence[Target], *, n: int = 2, m: int = 4) -> list[Pool]:
     """Return a pool for each layer, in which of m neighbouring inputs of each output n stay.
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from prunery.core.masks import Masks
 from prunery.core.prune import prune
+from prunery.core.scope import scope as scopes
 from prunery.errors import MasksError, ModelError
 from prunery.lab.record import Number
 from prunery.seeds import number
@@ -26,7 +27,8 @@ def shuffled(
 ) -> Masks:
     """Masks that keep as many units of each layer as `like` does, drawn at random among those of `before`.
 
-    Prunes `model` in place. This is random pruning with the same layer ratios.
+    Prunes `model` in place. This is random pruning with the same layer ratios, and where the scope has lines
+    with the same number in each.
     """
     left = {x.name: x.units_kept / x.units_total for x in like.layers() if x.units_total}
     masks = prune(
@@ -34,7 +36,7 @@ def shuffled(
         {name: 1 - share for name, share in left.items() if share},
         criterion="random",
         granularity=args["granularity"],
-        scope="layer",
+        scope=args["scope"] if scopes.bind(args["scope"]).facts.get("lines") else "layer",
         masks=before,
         example=example,
         exclude=args["exclude"],
