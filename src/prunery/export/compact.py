@@ -156,13 +156,14 @@ class _Job:
         done.merged, done.twins = done.merged + len(plan.merged), done.twins + twins
         done.idle = len(plan.idle)
         done.pinned = done.pinned or {group.name: group.pinned for group in graph.groups if group.pinned}
-        if folded or plan.merged:
+        in_training = graph.flow.training is not None
+        if folded or plan.merged or (twins and in_training):
             done.exact_in_training = False
         elif done.exact_in_training and len(plan.gone):
-            in_training = plan.reads
-            if any("batch_norm" in call.name for call in graph.program.calls):
-                in_training = reads_of(graph, model, registered(model), training=True)
-            never = graph.flow.channels.among(never_read(graph, in_training))
+            reads = plan.reads
+            if in_training or any("batch_norm" in call.name for call in graph.program.calls):
+                reads = reads_of(graph, model, registered(model), training=True)
+            never = graph.flow.channels.among(never_read(graph, reads))
             done.exact_in_training = bool(never[plan.gone].all())
         for name, tensor in registered(model).items():
             index = removal.index(name, tensor.ndim)

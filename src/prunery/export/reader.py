@@ -33,7 +33,8 @@ def reads_of(
 
     values: the parameters and buffers by name. training: constants are those of train mode.
     """
-    known = Constants(graph.program, values, training=training)
+    program = graph.flow.training if training and graph.flow.training else graph.program
+    known = Constants(program, values, training=training)
     reader = _Reader(graph, model, known)
     with torch.no_grad():
         known.follow(rule_of, reader.visit)
@@ -46,7 +47,7 @@ class _Reader:
     def __init__(self, graph: Graph, model: nn.Module, known: Constants) -> None:
         self.graph, self.known = graph, known
         self.modules = dict(named_modules(model))
-        self.names = {id(tensor): name for name, tensor in graph.program.registered.items()}
+        self.names = {id(tensor): name for name, tensor in known.program.registered.items()}
         self.sources = {key: (name, False) for key, name in self.names.items()}  # and whether transposed
         self.reads: list[Read] = []
         self.uses: dict[str, int] = {}

@@ -13,7 +13,7 @@ import prunery.graph.ops  # noqa: F401  (enters the rules)
 from prunery.graph.alike import Places, alike
 from prunery.graph.channels import Ids
 from prunery.graph.flow import Flow
-from prunery.graph.read_torch import Program, read
+from prunery.graph.read_torch import Program, in_train_mode, read
 from prunery.graph.shrink import Width
 from prunery.graph.trial import try_out
 from prunery.wrappers import unwrapped
@@ -76,7 +76,7 @@ def graph_of(model: nn.Module, example: Any) -> Graph:
     """Return the graph of `model` on `example`; ModelError where it cannot be called with it."""
     program = read(model, example)
     flow = Flow(program)
-    flow.follow()
+    flow.follow(lambda: in_train_mode(unwrapped(model), example))
     widths = try_out(unwrapped(model), example, flow)
     return Graph(program, flow, tuple(_groups(flow)), tuple(widths))
 

@@ -54,6 +54,7 @@ class Flow:
 
     def __init__(self, program: Program, channels: Channels | None = None) -> None:
         self.program = program
+        self.training: Program | None = None  # a run in train mode, where parts take part only there
         self.channels = Channels() if channels is None else channels
         self.axes: dict[tuple[str, int], Ids] = {}  # of each parameter and buffer
         self.read: set[tuple[str, int]] = set()  # those along which a product puts channels together
@@ -213,14 +214,17 @@ class Flow:
             result.append(self.channels.tie(ids, sorted(along), f"{call}") if along else ids)
         return tuple(result)
 
-    def follow(self) -> None:
-        """Go through the program; then pin what leaves the model."""
+    def follow(self, in_training: Callable[[], Program] | None = None) -> None:
+        """Go through the program, and a run in train mode if it leaves parameters out; pin what leaves."""
         self.label()
+        if in_training is not None and any(len(ids) for ids in self._unused()):
+            self._follow_too(in_training())
         for call in self.program.asked_for_values:
             self._pin_branch(call)
-        for tensor in self.program.outputs:
+        for tensor in (*self.program.outputs, *(self.training.outputs if self.training else ())):
             self.pin(self.labels(tensor), None, "it leaves the model")
-        self._pin_unused()
+        for ids in self._unused():  # another run may use them
+            self.pin([ids], None, "it takes no part in the run on this example")
         for known in self._known.values():
             self._tie_what_is_left(known.labels)
 
@@ -229,6 +233,17 @@ class Flow:
         self._rules = _by_operation()
         for number, call in enumerate(self.program.calls):
             self.reached[number] = [ids for tensor in call.tensors() for ids in self.labels(tensor)]
+            self.step(call)
+
+    def _follow_too(self, program: Program) -> None:
+        """Go through another run, whose parameters have the channels that they have here."""
+        if program.error is not None:
+            return
+        self.training, self.idle = program, self.idle | program.idle()
+        for name, tensor in program.registered.items():
+            own = self._known[id(self.program.registered[name])]
+            self._known[id(tensor)] = Known(tensor, own.labels, weight=True)
+        for call in program.calls:
             self.step(call)
 
     def step(self, call: Call) -> None:
@@ -248,14 +263,12 @@ class Flow:
             if not self.labels(tensor):
                 self.set(tensor, (), weight=weight)
 
-    def _pin_unused(self) -> None:
-        """Pin channels of parameters that nothing in the run came from: another run may use them."""
+    def _unused(self) -> list[Ids]:
+        """Return the channels of each axis of a parameter that nothing in the run came from."""
         known = self.channels.stays()
         for ids in self._used:
             known[self.channels.find(ids)] = True
-        for ids in self.axes.values():
-            unused = ids[~known[self.channels.find(ids)]]
-            self.pin([unused], None, "it takes no part in the run on this example")
+        return [ids[~known[self.channels.find(ids)]] for ids in self.axes.values()]
 
     def _pin_branch(self, call: Call) -> None:
         """Pin what the module that looked at a value had at hand: its other branch may use it otherwise."""

@@ -22,7 +22,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prunery.errors import ModelError
-from prunery.forward import call_of, mapped, no_trace, standing_in, tensors
+from prunery.forward import call_of, mapped, modes_kept, no_trace, standing_in, tensors
+from prunery.graph.short import SHORT
 from prunery.wrappers import named_modules, unwrapped
 
 _VALUES = ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::item", "aten::equal")
@@ -122,6 +123,12 @@ def attempt(model: nn.Module, example: Any, *, training: bool = False) -> Progra
     return _run(model, example, FakeTensorMode(allow_non_fake_inputs=True), training)
 
 
+def in_train_mode(model: nn.Module, example: Any) -> Program:
+    """Return what `attempt` does, of a run with every module in train mode."""
+    with modes_kept(model):
+        return attempt(model.train(), example, training=True)
+
+
 def with_values(model: nn.Module, example: Any, *, training: bool = False) -> Program:
     """Return what `attempt` does, of a run whose tensors have their values."""
     return _run(model, example, None, training)
@@ -188,18 +195,6 @@ def _unlogged() -> Iterator[None]:
         _FAKE.disabled = before
 
 
-def _batch_norm(func: Any, *args: Any) -> Any:
-    """Return what a batch norm does to shapes; torch would take it apart, which costs most of a run."""
-    if args[5]:  # by the statistics of the batch
-        return func(*args)
-    x = args[0]
-    return torch.empty_like(x), x.new_empty(0), x.new_empty(0)
-
-
-_SHORT = {torch.ops.aten.native_batch_norm.default: _batch_norm}
-"""Shorter ways for operations on tensors without values."""
-
-
 class _Reader(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While entered, notes every operation."""
 
@@ -235,7 +230,7 @@ class _Reader(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func.name() in _VALUES:
             self.note(func.name().removeprefix("aten::"), args, kwargs, None)
             self.program.asked_for_values.append(self.program.calls[-1])
-        short = None if self.program.has_values or kwargs else _SHORT.get(func)
+        short = None if self.program.has_values or kwargs else SHORT.get(func)
         output = func(*args, **kwargs) if short is None else short(func, *args)
         if func.name() not in _VALUES and func.namespace != "prim":
             name = func._overloadpacket.__name__

@@ -103,7 +103,9 @@ def shrunk(
                 memo[id(tensor)] = tensor if share and new is tensor else _like(tensor, new)
     small = copy.deepcopy(model, memo)
     modules = dict(named_modules(small))
-    entered = {call.module: call for call in reversed(removal.flow.program.calls) if call.args}
+    in_training = removal.flow.training
+    calls = [*removal.flow.program.calls, *(in_training.calls if in_training else ())]
+    entered = {call.module: call for call in reversed(calls) if call.args}
     for name, module in modules.items():
         set_sizes_(module, _channels(removal, entered.get(name)))
     for width in widths:

@@ -8,7 +8,7 @@ down itself (`self.heads`) are corrected if that helps; else the channels that g
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from prunery.graph.alike import alike
 from prunery.graph.channels import Ids, counted
 from prunery.graph.flow import Flow
-from prunery.graph.read_torch import Call, Program, attempt, with_values
+from prunery.graph.read_torch import Call, Program, attempt, in_train_mode, with_values
 from prunery.graph.shrink import Removal, Width, shrunk
 from prunery.wrappers import named_modules
 
@@ -29,10 +29,11 @@ _IN_PLACE = ("clone", "contiguous", "view", "detach", "alias", "expand", "lift_f
 
 @dataclass(frozen=True)
 class Difference:
-    """Where a smaller copy first does something else: the number of the call, and what it did."""
+    """Where a smaller copy first does something else: the number of the call, of which mode, and why."""
 
     number: int
     why: str
+    training: bool = False
 
 
 def try_out(model: nn.Module, example: Any, flow: Flow) -> list[Width]:
@@ -49,7 +50,9 @@ def try_out(model: nn.Module, example: Any, flow: Flow) -> list[Width]:
         if difference is None:
             turn += 1
             continue
-        better = _corrected(model, example, removal, widths, difference, hopeless)
+        better = None
+        if not difference.training:
+            better = _corrected(model, example, removal, widths, difference, hopeless)
         if better:
             widths = better
         else:
@@ -119,15 +122,21 @@ def run(model: nn.Module, example: Any, removal: Removal, widths: Sequence[Width
     program = (with_values if values else attempt)(small, example)
     own = {name: type(module) for name, module in named_modules(model)}
     replaced = {name for name, module in named_modules(small) if type(module) is not own[name]}
-    return _first_difference(program, removal, replaced)
+    difference = _first_difference(program, removal.flow.program, removal, replaced)
+    if difference is None and (more := removal.flow.training) is not None:
+        found = _first_difference(in_train_mode(small, example), more, removal, replaced)
+        return None if found is None else replace(found, training=True)
+    return difference
 
 
-def _first_difference(program: Program, removal: Removal, replaced: Set[str]) -> Difference | None:
+def _first_difference(
+    program: Program, original: Program, removal: Removal, replaced: Set[str]
+) -> Difference | None:
     """Walk through both runs side by side; whether elements are copied makes no difference.
 
     replaced: modules that compute the same in another way.
     """
-    calls, expected = program.calls, removal.flow.program.calls
+    calls, expected = program.calls, original.calls
     i = j = 0
     while i < len(calls) and j < len(expected):
         call, before = calls[i], expected[j]
@@ -226,7 +235,7 @@ def _candidates(
     module = dict(named_modules(model))[call.module]
     known = {(w.attribute, w.item) for w in widths if w.module == call.module}
     sizes: dict[int, dict[int, _Found]] = {}
-    for offset, other in enumerate(_calls_of(removal.flow, call.module)):
+    for offset, other in enumerate(removal.flow.program.by_module[call.module]):
         for side, held in (("in", other.tensors()), ("out", other.outputs())):
             for position, tensor in enumerate(held):
                 for axis, (old, new) in enumerate(zip(tensor.shape, removal.shape(tensor), strict=True)):
@@ -254,36 +263,33 @@ def _integers(module: nn.Module) -> Iterator[tuple[str, int | None, int]]:
             yield from ((name, i, n) for i, n in enumerate(value) if type(n) is int)
 
 
-def _calls_of(flow: Flow, module: str) -> list[Call]:
-    return flow.program.by_module.get(module, [])
-
-
 def _everywhere(model: nn.Module, flow: Flow, call: Call, names: Sequence[_Found]) -> Iterator[Width]:
     """Yield the widths for every module of the same class whose calls are alike."""
-    for name, calls in _alike(model, flow, call).items():
+    for name, calls in _alike(model, flow.program, call).items():
         for found in names:
             other = calls[found.offset]
             held = other.tensors() if found.side == "in" else other.outputs()
             yield Width(name, found.attribute, found.item, held[found.position], found.axis)
 
 
-def _alike(model: nn.Module, flow: Flow, call: Call) -> dict[str, list[Call]]:
+def _alike(model: nn.Module, program: Program, call: Call) -> dict[str, list[Call]]:
     """Return the calls of each module that is of the same class as that of `call` and does the same."""
-    modules = dict(named_modules(model))
-    kind, names = type(modules[call.module]), [c.name for c in _calls_of(flow, call.module)]
-    every = {name: _calls_of(flow, name) for name, module in modules.items() if type(module) is kind}
+    modules, calls = dict(named_modules(model)), program.by_module
+    kind, names = type(modules[call.module]), [c.name for c in calls[call.module]]
+    every = {name: calls.get(name, []) for name, module in modules.items() if type(module) is kind}
     return {name: calls for name, calls in every.items() if [c.name for c in calls] == names}
 
 
 def _blame(model: nn.Module, flow: Flow, difference: Difference) -> None:
     """Pin what goes into the call that differs, else what its module handles, else all there is."""
-    call = flow.program.calls[difference.number]
-    modules = _alike(model, flow, call)
+    program = flow.training if difference.training and flow.training else flow.program
+    call = program.calls[difference.number]
+    modules = _alike(model, program, call)
     offset = next(i for i, c in enumerate(modules[call.module]) if c is call)
     stays = flow.channels.stays()
     same = [calls[offset] for calls in modules.values()]
     every = [c for calls in modules.values() for c in calls]
-    for calls in (same, every, flow.program.calls):
+    for calls in (same, every, program.calls):
         labels = [ids for c in calls for t in (*c.tensors(), *c.outputs()) for ids in flow.labels(t)]
         roots = counted(flow.channels.find(np.concatenate([ids.reshape(-1) for ids in labels] or [_NONE])))[0]
         new = roots[(roots > 0) & ~stays[roots]]
