@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from prunery.lab.engines.outcome import Silent
-from prunery.lab.plan import Kind, Plan, Step
+from prunery.lab.plan import Kind, Plan, Step, key_of
 from prunery.lab.record import Number, Record
 from prunery.lab.store import Store
 
@@ -40,9 +40,9 @@ def trivial(count: int) -> Plan:
     steps: dict[str, Step] = {}
 
     def add(kind: Kind, parents: tuple[str, ...], *, epochs: int = 0) -> str:
-        key = f"{len(steps):016x}"
         training = {"training": {"epochs": epochs}} if epochs else {}
-        args = {"model": "none", "data": "none", "threads": 1, **training}
+        args = {"model": "none", "data": "none", "threads": 1, "seed": len(steps), **training}
+        key = key_of(kind, args, parents)
         steps[key] = Step(key, kind, args, parents)
         return key
 
