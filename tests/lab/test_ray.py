@@ -17,7 +17,7 @@ from prunery.lab.engines import local, ray_cluster, ray_task
 from prunery.lab.engines import ray as engine
 from prunery.lab.engines.ray_cluster import gpu_share
 from prunery.lab.environment import library_version
-from prunery.lab.plan import Step
+from prunery.lab.plan import Step, key_of
 from prunery.lab.store import Store
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
@@ -194,7 +194,8 @@ def test_a_process_joins_only_the_run_whose_store_it_sees(site, tmp_path):
 
 def test_a_parent_that_a_node_does_not_see_yet_is_waited_for(site, store, monkeypatch, tmp_path):
     monkeypatch.setenv("LAB_FAKE", str(tmp_path))
-    first, second = (Step(f"{n:016x}", "measure", {}, (f"{n - 1:016x}",) if n else ()) for n in (0, 1))
+    key = key_of("measure", {}, ())
+    first, second = (Step(key_of("measure", {}, above), "measure", {}, above) for above in ((), (key,)))
     orders = [vars(step) for step in (first, second)]
     late = threading.Timer(0.5, lambda: ray_task.perform(orders[0], site, None))
     late.start()
