@@ -15,6 +15,10 @@ QUIET = {
         A,0.8,conv,100,20,0.2
         A,0.8,conv2,200,40,0.2
         A,0.8,fc,10,10,1""",
+    "a share of the channels": """method,granularity,sparsity_requested,sparsity_achieved,acc
+        dense,weight,0,0,92.5
+        magnitude,channel,0.25,0.3315,92.1
+        magnitude,channel,0.5,0.6087,91.2""",
     "milliseconds": "method,seed,acc,seconds\n"
     + "\n".join(f"{m},{i},9{i}.{k},0.011{i}" for k, m in enumerate("AB") for i in range(4))
     + "\nA,4,94.4,0.003",

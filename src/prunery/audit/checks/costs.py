@@ -11,11 +11,10 @@ from prunery.audit.findings import CHECKS, Finding, finding, percent, several
 from prunery.audit.table.numbers import median
 from prunery.audit.table.roles import is_setting
 from prunery.audit.table.sheet import Entry, Sheet, grouped
-from prunery.audit.table.words import plain
+from prunery.audit.table.words import plain, removes_structure
 
 _SLACK = 0.03  # biases, norms and an unpruned layer move MACs and weights by less
 _LEFT_OUT = 0.1  # of the weights, that a pruning may leave out of its sparsity
-_STRUCTURED = re.compile(r"filter|channel|structur|neuron|block|head|nodes|width", re.IGNORECASE)
 _TIMES = 6  # at least so many times say what is usual
 _BRIEF = 0.5  # seconds; shorter times stray by themselves
 _USUAL, _TIGHT = 0.15, 0.05  # relative distance of usual times from their median; of half of all
@@ -90,7 +89,7 @@ def _structured(entry: Entry) -> bool:
         re.match("prun(ing|e)_(ratio|rate)", plain(c)) for c in entry.row.stated
     ):  # of weights, or of filters
         return len(entry.row.stated) == 1
-    return any(_STRUCTURED.search(t) and "unstruct" not in t.lower() for t in texts)
+    return any(map(removes_structure, texts))
 
 
 def _scale(group: Sequence[Entry], known: nets.Net) -> float:

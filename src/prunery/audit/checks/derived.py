@@ -12,7 +12,7 @@ from prunery.audit.checks.spreads import behind
 from prunery.audit.findings import CHECKS, Finding, in_row, percent
 from prunery.audit.table.numbers import Number, agree, mean, sd
 from prunery.audit.table.sheet import Row, Sheet
-from prunery.audit.table.words import plain
+from prunery.audit.table.words import plain, removes_structure
 from prunery.stats import t_quantile
 
 _MOST = 0.6  # a relation that holds in so many rows is meant to hold in all
@@ -158,9 +158,11 @@ def sparsity_statements(sheet: Sheet) -> Iterator[Finding]:
     columns = sheet.columns_of("sparsity", "density", "exponent", "ratio", "compression")
     for i, first in enumerate(columns):
         for second in columns[i + 1 :]:
-            rows = [r for r in sheet.rows if first in r.stated and second in r.stated]
-            cases = [_stated(sheet, row, first, second) for row in rows]
             asked = any(re.search("request|target|asked", plain(c)) for c in (first, second))
+            rows = [r for r in sheet.rows if first in r.stated and second in r.stated]
+            if asked:  # a share of channels, which is another one of the weights
+                rows = [r for r in rows if not any(map(removes_structure, r.labels.values()))]
+            cases = [_stated(sheet, row, first, second) for row in rows]
             if not (asked and sheet.columns_of("layer")):  # what a network was asked is not of each layer
                 yield from exceptions("sparsity_statements", [first, second], cases, sure=asked)
     for kept in sheet.columns_of("kept"):

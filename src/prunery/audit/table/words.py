@@ -26,6 +26,7 @@ _FOREIGN = (
     (r"parametres?|parametros?|gewichte|poids|pesos", "params"),
 )
 _WITH_SPREAD = re.compile(r"[(\[]?\s*(?:±|\+/-|\\pm)\s*\w*\s*[)\]]?")  # `acc ± std` is an accuracy
+_STRUCTURED = re.compile(r"filter|channel|structur|neuron|block|head|nodes|width", re.IGNORECASE)
 _PARTS = re.compile(r"(?<=[a-z])(?=genauigkeit|fehler|verlust|sparsitat)")  # Testgenauigkeit
 _ACCENTED = {
     "précision": "accuracy",
@@ -43,6 +44,11 @@ def plain(name: str) -> str:
     name = re.sub(r"(?<!\d)\.|\.(?!\d)", " ", name)
     text = re.sub(r"[^\w.%Δ]+|%", "_", name.lower().replace("%", " percent ")).strip("_")
     return text if text.isascii() and not _foreign(text) else _english(text)
+
+
+def removes_structure(text: str) -> bool:
+    """Return whether a name says that more than single weights goes."""
+    return bool(_STRUCTURED.search(text)) and "unstruct" not in text.lower()
 
 
 def _foreign(text: str) -> bool:
