@@ -53,7 +53,7 @@ def output_layers(
     example or batches the model is called with made-up ones; empty where that is not possible.
     """
     layers, _ = all_layers(model, include)
-    if len(layers) < 2:
+    if not layers or (len(layers) == 1 and example is None and batches is None):
         return [layer.name for layer in layers]
     names: set[str] = set()
     for program in _programs(model, layers, example, batches):
