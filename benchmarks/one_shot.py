@@ -151,7 +151,8 @@ def ladder(
         masks = prunery.prune(
             model, sparsity, criterion=criterion, scope=asked.scope, batches=images, exclude=case.exclude
         )
-        yield criterion, top1(model, case.data.test), time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        yield criterion, top1(model, case.data.test), seconds
         for rung in rungs:
             action = recovery.bind(rung)
             began = time.perf_counter()
