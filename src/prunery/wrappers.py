@@ -177,3 +177,13 @@ def parameter_of(model: nn.Module, name: str) -> nn.Parameter:
         found = f"{type(model).__name__} has no parameter of that name"
         do = "use the masks with the model that they were made for"
     raise MasksError(f"the mask of {name!r}", found, do)
+
+
+def names_by_parameter(model: nn.Module) -> dict[int, list[str]]:
+    """Return every name of each parameter by its id: a tied one has several, an embedding's among them."""
+    names: dict[int, list[str]] = {}
+    bare = sum(1 for _ in named_modules(model)) == sum(1 for _ in model.modules())
+    longer = () if bare else model.named_parameters(remove_duplicate=False)
+    for name, tensor in (*named_parameters(model), *longer):
+        names.setdefault(id(tensor), []).append(name)
+    return names

@@ -17,6 +17,7 @@ import torch
 from nets import mlp
 
 import prunery
+from prunery.core import weights
 
 ASIDE = {
     "__init__.py", "registry.py", "validate.py", "binding.py", "schedule.py", "sparsity.py", "wrappers.py",
@@ -77,6 +78,7 @@ def lines_of_code(code):
 def test_the_path_is_short():
     model = mlp(784, 300, 100, 10)
     prunery.prune(mlp(4, 4), 0.5)  # what is imported on first use is not on the path
+    weights._names_of_kind.cache_clear()  # nor is a function off the path because it ran before
     path = functions_run(lambda: prunery.prune(model, 0.9))
     files = {Path(c.co_filename).name: 0 for c in path}
     for code in path:

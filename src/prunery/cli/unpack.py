@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from prunery.cli.options import say_plain
+
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A file that prunery.save wrote.")]
 OutOption = Annotated[Path, typer.Option("-o", "--out", help="The safetensors file to be written.")]
 
@@ -25,5 +27,7 @@ def unpack(file: FileArgument, out: OutOption = Path("model.safetensors")) -> in
         first.setdefault(id(tensor), name)
         tensors[name] = tensor if first[id(tensor)] == name else tensor.clone()
     atomic.atomic_write(out, save(tensors, metadata={"format": "pt"}))
-    print(f"{out}: {len(tensors)} tensors, {out.stat().st_size:,} bytes ({file}: {file.stat().st_size:,})")
+    say_plain(
+        f"{out}: {len(tensors)} tensors, {out.stat().st_size:,} bytes ({file}: {file.stat().st_size:,})"
+    )
     return 0

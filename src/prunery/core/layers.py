@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from prunery.core.validate import check_memory, hidden_weights_of, listed
 from prunery.core.weights import weights_of
 from prunery.errors import ModelError, PatternError
-from prunery.wrappers import adapters, named_modules, named_parameters
+from prunery.wrappers import adapters, named_modules, named_parameters, names_by_parameter
 
 if TYPE_CHECKING:
     import torch
@@ -97,12 +97,8 @@ def in_play(
 
 def all_layers(model: nn.Module, include: Sequence[str] = ()) -> tuple[list[Layer], list[HiddenLayer]]:
     """Return every prunable weight in the order of modules, and the weights that cannot be seen."""
-    names: dict[int, list[str]] = {}  # a tied parameter has several, an embedding's among them
+    names = names_by_parameter(model)
     modules = list(named_modules(model))
-    bare = len(modules) == sum(1 for _ in model.modules())
-    longer = () if bare else model.named_parameters(remove_duplicate=False)
-    for name, tensor in (*named_parameters(model), *longer):
-        names.setdefault(id(tensor), []).append(name)
     beside = adapters(modules)
     found: dict[int, Layer] = {}
     hidden: list[HiddenLayer] = []
@@ -119,13 +115,11 @@ def all_layers(model: nn.Module, include: Sequence[str] = ()) -> tuple[list[Laye
     return list(found.values()), hidden
 
 
-def _weights_in(
-    module: nn.Module, module_name: str, include: Sequence[str]
-) -> Iterator[tuple[str, torch.Tensor]]:
+def _weights_in(module: nn.Module, name: str, include: Sequence[str]) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the module's weights, and its other matrices that are asked for by name (biases by their own)."""
     yield from weights_of(module)
     if include:
-        yield from _included_in(module, module_name, include)
+        yield from _included_in(module, name, include)
 
 
 def _included_in(
