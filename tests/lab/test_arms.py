@@ -94,7 +94,7 @@ def test_shuffled_masks_are_nested_and_keep_empty_layers_empty():
     like = {name: before[name].clone() for name in before}
     like["0.weight"].view(-1)[:300] = False
     like["1.weight"][:] = False
-    args = {"granularity": "weight", "exclude": [], "seed": 0}
+    args = {"granularity": "weight", "scope": "layer", "exclude": [], "seed": 0}
     masks = shuffled(model, Masks(like), before, args, torch.zeros(1, 20))
     assert not masks["1.weight"].any()
     assert not model[1].weight.any()
