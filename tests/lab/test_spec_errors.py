@@ -10,7 +10,7 @@ from prunery.lab.spec_source import overridden
 # an override of the small spec, and below it: where | what was found | what to do
 CASES = """
 methods.0.criterion=magnitud
-    methods[0].criterion: criterion 'magnitud' | did you mean 'magnitude'? | random, magnitude, taylor, fisher, snip
+    methods[0].criterion: criterion 'magnitud' | did you mean 'magnitude'? | random, magnitude, taylor
 methods.0.criterion={name: grasp, temprature: 3}
     methods[0].criterion: option 'temprature' | did you mean 'temperature'? | Use its options
 methods.0.criterion=3
