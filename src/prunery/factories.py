@@ -20,7 +20,7 @@ from typing import Any
 
 from prunery.errors import PruneryError
 from prunery.registry import nearest
-from prunery.user_code import same_folder
+from prunery.user_code import contained
 
 _FORM = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _MAKES_NAMES = ("globals", "vars", "exec", "eval", "setattr")  # a module's names may then be any
@@ -50,10 +50,10 @@ def working_folder() -> Iterator[None]:
 def as_ours(asked: str, do: str, error: type[PruneryError], doing: str = "it raised") -> Iterator[None]:
     """Turn what a user's code raises into `error`; Ctrl-C and errors of the library stay as they are.
 
-    The working folder stays what it is, too.
+    The working folder stays what it is, and the process stays, too.
     """
     try:
-        with same_folder():
+        with contained():
             yield
     except PruneryError:
         raise

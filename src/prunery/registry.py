@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from prunery.errors import ChoiceError
-from prunery.user_code import same_folder
+from prunery.user_code import contained
 
 _LONGEST = 200  # characters of a name that others are compared with
 F = TypeVar("F", bound=Callable[..., Any])
@@ -172,9 +172,9 @@ class Registry:
         module, _, row = name.partition(":")
         before = set(self._rows)
         try:
-            with same_folder():
+            with contained():
                 function = getattr(importlib.import_module(module), row, None)
-        except Exception as error:  # whatever the user's module raises
+        except (Exception, SystemExit) as error:  # whatever the user's module raises
             found = f"importing {module!r} raises {type(error).__name__}: {error}"
             raise ChoiceError(f"{self.axis} {name!r}", found, "correct it, or name another module") from error
         if name not in self._rows:

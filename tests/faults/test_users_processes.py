@@ -17,7 +17,7 @@ from prunery.factories import as_ours
 from prunery.lab import progress
 from prunery.lab.engines import apart, local
 from prunery.lab.store import Store
-from prunery.user_code import same_folder
+from prunery.user_code import contained
 
 MODEL = """
 import os, sys
@@ -81,14 +81,44 @@ def test_a_call_apart_may_take_so_long(monkeypatch):
     assert all(text.startswith("nothing moved for 0 min: a check") for text in heard)
 
 
-def test_the_preflight_of_a_factory_that_ends_its_process_is_no_success(tmp_path):
-    (tmp_path / "mine.py").write_text(MODEL.format(what="os._exit(0)"))
+ENDINGS = {
+    "os._exit(0)": "os._exit(0) was called",
+    "os.abort()": "os.abort() was called",
+    "__import__('ctypes').CDLL(None)._exit(0)": "checking the study before its run",
+}
+
+
+@linux
+@pytest.mark.parametrize("what", list(ENDINGS))
+def test_the_preflight_of_a_factory_that_ends_its_process_is_no_success(what, tmp_path):
+    (tmp_path / "mine.py").write_text(MODEL.format(what=what))
     (tmp_path / "s.yaml").write_text(SPEC)
     status, _, errors, _ = prunery("run", "s.yaml", cwd=tmp_path)
     assert status == 2
-    assert "checking the study before its run" in errors
-    assert "it ended with status 0" in errors
+    assert ENDINGS[what] in errors
+    assert ("it ended with status 0" in errors) is ("ctypes" in what)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_row_that_ends_the_process_when_it_is_imported_is_an_error(tmp_path):
+    (tmp_path / "mine.py").write_text("from os import _exit\n_exit(0)\ndef row(e): return e.weight.abs()\n")
+    spec = SPEC.replace("mine:model", "lenet300").replace("magnitude", "mine:row")
+    (tmp_path / "s.yaml").write_text(spec)
+    for command in ("plan", "run"):
+        status, _, errors, _ = prunery(command, "s.yaml", cwd=tmp_path)
+        assert status == 2, command
+        assert "importing 'mine' raises SystemExit: os._exit(0) was called" in errors
+
+
+def test_a_process_that_users_code_forks_ends_as_it_will():
+    with contained():
+        child = os.fork()
+        if not child:
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        with pytest.raises(SystemExit, match=r"os\._exit\(1\)"):
+            os._exit(1)
+    assert os._exit.__name__ == "_exit"
 
 
 def test_a_factory_that_changes_the_folder_moves_nothing(tmp_path):
@@ -105,7 +135,7 @@ def test_a_factory_that_changes_the_folder_moves_nothing(tmp_path):
 def test_the_folder_is_put_back(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = Store("store")
-    with same_folder():
+    with contained():
         os.chdir("/")
     with pytest.raises(ModelError), as_ours("a model", "correct it", ModelError):
         fault_calls.moves_and_raises()

@@ -16,7 +16,7 @@ from prunery.errors import ChoiceError, PruneryError, SpecError
 from prunery.lab import yaml
 from prunery.lab.limits import MOST_TEXT
 from prunery.registry import Choice, Registry, nearest
-from prunery.user_code import same_folder
+from prunery.user_code import contained
 
 _USUAL = {"granularity": "weight", "recovery": "finetune"}  # where only options are set
 SCALES = ("smoke", "cpu", "full")
@@ -157,7 +157,7 @@ def _called(path: Path, function: str) -> Any:
     if not path.is_file():
         raise SpecError(label, f"there is no file {str(path)!r}", "name a Python file")
     try:
-        with same_folder():
+        with contained():
             defined = runpy.run_path(str(path), run_name=path.stem)
     except (Exception, SystemExit) as error:
         raise SpecError(label, f"the file raises {type(error).__name__}: {error}", "correct it") from error
@@ -167,7 +167,7 @@ def _called(path: Path, function: str) -> Any:
             label, f"there is no function {function!r}{nearest(function, known)}", "name one that is there"
         )
     try:
-        with same_folder():
+        with contained():
             return defined[function]()
     except (PruneryError, ValidationError):
         raise
