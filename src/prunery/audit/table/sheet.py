@@ -32,6 +32,11 @@ class Row:
     seed: str | None = None
     everywhere: frozenset[str] = frozenset()  # columns of labels that are the same in all rows
 
+    @cached_property
+    def wider(self) -> bool:
+        """Whether it says that the network is wider or narrower than usual."""
+        return any(_says_width(c) and text not in ("", "1") for c, text in self.cells.items())
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -93,11 +98,12 @@ class Entry:
     @cached_property
     def special(self) -> bool:
         """Whether its labels speak of a wider or pretrained network, or of several."""
-        wider = (c for c, t in self.row.cells.items() if _says_width(c) and t not in ("", "1"))
         before = (self.row.cells.get(c, "").lower() for c in self.origins)
         if any(text.strip() and not _NOTHING.fullmatch(text.strip()) for text in before):
             return True
-        return any(wider) or any(unusual(text) for text in (self.model, self.method, *self.labels.values()))
+        return self.row.wider or any(
+            unusual(text) for text in (self.model, self.method, *self.labels.values())
+        )
 
     @cached_property
     def place(self) -> tuple[str, ...]:
