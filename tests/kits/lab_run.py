@@ -1,6 +1,7 @@
 """Run a spec (a JSON file) on an engine, as the command line does but without a preflight."""
 
 import json
+import signal
 import sys
 
 from prunery.lab.engines.engine import engine_named
@@ -10,6 +11,9 @@ from prunery.lab.store import Store
 
 
 def main():
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background jobs are told to ignore it
     spec, store, workers, work, engine = sys.argv[1:]
     with open(spec) as file:
         planned = plan(from_plain(json.load(file)))
