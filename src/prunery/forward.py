@@ -66,6 +66,14 @@ def tensors(value: Any) -> Iterator[Tensor]:
             yield from tensors(item)
 
 
+def memory_of(tensor: Tensor) -> int | None:
+    """What identifies a tensor's memory while it lives; None for a tensor without one (a sparse one)."""
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError):
+        return None
+
+
 SEVERAL = (tuple, list, set, frozenset, deque, ValuesView)
 
 

@@ -5,7 +5,7 @@ A parameter has one name, that of the bare model, whichever modules around it or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -179,10 +179,13 @@ def parameter_of(model: nn.Module, name: str) -> nn.Parameter:
     raise MasksError(f"the mask of {name!r}", found, do)
 
 
-def names_by_parameter(model: nn.Module) -> dict[int, list[str]]:
-    """Return every name of each parameter by its id: a tied one has several, an embedding's among them."""
+def names_by_parameter(model: nn.Module, modules: Sequence[Any]) -> dict[int, list[str]]:
+    """Return every name of each parameter by its id: a tied one has several, an embedding's among them.
+
+    modules: those that `named_modules` yields, which the caller has already.
+    """
     names: dict[int, list[str]] = {}
-    bare = sum(1 for _ in named_modules(model)) == sum(1 for _ in model.modules())
+    bare = len(modules) == sum(1 for _ in model.modules())
     longer = () if bare else model.named_parameters(remove_duplicate=False)
     for name, tensor in (*named_parameters(model), *longer):
         names.setdefault(id(tensor), []).append(name)

@@ -11,9 +11,6 @@ from prunery.errors import ModelError
 if TYPE_CHECKING:
     from prunery.models.names import Shape
 
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A model's name, or package.module:factory.")
-]
 ShapeOption = Annotated[
     str | None,
     typer.Option("--shape", metavar="CxHxW", help="Of one image; by default that of the published form."),

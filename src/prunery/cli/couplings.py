@@ -5,12 +5,11 @@ from __future__ import annotations
 from prunery.cli.called_with import (
     ClassesOption,
     ExampleOption,
-    ModelArgument,
     ShapeOption,
     example_of,
     shape_of,
 )
-from prunery.cli.options import say_plain
+from prunery.cli.options import ModelArgument, say_plain
 
 
 def couplings(

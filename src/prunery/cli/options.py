@@ -22,6 +22,14 @@ INTERRUPTED = 130  # the exit status after Ctrl-C
 SpecArgument = Annotated[
     str, typer.Argument(metavar="SPEC", help="A YAML file, study:NAME, or file.py:function.")
 ]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A model's name, or package.module:factory.")
+]
+CriterionOption = Annotated[str, typer.Option("--criterion", metavar="NAME", help="What says which to cut.")]
+GranularityOption = Annotated[str, typer.Option("--granularity", metavar="NAME", help="weight, filter, ...")]
+ExcludeOption = Annotated[
+    list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Layers to leave out; repeatable.")
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Change one value of the spec.")
 ]

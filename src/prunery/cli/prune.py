@@ -10,12 +10,11 @@ import typer
 from prunery.cli.called_with import (
     ClassesOption,
     ExampleOption,
-    ModelArgument,
     ShapeOption,
     example_of,
     shape_of,
 )
-from prunery.cli.options import say_plain
+from prunery.cli.options import CriterionOption, ExcludeOption, GranularityOption, ModelArgument, say_plain
 from prunery.errors import ModelError
 
 if TYPE_CHECKING:
@@ -31,14 +30,7 @@ SparsityOption = Annotated[
     str, typer.Option("--sparsity", metavar="S", help="How much goes: 90%, 0.9 or 10x.")
 ]
 OutOption = Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Where the pruned model goes.")]
-CriterionOption = Annotated[str, typer.Option("--criterion", metavar="NAME", help="What says what goes.")]
-GranularityOption = Annotated[
-    str, typer.Option("--granularity", metavar="NAME", help="weight, filter, channel, head, unit, block")
-]
 ScopeOption = Annotated[str | None, typer.Option("--scope", metavar="NAME", help="Who competes with whom.")]
-ExcludeOption = Annotated[
-    list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Layers to leave out; repeatable.")
-]
 DataSetOption = Annotated[
     str | None, typer.Option("--data", metavar="NAME", help="Images for a criterion that looks at some.")
 ]

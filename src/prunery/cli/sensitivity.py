@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prunery.cli.network import Network, network
-from prunery.cli.options import INTERRUPTED, STORE, DataOption, StoreOption, console
+from prunery.cli.options import (
+    INTERRUPTED,
+    STORE,
+    CriterionOption,
+    DataOption,
+    ExcludeOption,
+    GranularityOption,
+    ModelArgument,
+    StoreOption,
+    console,
+)
 from prunery.errors import DataError, ModelError, PruneryError
 
 if TYPE_CHECKING:
@@ -23,13 +33,11 @@ if TYPE_CHECKING:
 
 _LINE_SECONDS = 15.0
 
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A model's name, or package.module:factory.")
-]
 SetName = Annotated[str, typer.Option("--data", metavar="NAME", help="The image set that it classifies.")]
 OutOption = Annotated[str, typer.Option("-o", "--out", metavar="DIR", help="Where the files go.")]
 WeightsOption = Annotated[
-    str | None, typer.Option("--weights", metavar="FILE", help="Its weights, as safetensors.")
+    str | None,
+    typer.Option("--weights", metavar="FILE", help="Its weights: safetensors, .pt or prunery's."),
 ]
 KeyOption = Annotated[
     str | None, typer.Option("--key", metavar="KEY", help="A finished train, prune or recover step.")
@@ -37,11 +45,6 @@ KeyOption = Annotated[
 UntrainedOption = Annotated[bool, typer.Option("--untrained", help="Fresh weights, from the seed.")]
 SparsitiesOption = Annotated[
     str, typer.Option("--sparsities", metavar="LIST", help="Sparsities of the layer, with commas between.")
-]
-CriterionOption = Annotated[str, typer.Option("--criterion", metavar="NAME", help="What says which to cut.")]
-GranularityOption = Annotated[str, typer.Option("--granularity", metavar="NAME", help="weight, filter, ...")]
-ExcludeOption = Annotated[
-    list[str] | None, typer.Option("--exclude", metavar="PATTERN", help="Layers to leave out; repeatable.")
 ]
 ImagesOption = Annotated[
     int | None, typer.Option("--images", min=1, help="Use so many validation images; by default all.")

@@ -97,8 +97,8 @@ def in_play(
 
 def all_layers(model: nn.Module, include: Sequence[str] = ()) -> tuple[list[Layer], list[HiddenLayer]]:
     """Return every prunable weight in the order of modules, and the weights that cannot be seen."""
-    names = names_by_parameter(model)
     modules = list(named_modules(model))
+    names = names_by_parameter(model, modules)
     beside = adapters(modules)
     found: dict[int, Layer] = {}
     hidden: list[HiddenLayer] = []

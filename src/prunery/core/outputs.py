@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from prunery.core.context import ScoringContext, program_of
 from prunery.core.layers import OUTPUT, Layer, all_layers
 from prunery.errors import OutputWarning, PruneryError
+from prunery.forward import memory_of
 from prunery.graph.guess import guessed
 from prunery.graph.origins import made_of
 from prunery.graph.read_torch import RECURRENT, Call, Program
@@ -78,11 +79,11 @@ def _last_weights(program: Program, own: Mapping[str, str]) -> set[str]:
     """Return the weights that are met first on every way back from the output."""
     made = made_of(program)
     used = {id(tensor) for tensor in program.outputs}
-    memory = {_storage(tensor) for tensor in program.outputs}
+    memory = {memory_of(tensor) for tensor in program.outputs}
     found: set[str] = set()
     for call in reversed(program.calls):
         outputs = call.outputs()
-        written = call.writes and _storage(call.args[0]) in memory
+        written = call.writes and memory_of(call.args[0]) in memory
         if not written and used.isdisjoint(map(id, outputs)):
             continue
         weights = set().union(*(made.get(id(tensor), ()) for tensor in _weights(call))) & own.keys()
@@ -91,7 +92,7 @@ def _last_weights(program: Program, own: Mapping[str, str]) -> set[str]:
             continue
         for tensor in call.tensors():
             used.add(id(tensor))
-            memory.add(_storage(tensor))
+            memory.add(memory_of(tensor))
     return found
 
 
@@ -103,7 +104,3 @@ def _weights(call: Call) -> list[Tensor]:
     several = next(value for value in call.args if isinstance(value, list | tuple) and len(value) > 2)
     layers = next(value for value in call.args if isinstance(value, int) and not isinstance(value, bool))
     return list(several[len(several) // layers * (layers - 1) :])
-
-
-def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)

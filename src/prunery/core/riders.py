@@ -84,6 +84,7 @@ class _Found:
 
     def __init__(self, program: Program, context: ScoringContext, filters: Mapping[str, Member]) -> None:
         self.program, self.origins = program, Origins(program)
+        self.partners = self.origins.partners()  # the channel of values that each one of a weight met
         self.layers = [layer.name for layer in context.layers if layer.name in filters]
         self._number(filters)
         own = {program.aliases.get(layer.name, layer.name) for layer in context.layers}
@@ -123,13 +124,6 @@ class _Found:
         if len(lines) != 1:
             return None
         return self.layer_of[lines[0]], self.filter_of[lines[0]]
-
-    @property
-    def partners(self) -> Ids:
-        """The channel of values that each channel of a weight met."""
-        if not hasattr(self, "_partners"):
-            self._partners = self.origins.partners()
-        return self._partners
 
     def _add(self, name: str, layers: Ids, filters: Ids) -> None:
         shape = tuple(self.program.registered[name].shape)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from prunery.forward import memory_of
 from prunery.graph.read_torch import Call, Program
 
 
@@ -72,7 +73,7 @@ class Constants:
 
     def _set(self, tensor: Tensor, constant: Constant | None) -> None:
         self._known.pop(id(tensor), None)
-        if constant is None or _storage(tensor) in self._spoilt:
+        if constant is None or memory_of(tensor) in self._spoilt:
             return
         known = constant.known
         if not _all_finite(constant.value):
@@ -97,17 +98,13 @@ def _of_rank(tensor: Tensor, ndim: int) -> Tensor:
     return tensor.reshape((1,) * (ndim - tensor.ndim) + tuple(tensor.shape)) if tensor.ndim < ndim else tensor
 
 
-def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _spoilt(program: Program) -> set[int]:
+def _spoilt(program: Program) -> set[int | None]:
     """Return the storages that an operation writes to while other tensors look at them too."""
-    seen: dict[int, set[int]] = {}
+    seen: dict[int | None, set[int]] = {}
     for call in program.calls:
         for tensor in (*call.tensors(), *call.outputs()):
-            seen.setdefault(_storage(tensor), set()).add(id(tensor))
-    written = {_storage(call.args[0]) for call in program.calls if call.writes}
+            seen.setdefault(memory_of(tensor), set()).add(id(tensor))
+    written = {memory_of(call.args[0]) for call in program.calls if call.writes}
     return {storage for storage in written if len(seen[storage]) > 1}
 
 

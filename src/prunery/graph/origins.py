@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import prunery.graph.ops  # noqa: F401  (enters the rules)
+from prunery.forward import memory_of
 from prunery.graph.channels import Channels, Ids
 from prunery.graph.flow import Flow
 from prunery.graph.labels import Labels
@@ -73,11 +74,10 @@ class Origins(Flow):
         super().step(call)
         self.made[id(call)] = [self.labels(tensor) for tensor in call.outputs()]
         if call.writes:
-            storage = call.args[0].untyped_storage()._cdata
+            memory = memory_of(call.args[0])
             results = {id(tensor) for tensor in (call.args[0], *call.outputs())}
             for known in list(self._known.values()):
-                shares = known.tensor.untyped_storage()._cdata == storage
-                if shares and id(known.tensor) not in results:
+                if memory_of(known.tensor) == memory and id(known.tensor) not in results:
                     self.set(known.tensor, ())
 
     def made_by(self, name: str, axis: int) -> Ids:

@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from prunery.graph.read_torch import RECURRENT
 from prunery.graph.uses.lineage import Part, Watched
 from prunery.graph.uses.memory import Memory
 from prunery.graph.uses.operations import Call, Operation, operation_of
-from prunery.graph.uses.products import RECURRENT, Operand, product
+from prunery.graph.uses.products import Operand, product
 
 _VECTORS = ("mv", "addmv", "dot", "vdot")
 _LOOKUPS = ("index", "index_select", "gather", "embedding")

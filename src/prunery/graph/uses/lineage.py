@@ -72,14 +72,6 @@ class Held:
         return tuple(part.behind(back) for part in self.parts)
 
 
-def memory_of(tensor: Tensor) -> int | None:
-    """What identifies a tensor's memory while it lives; None for a tensor without one (a sparse one)."""
-    try:
-        return int(tensor.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError):
-        return None
-
-
 def span(tensor: Tensor) -> tuple[int, int]:
     """The first byte of its memory that a tensor reads, and the one behind the last."""
     size = tensor.element_size()

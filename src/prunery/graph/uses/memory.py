@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prunery.forward import memory_of
 from prunery.graph.uses.lineage import (
     Back,
     Held,
     Part,
     Watched,
     dense,
-    memory_of,
     span,
     through_equal,
     through_move,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunery.graph.uses.lineage import memory_of
+from prunery.forward import memory_of
 from prunery.graph.uses.products import Operand, Product, product
 
 _ELEMENTWISE = """

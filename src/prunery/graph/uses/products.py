@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from prunery.graph.read_torch import RECURRENT
 from prunery.graph.uses.lineage import Uses
 
 
@@ -129,8 +130,6 @@ def _scores(args: Args, kwargs: Mapping[str, Any], out: Any) -> Iterator[Operand
     yield Operand(k, q.shape[-2] * shared)
     yield Operand(v, q.shape[-2] * shared, product=1)
 
-
-RECURRENT = frozenset(["lstm", "gru", "rnn_tanh", "rnn_relu"])
 
 PRODUCTS: Mapping[str, Product] = {
     **dict.fromkeys(("mm", "bmm", "_scaled_mm", "_int_mm"), _matrices(0)),
