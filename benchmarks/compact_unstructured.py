@@ -3,9 +3,9 @@
     python benchmarks/compact_unstructured.py [--sparsity 95%]
 
 A ViT-like network (192 wide, 6 blocks) and a ConvNeXt-like one, with weights as they are drawn; weights are
-removed at random, and by magnitude, from one pool of all layers but the output. `compact` compares the outputs
-itself and raises where they differ; the last column compares them once more. The exit status is 1 if one
-differs by more than 1e-5 of the largest output.
+removed at random, and by magnitude, from one pool of all layers but the output. `compact` compares the
+outputs itself and raises where they differ; the last column compares them once more. The exit status is 1 if
+one differs by more than 1e-5 of the largest output.
 """
 
 from __future__ import annotations
