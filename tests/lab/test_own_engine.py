@@ -9,7 +9,9 @@ from lab_kit import planned, raw
 
 from prunery.errors import ChoiceError
 from prunery.lab.engines import local
+from prunery.lab.engines.attempt import attempt
 from prunery.lab.engines.engine import engine_named
+from prunery.lab.engines.walk import Walk
 
 OWN = """
 import time
@@ -70,3 +72,16 @@ def test_the_command_line_takes_an_engine(tmp_path):
     status, _, errors, _ = prunery("run", "s.yaml", "--engine", "own_engine:nothing", cwd=tmp_path)
     assert status == 2
     assert "engine 'own_engine:nothing': it returned NoneType" in errors
+
+
+def test_a_step_that_was_done_as_the_run_was_stopped_counts_as_done(fake, store):
+    plan = planned(seeds=1)
+    with Walk(plan, store) as walk:
+        heard = walk.take()
+        walk.hear(heard, attempt(heard, store, work="lab_fake:work", report=walk.reporter(heard)))
+        unheard = walk.take(heard.key)
+        attempt(unheard, store, work="lab_fake:work", report=walk.reporter(unheard))
+        raise KeyboardInterrupt
+    outcome = walk.outcome()
+    assert outcome.interrupted
+    assert outcome.done == (heard.key, unheard.key)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from prunery.errors import StoreError
 from prunery.lab.engines.attempt import reporter
 from prunery.lab.engines.outcome import Outcome, Progress, Silent
 from prunery.lab.engines.schedule import Schedule
@@ -29,6 +30,7 @@ class Walk:
         self.plan, self.store, self.progress = plan, store, progress or Silent()
         self.todo: dict[str, Step] = {key: step for key, step in plan.steps.items() if not store.has(key)}
         self._schedule = Schedule(self.todo)
+        self._taken: dict[str, Step] = {}
         self._done: list[str] = []
         self._there: set[str] = set()  # that other runs did meanwhile
         self._failed: dict[str, Failure] = {}
@@ -42,6 +44,8 @@ class Walk:
 
     def __exit__(self, kind: type[BaseException] | None, *raised: object) -> bool:
         self._interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if self._interrupted:
+            self._note_unheard()
         self.progress.end()
         with suppress(OSError):  # another run looks at the same folders
             self.store.sweep()
@@ -61,6 +65,7 @@ class Walk:
         self._schedule.wake(time.monotonic())
         step = self._schedule.take(last)
         if step is not None:
+            self._taken[step.key] = step
             self.progress.started(step)
         return step
 
@@ -77,6 +82,7 @@ class Walk:
                 self._there.add(step.key)
             self.progress.finished(step)
         elif what == "busy":
+            self._taken.pop(step.key, None)
             self._schedule.postpone(step.key, time.monotonic() + _ASK_SECONDS)
             self.progress.postponed(step)
         else:
@@ -98,6 +104,14 @@ class Walk:
             interrupted=self._interrupted,
             seconds=self._ended - self._began,
         )
+
+    def _note_unheard(self) -> None:
+        """Note the steps that were done before they were stopped, though their answer came too late."""
+        heard = {*self._done, *self._there}
+        for key, step in self._taken.items():
+            with suppress(StoreError):  # an altered record: the next run says it
+                if key not in heard and self.store.has(key):
+                    self.hear(step, {"is": "done"})
 
     def _lose(self, step: Step, answer: Mapping[str, Any]) -> None:
         """A step raised, or its worker died: the first is final, the second may be tried again."""
