@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from prunery.stats import holm, noise_floor, paired, summary, t_quantile
+from prunery.stats import holm, median_interval, noise_floor, paired, summary, t_quantile
 
 
 def test_the_summary_of_three_values():
@@ -137,3 +137,25 @@ def test_holm_keeps_the_level_of_the_whole_family():
         ]
         families += min(holm([d.p for d in differences])) <= 0.05
     assert families / 1000 <= 0.07
+
+
+def test_the_interval_of_a_median_by_hand():
+    # P(B < 10) = 0.0214 and P(B < 11) = 0.0494 for B binomial (30, 1/2): the 10th of 30 from either side
+    values = [(i // 2 + 1) if i % 2 else 30 - i // 2 for i in range(30)]  # 30, 1, 29, 2, ...: no memory
+    assert median_interval(values, level=0.95) == (10, 21)
+    assert median_interval(values, level=0.5) == (13, 18)
+    # 2 / 2^6 = 3 %: all of six values; of five, 2 / 2^5 = 6 % is too much
+    assert median_interval([3, 1, 6, 2, 5, 4]) == (1, 6)
+    for few in ([], [1.0], [3, 1, 5, 2, 4]):
+        assert median_interval(few) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize(("memory", "least"), [(0.0, 0.94), (0.5, 0.90)])
+def test_the_interval_of_a_median_covers_it(memory, least):
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((1500, 30))
+    for i in range(1, 30):  # each value resembles the one before
+        noise[:, i] = memory * noise[:, i - 1] + math.sqrt(1 - memory**2) * noise[:, i]
+    intervals = np.array([median_interval(list(row)) for row in np.exp(noise)])  # skewed; its median is 1
+    covered = float(((intervals[:, 0] <= 1) & (intervals[:, 1] >= 1)).mean())
+    assert least <= covered < 0.995

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from prunery.export.container import load, save
     from prunery.graph.couplings import couplings
     from prunery.measure.cost import cost
+    from prunery.measure.latency import latency
     from prunery.report.results.columns import column
     from prunery.train.recovery import recovery
 
@@ -35,6 +36,7 @@ __all__ = [
     "couplings",
     "criterion",
     "granularity",
+    "latency",
     "load",
     "prunable",
     "prune",
@@ -57,6 +59,7 @@ _HOME = {
     "couplings": "graph.couplings",
     "criterion": "core.criteria",
     "granularity": "core.granularity",
+    "latency": "measure.latency",
     "load": "export.container",
     "prunable": "core.layers",
     "prune": "core.prune",

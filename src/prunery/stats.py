@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 LEVEL = 0.95
 _POWER = 0.8
@@ -94,6 +95,42 @@ def paired(
     error = max(difference.sd, step / math.sqrt(6)) / math.sqrt(difference.n)
     widened = replace(difference, half=t_quantile(difference.n - 1) * error)
     return Difference(widened, _p_value(difference.mean, error, difference.n - 1))
+
+
+def median_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
+    """Return an interval (low, high) that holds the median of what the values, in order of time, come from.
+
+    From the j-th smallest value to the j-th largest, j the greatest with P(B < j) <= (1 - level) / 2 for B
+    binomial (n, 1/2): whatever the distribution, where the values are independent (W. R. Thompson 1936, On
+    confidence ranges for the median, Annals of Mathematical Statistics 7, 122-128). Where neighbours in time
+    resemble each other, by the correlation r > 0 of which ones lie above the median, the ranks reach further
+    out by sqrt((1 + r) / (1 - r)), as for a first-order autoregression. Infinite at both ends where there are
+    too few values, less than 6 at 95 %.
+    """
+    n, tail, below = len(values), 0.0, 0
+    while below < n and (tail := tail + math.comb(n, below) / 2**n) <= (1 - level) / 2:
+        below += 1  # as many values may be left out on each side
+    reach = (n / 2 - below) * math.sqrt(_inflation(values))
+    rank = math.floor(n / 2 - reach + 1e-9)
+    if rank < 1:
+        return -math.inf, math.inf
+    ordered = sorted(values)
+    return ordered[rank - 1], ordered[n - rank]
+
+
+def _inflation(values: Sequence[float]) -> float:
+    """Return the variance of a count of values above the median, over that of independent ones.
+
+    Their correlation is estimated too low by about (1 + 3r) / n (Kendall 1954), which is added.
+    """
+    middle = statistics.median(values) if values else 0.0
+    signs = [int(value > middle) - int(value < middle) for value in values]
+    power = sum(sign * sign for sign in signs)
+    if len(values) < 6 or not power:
+        return 1.0
+    r = sum(a * b for a, b in pairwise(signs)) / power
+    r = min(max((len(values) * r + 1) / (len(values) - 3), 0.0), 0.99)
+    return (1 + r) / (1 - r)
 
 
 def detectable(freedom: int, error: float) -> float:

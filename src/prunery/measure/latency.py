@@ -1,21 +1,147 @@
-"""How long a model takes to classify a split."""
+"""How long calls take: several in turns, with what can be said of their ratios; a model on a whole split."""
 
 from __future__ import annotations
 
+import gc
+import math
 import statistics
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from prunery.data.batches import Batches
-from prunery.errors import ChoiceError, DataError
-from prunery.forward import no_trace, placed
+from prunery.errors import ChoiceError, DataError, ModelError
+from prunery.forward import call_of, no_trace, placed, tensors
+from prunery.measure.speed_up import CallTimes, Latency
+from prunery.seeds import stream
 
 if TYPE_CHECKING:
     from prunery.data.splits import Split
+
+_WARM_UP = 3  # calls before anything is timed: a compiler's, a cache's
+_TURN = 5e-3  # seconds that the calls of a turn take at least: the clocks cost a microsecond
+_MOST_CALLS = 10_000
+_Turn = tuple[Callable[[], Any], int]  # a call, and how many of it in a row make a turn
+
+
+def latency(
+    calls: Mapping[str, Callable[..., Any]],
+    x: Any,
+    *,
+    rounds: int = 30,
+    threads: int | None = None,
+    seed: int = 0,
+) -> Latency:
+    """Return the milliseconds that each of several calls takes on `x`, measured in turns.
+
+    calls: functions or modules by name; modules run in eval mode and are left as they were. x: a tensor, a
+    tuple of arguments or a mapping of keywords, not changed by any call; for a module it is moved to its
+    device and precision. After three calls of each that are not timed come `rounds` rounds; in each, every
+    call has one turn, in an order drawn from `seed`: one call that is not timed, which brings its weights
+    back into the caches, then as many in a row as take 5 ms, one at least. A GPU is waited for. threads: of
+    torch on the CPU, for the time of this measurement; None leaves them.
+
+    ChoiceError: no calls, or `rounds` or `threads` below 1. ModelError: a call that raises, or changes `x`.
+    """
+    if not calls or rounds < 1 or (threads is not None and threads < 1):
+        found = f"{len(calls)} calls, {rounds} rounds and {threads} threads"
+        raise ChoiceError("the latency of calls", found, "give at least one of each")
+    with ExitStack() as stack:
+        stack.enter_context(_threads(threads))
+        for call in calls.values():
+            if isinstance(call, nn.Module):
+                stack.enter_context(no_trace(call))
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(_no_collection())
+        device = _device(calls.values(), x)
+        ready = {name: _prepared(name, call, x, device) for name, call in calls.items()}
+        times = _rounds(ready, rounds, device, stream(seed, "latency"))
+        used = torch.get_num_threads()
+    measured = {name: CallTimes(name, *times[name], ready[name][1]) for name in calls}
+    return Latency(measured, rounds, used, _name(device))
+
+
+def _rounds(
+    ready: Mapping[str, tuple[Callable[[], Any], int]],
+    rounds: int,
+    device: torch.device,
+    rng: torch.Generator,
+) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Return (wall, CPU) milliseconds of a call, for each name a value a round."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ready}
+    names = list(ready)
+    for _ in range(rounds):
+        for place in torch.randperm(len(names), generator=rng).tolist():
+            name = names[place]
+            call, count = ready[name]
+            call()
+            wall, cpu = _clocked(call, device, count)
+            times[name].append((1e3 * wall / count, 1e3 * cpu / count))
+    return {name: (tuple(w for w, _ in each), tuple(c for _, c in each)) for name, each in times.items()}
+
+
+def _prepared(name: str, call: Callable[..., Any], x: Any, device: torch.device) -> _Turn:
+    """Return the call on `x`, warmed up, and how many make a turn."""
+    inputs = placed(x, call) if isinstance(call, nn.Module) else x
+    args, kwargs = call_of(inputs)
+    ready = partial(call, *args, **kwargs)
+    before = [tensor.clone() for tensor in tensors(inputs)]
+    try:
+        for _ in range(_WARM_UP):
+            ready()
+    except Exception as problem:  # whatever the caller's function raises
+        found = f"it raises {type(problem).__name__}: {' '.join(str(problem).split())[:300]}"
+        raise ModelError(f"the latency of {name!r}", found, "make the call work by itself first") from problem
+    if not all(map(_same, before, tensors(inputs))):
+        for tensor, own in zip(tensors(inputs), before, strict=True):
+            tensor.copy_(own)
+        do = "let it work on a copy, or its layers not work in place on what enters"
+        raise ModelError(f"the latency of {name!r}", "it changes what it is called with", do)
+    seconds = min(_clocked(ready, device)[0] for _ in range(2))
+    return ready, min(_MOST_CALLS, max(1, math.ceil(_TURN / max(seconds, 1e-9))))
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return torch.equal(one, other) or (
+        one.is_floating_point() and bool(torch.allclose(one, other, 0, 0, True))
+    )
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    try:
+        if count is not None:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Within it Python does not look for cycles of objects: that would fall to whose turn it is."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _device(calls: Any, x: Any) -> torch.device:
+    """Return the accelerator that a call or its input is on, or the CPU."""
+    modules = [call for call in calls if isinstance(call, nn.Module)]
+    found = [p.device for module in modules for p in module.parameters()] + [t.device for t in tensors(x)]
+    return next((device for device in found if device.type != "cpu"), torch.device("cpu"))
 
 
 @dataclass(frozen=True)
@@ -61,12 +187,21 @@ def classify_seconds(model: nn.Module, split: Split, *, batch: int = 1000, repea
 
 
 def _seconds(model: nn.Module, x: Tensor) -> float:
-    _wait(x.device)
-    begin = time.perf_counter()
-    output = model(x)
-    getattr(output, "logits", output).argmax(-1)
-    _wait(x.device)
-    return time.perf_counter() - begin
+    def classes() -> None:
+        output = model(x)
+        getattr(output, "logits", output).argmax(-1)
+
+    return _clocked(classes, x.device)[0]
+
+
+def _clocked(call: Callable[[], Any], device: torch.device, count: int = 1) -> tuple[float, float]:
+    """Return (wall, CPU) seconds that `count` calls in a row take; the CPU's are of all threads together."""
+    _wait(device)
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(count):
+        call()
+    _wait(device)
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def _wait(device: torch.device) -> None:
