@@ -10,6 +10,7 @@
     ├── MasksError (ValueError)     masks that do not fit the model, or a file that holds none
     ├── DataError (ValueError)      a data set that is missing, truncated, altered or of the wrong shape
     ├── CompactError (RuntimeError) a smaller model that would not compute the same, or cannot be made
+    ├── ExportError (RuntimeError)  a file in another format that would compute something else, or cannot be
     ├── ContainerError (ValueError) a file that holds no model, or one that does not fit
     ├── SpecError (ValueError)      anything wrong in a study's spec
     └── StoreError (RuntimeError)   a store that is not one, or a record that was altered
@@ -74,6 +75,10 @@ class DataError(PruneryError, ValueError):
 
 class CompactError(PruneryError, RuntimeError):
     """A smaller model that would not compute the same, or cannot be made."""
+
+
+class ExportError(PruneryError, RuntimeError):
+    """A model in another format that would not compute the same, or cannot be made."""
 
 
 class ContainerError(PruneryError, ValueError):

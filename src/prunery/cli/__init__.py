@@ -20,6 +20,7 @@ from prunery.cli import (
     best,
     couplings,
     demo,
+    export,
     plan,
     prune,
     report,
@@ -65,6 +66,7 @@ for _command in (
     archive.archive,
     best.best,
     prune.prune,
+    export.export,
     unpack.unpack,
 ):
     app.command()(_ending(_command))

@@ -95,20 +95,28 @@ def _check_source(model: str, weights: str | None, key: str | None, untrained: b
 
 def _record(store: str, key: str, model: str, data: str) -> Record:
     """Return the record of the finished step whose key begins so; it must have that model and data."""
-    from prunery.lab.store import Store
-
-    opened = Store(store, create=False)
-    record = opened.record(matched(key, opened.finished(), store))
+    record = record_of(store, key)
     if record.kind == "measure":  # tables name the measured networks by it
-        record = opened.record(record.parents[0])
-    if record.kind not in KINDS:
-        what, do = f"it is a step of kind {record.kind}", f"name one of kind {', '.join(KINDS)}"
-        raise StoreError(f"the network of step {record.key}", what, do)
+        from prunery.lab.store import Store
+
+        record = Store(store, create=False).record(record.parents[0])
     if (record.args["model"], record.args["data"]) != (model, data):
         what = f"it is {record.args['model']} on {record.args['data']}"
         raise ChoiceError(
             f"step {record.key} as {model} on {data}", what, "name the model and data of the step"
         )
+    return record
+
+
+def record_of(store: str, key: str) -> Record:
+    """Return the record of the finished step whose key begins so; StoreError unless it has a network."""
+    from prunery.lab.store import Store
+
+    opened = Store(store, create=False)
+    record = opened.record(matched(key, opened.finished(), store))
+    if record.kind not in (*KINDS, "measure"):
+        what, do = f"it is a step of kind {record.kind}", f"name one of kind {', '.join(KINDS)}"
+        raise StoreError(f"the network of step {record.key}", what, do)
     return record
 
 

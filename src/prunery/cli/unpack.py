@@ -15,19 +15,10 @@ OutOption = Annotated[Path, typer.Option("-o", "--out", help="The safetensors fi
 
 def unpack(file: FileArgument, out: OutOption = Path("model.safetensors")) -> int:
     """Write the weights of a saved model as a plain safetensors file, which needs no prunery."""
-    from safetensors.torch import save
-
-    from prunery import atomic
     from prunery.export.container import load
+    from prunery.export.plain import write_plain
 
     state = load(file)
-    tensors = {}
-    first: dict[int, str] = {}
-    for name, tensor in state.items():
-        first.setdefault(id(tensor), name)
-        tensors[name] = tensor if first[id(tensor)] == name else tensor.clone()
-    atomic.atomic_write(out, save(tensors, metadata={"format": "pt"}))
-    say_plain(
-        f"{out}: {len(tensors)} tensors, {out.stat().st_size:,} bytes ({file}: {file.stat().st_size:,})"
-    )
+    write_plain(state, out)
+    say_plain(f"{out}: {len(state)} tensors, {out.stat().st_size:,} bytes ({file}: {file.stat().st_size:,})")
     return 0

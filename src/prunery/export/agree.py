@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -27,11 +27,11 @@ def check(stages: Sequence[Stage], example: Any, *, training: bool) -> None:
     output, it is rounding if there is none in double precision.
     """
     before, after = stages[0].before, stages[-1].after
-    for kind, inputs in _variations(example):
-        expected = _outputs(before, inputs)
+    for kind, inputs in variations(example):
+        expected = outputs(before, inputs)
         if isinstance(expected, Exception):
             continue
-        found = _outputs(after, inputs)
+        found = outputs(after, inputs)
         problem = _difference(expected, found)
         if problem and _difference_in_double(before, after, inputs, problem):
             raise _parted(stages, kind, inputs, problem)
@@ -46,7 +46,8 @@ def _parted(stages: Sequence[Stage], kind: str, inputs: Any, problem: str) -> Co
     return CompactError("a smaller model that computes the same", f"on {kind} {problem}{place}", do)
 
 
-def _variations(example: Any) -> Iterator[tuple[str, Any]]:
+def variations(example: Any) -> Iterator[tuple[str, Any]]:
+    """Yield inputs with what they are: the example, random and large ones, and twice the batch."""
     yield "the example", example
     rng = stream(0, "compact", "inputs")
     yield "random inputs", mapped(lambda tensor: _random(tensor, rng), example)
@@ -73,13 +74,14 @@ def _twice(tensor: Tensor, batch: int) -> Tensor:
     return torch.cat([tensor, tensor]) if tensor.ndim and tensor.shape[0] == batch else tensor
 
 
-def _outputs(model: nn.Module, inputs: Any) -> list[Tensor] | Exception:
+def outputs(model: nn.Module, inputs: Any) -> list[Tensor] | Exception:
     """Return the tensors that a model gives in eval mode, or what it raised."""
     with no_trace(model):
-        return _called(model, inputs)
+        return called(model, inputs)
 
 
-def _called(model: nn.Module, inputs: Any) -> list[Tensor] | Exception:
+def called(model: Callable[..., Any], inputs: Any) -> list[Tensor] | Exception:
+    """Return the tensors that a function gives for a copy of the inputs, or what it raised."""
     args, kwargs = call_of(mapped(lambda tensor: tensor.detach().clone(), inputs))
     try:
         with torch.inference_mode(False), torch.no_grad():
@@ -117,7 +119,7 @@ def _difference_in_double(before: nn.Module, after: nn.Module, inputs: Any, prob
         pair = [copy.deepcopy(model).double() for model in (before, after)]
     except Exception:  # a model that is in single precision for good
         return problem
-    expected, found = (_outputs(model, _double(inputs)) for model in pair)
+    expected, found = (outputs(model, _double(inputs)) for model in pair)
     if isinstance(expected, Exception) or any(t.dtype == torch.float32 for t in expected):
         return problem
     single = all(p.dtype == torch.float32 for p in before.parameters() if p.is_floating_point())
@@ -152,4 +154,4 @@ def _trained(model: nn.Module, example: Any, seed: int, *, double: bool = False)
         own, inputs = own.double(), _double(example)
     where = next((p.device for p in model.parameters()), torch.device("cpu"))
     with forked(seed, where):
-        return _called(own, inputs)
+        return called(own, inputs)

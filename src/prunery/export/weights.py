@@ -38,7 +38,7 @@ def load_weights_(model: nn.Module, path: str | os.PathLike[str], *, of: str) ->
         else:
             model.load_state_dict(_state_of(torch.load(path, map_location="cpu", weights_only=True)))
     except (ContainerError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as problem:
-        raise _unfit(path, of, " ".join(str(problem).split())[:300]) from problem
+        raise _unfit(path, of, " ".join(str(problem).split())[:300].rstrip(".")) from problem
 
 
 def _of_safetensors(model: nn.Module, path: str | os.PathLike[str]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +58,15 @@ class Counts:
 
 
 def evaluate(
-    model: nn.Module, split: Split, *, batch: int = 1000, groups: Sequence[int] | None = None
+    model: nn.Module | Callable[[Tensor], Any],
+    split: Split,
+    *,
+    batch: int = 1000,
+    groups: Sequence[int] | None = None,
 ) -> Counts:
     """Counts of `model` in eval mode on the whole of `split`; the model is left as it was found.
+
+    A function is called as it is, on batches on the CPU.
 
     The rank of the right class among C outputs decides: right in top-k if fewer than k are before it, where
     ties go to the lower class. `groups`: the group of each class (its superclass). Batches go to the model's
@@ -74,9 +81,10 @@ def evaluate(
     sums = torch.zeros(4, dtype=torch.float64)  # right at 1, right at 5, NaN, right group; exact up to 2^53
     predicted = torch.zeros(classes, dtype=torch.int64)
     loss, total = torch.zeros((), dtype=torch.float64), 0
-    with no_trace(model), torch.inference_mode():
+    module = model if isinstance(model, nn.Module) else None
+    with nullcontext() if module is None else no_trace(module), torch.inference_mode():
         for x, y in Batches(split, batch=batch, seed=0):
-            x = placed(x, model)
+            x = x if module is None else placed(x, module)
             y = y.to(x.device)
             logits = _logits(model(x), len(y), classes)
             hits, histogram, nats = _count(logits, y, group.to(y.device))

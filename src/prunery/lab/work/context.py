@@ -106,9 +106,9 @@ class StepContext:
             masks.apply_(model)
         return model, masks
 
-    def removes(self) -> bool:
-        """Return whether a cut on the way to the parent removed units that can be cut out of the network."""
-        key = self.step.parents[0]
+    def removes(self, key: str | None = None) -> bool:
+        """Return whether a cut on the way to a step, the parent, removed units that can be cut out."""
+        key = self.step.parents[0] if key is None else key
         while True:
             record = self.store.record(key)
             if record.kind == "prune":
