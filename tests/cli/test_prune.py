@@ -1,11 +1,16 @@
 """`prunery prune`: weights of every kind in, a smaller file out, an error that says what is wrong."""
 
+import re
+
 import pytest
 import torch
 from cli_kit import prunery as command
 from safetensors.torch import save_file
 
 import prunery
+from prunery.data.sets import load
+from prunery.data.splits import split
+from prunery.measure.accuracy import evaluate
 from prunery.models.build import build
 
 
@@ -63,9 +68,21 @@ def test_a_criterion_that_looks_at_images(tmp_path):
     status, _, errors, _ = command(*asked, cwd=tmp_path)
     assert status == 2
     assert "batches" in errors
-    status, out, _, _ = command(*asked, "--data", "digits", cwd=tmp_path)
+    status, out, _, _ = command(*asked, "--data", "digits", "--values", "int8", cwd=tmp_path)
     assert status == 0
     assert "x smaller" in out
+    *_, last = out.splitlines()
+    told = r"top-1 on digits test, 355 images: ([\d.]+) % before, ([\d.]+) % pruned, ([\d.]+) % in the file"
+    before, pruned, file = map(float, re.fullmatch(told + r" \(int8\)", last).groups())
+    images = digits_test()
+    assert before == pytest.approx(evaluate(model, images).top1, abs=0.005)
+    back = prunery.load(tmp_path / "out.prunery", into=build("lenet300", shape=(1, 8, 8), classes=10))
+    assert file == pytest.approx(evaluate(back, images).top1, abs=0.005)
+    assert abs(pruned - file) < 3
+
+
+def digits_test():
+    return split(load("digits"), seed=0).test
 
 
 class Ran:
