@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from prunery.measure.cost import cost
     from prunery.measure.latency import latency
     from prunery.report.results.columns import column
+    from prunery.runtime.callable import sparse_callable
     from prunery.train.recovery import recovery
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "save",
     "schedule",
     "scope",
+    "sparse_callable",
 ]
 
 __version__ = "0.1.0"
@@ -67,6 +69,7 @@ _HOME = {
     "save": "export.container",
     "schedule": "core.schedule",
     "scope": "core.scope",
+    "sparse_callable": "runtime.callable",
 }
 
 

@@ -17,7 +17,7 @@ LAYERS = (
     {"core"},
     {"data", "models"},
     {"measure"},
-    {"train", "export"},
+    {"train", "export", "runtime"},
     {"lab"},  # spec, plan, record, store and what they consist of
     {"studies"},
     {"lab.work", "lab.engines"},

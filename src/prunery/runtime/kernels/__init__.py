@@ -1,0 +1,1 @@
+"""Kernels as LLVM IR: each module writes the text of one kind of function."""

@@ -1,0 +1,61 @@
+"""What a sparse callable runs, and how fast: a line a layer, and the whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer. Seconds for the batch that it was tried on; None: not tried."""
+
+    name: str
+    shape: tuple[int, ...]
+    density: float
+    runs: str  # what was chosen
+    images: int
+    sparse: float | None
+    dense: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The layers, and seconds of the whole on the example: the callable, and torch with folded norms.
+
+    verdict: one sentence.
+    """
+
+    rows: tuple[Row, ...]
+    batch: int
+    threads: int
+    isa: str
+    seconds: float
+    dense_seconds: float
+    flushed: int  # weights below 1e-30 that were taken for 0
+    megabytes: float  # of packed weights and buffers
+    verdict: str
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast as torch's dense kernels."""
+        return self.dense_seconds / self.seconds
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'layer':28} {'weight':>20} {'nonzero':>8} {'batch':>5} {'dense ms':>9} {'sparse ms':>9}  runs"
+        ]
+        for row in self.rows:
+            shape = " x ".join(map(str, row.shape))
+            times = [f"{'' if s is None else f'{1000 * s:.3f}':>9}" for s in (row.dense, row.sparse)]
+            share = f"{100 * row.density:7.1f}%"
+            lines.append(
+                f"{row.name[:28]:28} {shape:>20} {share:>8} {row.images:>5} {' '.join(times)}  {row.runs}"
+            )
+        whole = f"{1000 * self.seconds:.3f} ms against {1000 * self.dense_seconds:.3f} ms dense"
+        lines.append(
+            f"whole, batch {self.batch}, {self.threads} thread(s), {self.isa}: {whole} ({self.speedup:.2f}x)"
+        )
+        lines.append(
+            f"{self.megabytes:.1f} MB of packed weights and buffers; {self.flushed} weights flushed to 0"
+        )
+        return "\n".join([*lines, self.verdict])

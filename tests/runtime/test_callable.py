@@ -1,0 +1,256 @@
+"""Whole models as sparse callables: the same outputs, in every situation that a caller may bring about."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import sys
+import threading
+
+import pytest
+import torch
+from runtime_kit import Everything, apart, drawn, pruned
+from torch import nn
+
+import prunery
+from prunery.errors import ChoiceError, ModelError
+from prunery.models.build import build
+from prunery.runtime import callable as module
+from prunery.runtime import native
+
+
+@pytest.fixture(autouse=True)
+def _sparse_wins(monkeypatch):
+    """The kernels run even where a small network gains nothing."""
+    monkeypatch.setattr(module, "GAIN", 0.0)
+
+
+def conv_net():
+    parts = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 16, 3, padding=1)]
+    return pruned(nn.Sequential(*parts, nn.ReLU(), nn.Flatten(), nn.Linear(16 * 64, 10)), 0.9)
+
+
+def agrees(fast, model, *shape, seed=0):
+    x = drawn(*shape, seed=seed)
+    with torch.no_grad():
+        assert apart(fast(x), model(x)) < 1e-5
+
+
+@pytest.mark.parametrize("batch", [2, 20])
+def test_everything_at_once(isa, batch):
+    model = pruned(Everything(), 0.8)
+    fast = prunery.sparse_callable(model, drawn(batch, 3, 32, 32))
+    report = fast.report()
+    assert "times as fast" in report.verdict
+    assert report.isa == isa
+    assert [row.name for row in report.rows if row.runs.startswith("sparse")], str(report)
+    for other in (batch, 1, 3, 17, 0):
+        agrees(fast, model, other, 3, 32, 32, seed=other)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("resnet20", (3, 32, 32)), ("lenet5", (1, 28, 28)), ("vgg11_bn", (3, 32, 32))]
+)
+def test_networks_of_the_zoo(kernels, name, shape):
+    model = pruned(build(name, shape=shape, classes=10, seed=0), 0.9)
+    fast = prunery.sparse_callable(model, drawn(1, *shape))
+    for batch in (1, 4):
+        agrees(fast, model, batch, *shape, seed=batch)
+
+
+def test_one_dimension(kernels):
+    parts = [nn.Conv1d(4, 24, 5, padding=2), nn.ReLU(), nn.Conv1d(24, 24, 3, stride=2, dilation=2), nn.ReLU()]
+    model = pruned(nn.Sequential(*parts), 0.9)
+    fast = prunery.sparse_callable(model, drawn(2, 4, 50))
+    assert fast.report().rows[1].runs.startswith("sparse")
+    agrees(fast, model, 2, 4, 50)
+    agrees(fast, model, 19, 4, 50)
+
+
+def test_structured_inputs_and_outputs(kernels):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 1)
+
+        def forward(self, x, *, scale):
+            y = torch.relu(self.a(x))
+            return {"y": y, "more": (self.b(y), scale * 2)}
+
+    model, given = pruned(Net(), 0.9), {"x": drawn(2, 3, 9, 9), "scale": drawn(2, 1)}
+    fast = prunery.sparse_callable(model, given)
+    with torch.no_grad():
+        found, expected = fast(**given), model(**given)
+    assert found.keys() == expected.keys()
+    assert isinstance(found["more"], tuple)
+    assert apart(found["y"], expected["y"]) < 1e-5
+    assert apart(found["more"][0], expected["more"][0]) < 1e-5
+    assert torch.equal(found["more"][1], expected["more"][1])
+
+
+def test_layouts_of_the_input(kernels):
+    model = conv_net()
+    fast = prunery.sparse_callable(model, drawn(2, 3, 16, 16))
+    x = drawn(2, 3, 16, 32)
+    with torch.no_grad():
+        for given in (x[..., ::2], x[..., :16].contiguous(memory_format=torch.channels_last)):
+            assert apart(fast(given), model(given)) < 1e-5
+
+
+def test_nan_and_infinity_spread_as_in_torch(kernels):
+    model = conv_net()
+    fast = prunery.sparse_callable(model, drawn(3, 3, 16, 16))
+    with torch.no_grad():
+        dense = nn.Sequential(*list(model)[:-2])
+        features = prunery.sparse_callable(dense, drawn(3, 3, 16, 16))
+        for value in (torch.nan, torch.inf):
+            x = drawn(3, 3, 16, 16)
+            x[1, 0, 5, 5] = value
+            found, expected = features(x), dense(x)
+            own = expected[1].isnan()
+            assert found[1].isnan().any()
+            assert not (found[1].isnan() & ~own & expected[1].isfinite()).any()
+            for image in (0, 2):
+                assert apart(found[image], expected[image]) < 1e-5
+        again = fast(drawn(3, 3, 16, 16))
+        assert again.isfinite().all()  # no NaN is left in the buffers
+
+
+def test_it_is_a_snapshot_that_leaves_the_model_alone(kernels):
+    model = conv_net().train()
+    before = copy.deepcopy(model.state_dict())
+    fast = prunery.sparse_callable(model, drawn(2, 3, 16, 16))
+    assert model.training
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), before.values(), strict=True))
+    x = drawn(2, 3, 16, 16)
+    first = fast(x)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert torch.equal(fast(x), first)
+    assert not first.requires_grad
+
+
+def test_concurrent_calls(kernels):
+    model = conv_net()
+    fast = prunery.sparse_callable(model, drawn(2, 3, 16, 16))
+    inputs = [drawn(2, 3, 16, 16, seed=i) for i in range(4)]
+    found = [[] for _ in inputs]
+
+    def calls(index):
+        found[index].extend(fast(inputs[index]) for _ in range(20))
+
+    threads = [threading.Thread(target=calls, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with torch.no_grad():
+        for x, outputs in zip(inputs, found, strict=True):
+            assert len(outputs) == 20
+            assert max(apart(y, model(x)) for y in outputs) < 1e-5
+
+
+def test_threads_agree(kernels):
+    model = pruned(Everything(), 0.8)
+    fast = prunery.sparse_callable(model, drawn(2, 3, 32, 32), threads=2)
+    assert torch.get_num_threads() == 1
+    assert fast.report().threads == 2
+    for batch in (2, 18):
+        agrees(fast, model, batch, 3, 32, 32)
+
+
+def test_subnormal_weights_are_flushed(kernels):
+    model = conv_net()
+    with torch.no_grad():
+        model[3].weight[0, 0, 0, 0] = 1e-40
+        model[3].weight[1, 0, 0, 1] = 1e-31
+    assert prunery.sparse_callable(model, drawn(2, 3, 16, 16)).report().flushed == 2
+
+
+def dense_because(fast, words):
+    assert fast.report().verdict == f"It is the dense model: {words}."
+    assert all(row.runs.startswith("dense") for row in fast.report().rows)
+
+
+def test_dense_without_llvmlite(monkeypatch):
+    monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    monkeypatch.setitem(sys.modules, "llvmlite", None)
+    native.features.cache_clear()
+    model = conv_net()
+    fast = prunery.sparse_callable(model, drawn(2, 3, 16, 16))
+    dense_because(fast, "llvmlite is not installed (pip install 'prunery[runtime]')")
+    agrees(fast, model, 3, 3, 16, 16)
+
+
+def test_dense_where_told_or_without_zeros(monkeypatch, kernels):
+    model = pruned(conv_net(), 0.0)
+    dense_because(prunery.sparse_callable(model, drawn(2, 3, 16, 16)), "no layer has enough zeros")
+    monkeypatch.setenv(native.FORCED, "none")
+    dense_because(prunery.sparse_callable(conv_net(), drawn(2, 3, 16, 16)), "PRUNERY_ISA is none")
+
+
+def test_dense_where_nothing_is_gained(monkeypatch, kernels):
+    monkeypatch.setattr(module, "GAIN", 1e9)
+    model = conv_net()
+    fast = prunery.sparse_callable(model, drawn(2, 3, 16, 16))
+    assert fast.report().verdict == "It is the dense model: sparse kernels gain nothing here."
+    agrees(fast, model, 2, 3, 16, 16)
+
+
+class LooksAtValues(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x):
+        return self.conv(x) if x.sum() > 0 else -self.conv(x)
+
+
+class KnowsItsBatch(LooksAtValues):
+    def forward(self, x):
+        y = self.conv(x)
+        return y * 2 if x.shape[0] == 2 else y
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [(LooksAtValues, "looks at values"), (KnowsItsBatch, "size of the batch")]
+)
+def test_dense_where_the_model_cannot_be_taken_apart(kind, words):
+    model = pruned(kind(), 0.9)
+    fast = prunery.sparse_callable(model, drawn(2, 3, 8, 8))
+    assert words in fast.report().verdict
+    for sign in (1, -1):
+        x = sign * drawn(2, 3, 8, 8).abs()
+        with torch.no_grad():
+            assert torch.equal(fast(x), model(x))
+            assert torch.equal(fast(x[:1]), model(x[:1]))
+
+
+def test_double_precision_stays_dense():
+    model = conv_net().double()
+    fast = prunery.sparse_callable(model, drawn(2, 3, 16, 16).double())
+    with torch.no_grad():
+        assert torch.allclose(fast(drawn(2, 3, 16, 16).double()), model(drawn(2, 3, 16, 16).double()))
+
+
+def test_refusals(kernels):
+    model, x = conv_net(), drawn(2, 3, 16, 16)
+    with pytest.raises(ChoiceError, match="'hard'"):
+        prunery.sparse_callable(model, x, tune="hard")
+    for threads in (0, True, 1.5):
+        with pytest.raises(ChoiceError, match="no number of threads"):
+            prunery.sparse_callable(model, x, threads=threads)
+    with pytest.raises(ModelError, match="raised RuntimeError"):
+        prunery.sparse_callable(model, drawn(2, 4, 16, 16))
+    with pytest.raises(ModelError, match="meta"):
+        prunery.sparse_callable(copy.deepcopy(model).to("meta"), x)
+    fast = prunery.sparse_callable(model, x)
+    for wrong in (drawn(2, 3, 8, 8), x.double(), x[0], drawn(2, 3, 16, 16).to("meta")):
+        with pytest.raises(ModelError, match=r"ake another one|CPU"):
+            fast(wrong)
+    with pytest.raises(ModelError, match="no tensor"):
+        fast()
+    for use in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(ModelError, match="machine code"):
+            use(fast)
