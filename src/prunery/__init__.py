@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prunery.measure.latency import latency
     from prunery.report.results.columns import column
     from prunery.runtime.callable import sparse_callable
+    from prunery.train.compress import compress
     from prunery.train.recovery import recovery
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "PruneryWarning",
     "column",
     "compact",
+    "compress",
     "cost",
     "couplings",
     "criterion",
@@ -57,6 +59,7 @@ _HOME = {
     "PruneryWarning": "errors",
     "column": "report.results.columns",
     "compact": "export.compact",
+    "compress": "train.compress",
     "cost": "measure.cost",
     "couplings": "graph.couplings",
     "criterion": "core.criteria",

@@ -12,7 +12,8 @@ import prunery
 from prunery.core.grams import reading
 from prunery.core.layers import prunable
 from prunery.core.matrices import column_count, columns, matrix_of
-from prunery.core.obs import damped, greedy, in_columns
+from prunery.core.obs import damped, greedy
+from prunery.core.sparsegpt import Quota, in_columns
 from prunery.errors import ChoiceError, EvidenceError, ModelError
 
 
@@ -176,7 +177,7 @@ def sparsegpt_by_hand(w, gram, sparsity, block):
 
 
 def test_the_order_of_columns_is_sparsegpts(monkeypatch):
-    monkeypatch.setattr("prunery.core.obs._BLOCK", 8)
+    monkeypatch.setattr("prunery.core.sparsegpt._BLOCK", 8)
     x = correlated(200, 24)
     layer = nn.Linear(24, 12, bias=False)
     layer.weight.data = draw(12, 24, seed=3)
@@ -278,8 +279,6 @@ def test_a_layer_that_is_not_called_is_named_and_no_hook_is_left():
 
 def test_scores_leave_the_order_of_columns_above_and_below_one():
     w, inverse = draw(1, 4, 8).double(), torch.eye(8).double()[None]
-    from prunery.core.obs import Quota
-
-    scores = in_columns(w, inverse, Quota(torch.full((1, 4), 2), False, None))
+    scores, _ = in_columns(w, inverse, Quota(torch.full((1, 4), 2), False, None))
     assert ((scores < 1).sum(2) == 2).all()
     assert torch.equal(scores.argsort(2)[..., :2].sort(2).values, w.abs().argsort(2)[..., :2].sort(2).values)

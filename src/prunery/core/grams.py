@@ -118,7 +118,7 @@ def moments(q: ScoringContext, layers: Sequence[Layer], *, whole: bool) -> dict[
     EvidenceError: an input of a layer is NaN or infinite.
     """
     sums = {layer.name: Moments(whole, whole and _has_bias(layer)) for layer in layers}
-    examples = sum(_length(inputs) for inputs in inputs_of(q)) or 1
+    examples = sum(examples_in(inputs) for inputs in inputs_of(q)) or 1
 
     def take(layer: Layer, x: Tensor) -> None:
         draws = stream(q.seed, "columns", layer.name, str(sums[layer.name].count))
@@ -179,7 +179,8 @@ def _has_bias(layer: Layer) -> bool:
     return isinstance(getattr(layer.module, "bias", None), nn.Parameter)
 
 
-def _length(inputs: Any) -> int:
+def examples_in(inputs: Any) -> int:
+    """Return how many examples a batch of inputs holds: the length of its first tensor."""
     values = inputs.values() if isinstance(inputs, Mapping) else inputs
     tensors = [inputs] if isinstance(inputs, Tensor) else [v for v in values if isinstance(v, Tensor)]
     return len(tensors[0]) if tensors and tensors[0].ndim else 1

@@ -7,7 +7,6 @@ Axes: g groups, o outputs, d inputs of an output (see `matrices`); r rows, outpu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from prunery.core.grams import moments
 from prunery.core.layers import Layer
 from prunery.core.matrices import Matrix, matrix_of
 from prunery.core.selection import Pool
+from prunery.core.sparsegpt import Parts, Quota, in_columns
 from prunery.errors import ChoiceError
 
 MEMORY = 1 << 28
@@ -27,7 +27,6 @@ _EXACT = 1e11  # multiplications of a layer up to which the exact order is found
 _ROWS = 1 << 25  # bytes of inverses that are worked on together
 _DELAY = 64  # removals after which they are brought up to date
 _DEAD = 1e-7  # of the mean of a Gram's diagonal: rounding
-_BLOCK = 128  # columns of SparseGPT's lazy blocks
 
 ORDERS = ("auto", "greedy", "columns", "once")
 
@@ -92,9 +91,8 @@ def _of_layer(layer: Layer, gram: Tensor, q: ScoringContext, order: str, damp: f
     elif order == "greedy":
         losses = greedy(w, inverse, parts_of(pool, matrix)) / energy
     else:
-        losses = in_columns(
-            w, inverse, _quota(layer, pool, matrix), None if mask is None else matrix.of(mask)
-        )
+        quota = _quota(layer, pool, matrix)
+        losses, _ = in_columns(w, inverse, quota, None if mask is None else matrix.of(mask))
     return matrix.back(losses, tuple(layer.parameter.shape))
 
 
@@ -105,15 +103,6 @@ def pool_of(layer: Layer, q: ScoringContext) -> Pool | None:
             if q.units[member].norm is None and q.units[member].name == layer.name:
                 return pool
     return None
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Equal parts of each row that keep `leave` weights each; number (d,) has the part of each input."""
-
-    number: Tensor
-    length: int
-    leave: int
 
 
 def parts_of(pool: Pool | None, matrix: Matrix) -> Parts | None:
@@ -220,18 +209,6 @@ def _block(
     return inverse.baddbmm_(pending.mT, pending, alpha=-1), w.gather(1, kept), place.gather(1, kept), level
 
 
-@dataclass(frozen=True)
-class Quota:
-    """What SparseGPT's order must know of the pool.
-
-    removed: by row, (g, o), how many go; of a layer as a whole where `whole`. parts: equal parts of rows.
-    """
-
-    removed: Tensor
-    whole: bool
-    parts: Parts | None
-
-
 def _quota(layer: Layer, pool: Pool | None, matrix: Matrix) -> Quota:
     """Return the quota that a layer has by itself; ChoiceError where layers or larger units compete."""
     if pool is None or len(pool.members) > 1:
@@ -248,53 +225,3 @@ def _quota(layer: Layer, pool: Pool | None, matrix: Matrix) -> Quota:
     if parts := parts_of(pool, matrix):
         return Quota(torch.zeros(shape), False, parts)
     return Quota(matrix.inputs - pool.lines.quotas(pool.keep).view(shape), False, None)
-
-
-def in_columns(w: Tensor, inverse: Tensor, quota: Quota, mask: Tensor | None = None) -> Tensor:
-    """Return scores of w (g, o, d) whose largest are what SparseGPT keeps: above 1 there, below 1 elsewhere.
-
-    Source: Frantar and Alistarh 2023 (SparseGPT), alg. 1 with lazy blocks of 128 columns: in each block the
-    weights with the least w^2 / [H^-1]_cc of the columns from c on go, then column by column the later
-    columns make up for the change. Quotas are met exactly: blocks share them in proportion to their columns.
-    """
-    order = None if quota.parts is None else quota.parts.number.argsort(stable=True)
-    size = w.shape[2]
-    if order is not None:
-        inverse = inverse[:, order][:, :, order]
-        w, mask = w[:, :, order], None if mask is None else mask[:, :, order]
-    w, upper = w.clone(), torch.linalg.cholesky(inverse, upper=True)
-    root = upper.diagonal(dim1=1, dim2=2)
-    step = _BLOCK if quota.parts is None else max(1, _BLOCK // quota.parts.length) * quota.parts.length
-    saliency, drop = torch.empty_like(w), torch.zeros_like(w, dtype=torch.bool)
-    for lo in range(0, size, step):
-        hi = min(lo + step, size)
-        errors = w.new_zeros(*w.shape[:2], hi - lo)
-        for c in range(lo, hi):
-            end = hi if quota.parts is None else c + quota.parts.length
-            if (c - lo) % (end - lo if quota.parts is None else quota.parts.length) == 0:
-                found = (w[:, :, c:end] / root[:, None, c:end]).square()
-                saliency[:, :, c:end] = found
-                if mask is not None:
-                    found = found.masked_fill(~mask[:, :, c:end], -1)
-                drop[:, :, c:end] = _dropped(found, quota, c, end, size)
-            error = torch.where(drop[:, :, c], w[:, :, c], 0) / root[:, None, c]
-            w[:, :, c:hi] -= error[:, :, None] * upper[:, None, c, c:hi]
-            errors[:, :, c - lo] = error
-        w[:, :, hi:] -= errors @ upper[:, lo:hi, hi:]
-    scores = saliency / (1 + saliency) + (~drop).double()
-    return scores if order is None else torch.empty_like(scores).index_copy_(2, order.to(w.device), scores)
-
-
-def _dropped(saliency: Tensor, quota: Quota, lo: int, hi: int, size: int) -> Tensor:
-    """Return which weights of the columns lo to hi go, (g, o, hi - lo)."""
-    if quota.parts is not None:
-        ranks = saliency.argsort(dim=2, stable=True).argsort(dim=2)
-        return ranks < quota.parts.length - quota.parts.leave
-    if quota.whole:
-        total = int(quota.removed[0, 0])
-        count = total * hi // size - total * lo // size
-        flat = torch.zeros(saliency.numel(), dtype=torch.bool, device=saliency.device)
-        flat[saliency.reshape(-1).argsort(stable=True)[:count]] = True
-        return flat.view_as(saliency)
-    counts = (quota.removed * hi // size - quota.removed * lo // size).to(saliency.device)
-    return saliency.argsort(dim=2, stable=True).argsort(dim=2) < counts[:, :, None]

@@ -87,7 +87,8 @@ def prune_step(
 ) -> Masks:
     """Return the masks after one cut, nested in the context's: each pool keeps what the targets leave it."""
     masks, criterion = context.masks, method.criterion
-    context = replace(context, units=units, pools=method.scope([u.count for u in units], targets))
+    measured = (context,) if method.scope.facts.get("measured") else ()
+    context = replace(context, units=units, pools=method.scope([u.count for u in units], targets, *measured))
     kinds = {kind: _gathered(kind, context) for kind in criterion.facts["needs"].split()}
     check_silence(context, list(kinds), kinds)
     scores = [scores_of(unit_set, kinds, criterion, masks) for unit_set in units]

@@ -1,7 +1,8 @@
 """Scope: who competes with whom, and how many stay.
 
 A scope partitions the unit sets into pools, each with a number of units to keep; `selection` finds them.
-The fact `lines` says that its pools are parts of layers (see `lines`).
+The fact `lines` says that its pools are parts of layers (see `lines`); `measured`, that it is called with the
+context as well, on which it may run the model.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import TYPE_CHECKING
 
 from prunery.core.layers import Layer
 from prunery.core.lines import Lines
@@ -17,6 +19,9 @@ from prunery.core.selection import Pool
 from prunery.core.units import UnitSet
 from prunery.errors import ChoiceError, ModelError, SparsityError
 from prunery.registry import Registry
+
+if TYPE_CHECKING:
+    from prunery.core.context import ScoringContext
 
 scope = Registry("scope", stand_in={})
 
@@ -59,7 +64,7 @@ def row(counts: Sequence[int], targets: Sequence[Target]) -> list[Pool]:
     """
     pools = []
     for index, target in enumerate(targets):
-        matrix = matrix_of(_layer_of(target, "row"))
+        matrix = matrix_of(layer_of(target, "row"))
         lines = Lines(matrix.view, matrix.order, matrix.inputs)
         pools.append(replace(_pool([index], counts, target.sparsity), lines=lines))
     return pools
@@ -83,7 +88,7 @@ def n_of_m(counts: Sequence[int], targets: Sequence[Target], *, n: int = 2, m: i
                 f"that leaves {n / m:g} of the weights",
                 f"ask for {1 - n / m:g}",
             )
-        pools.append(replace(pool, lines=_neighbours(_layer_of(target, "n_of_m"), m)))
+        pools.append(replace(pool, lines=_neighbours(layer_of(target, "n_of_m"), m)))
     return pools
 
 
@@ -98,7 +103,7 @@ def erk(counts: Sequence[int], targets: Sequence[Target]) -> list[Pool]:
     for members in _groups(targets).values():
         total = sum(counts[m] for m in members)
         keep = total - round(targets[members[0]].sparsity * total)
-        weights = {m: _erk_share(_layer_of(targets[m], "erk"), counts[m]) for m in members}
+        weights = {m: _erk_share(layer_of(targets[m], "erk"), counts[m]) for m in members}
         dense: set[int] = set()
         while True:
             left = keep - sum(counts[m] for m in dense)
@@ -113,6 +118,32 @@ def erk(counts: Sequence[int], targets: Sequence[Target]) -> list[Pool]:
         more = set([m for m in order if int(asked[m]) < counts[m]][:rest])
         pools |= {m: Pool((m,), int(asked[m]) + (m in more)) for m in members}
     return [pools[m] for m in sorted(pools)]
+
+
+@scope.add(measured=True, source="own; the sum of costs as in Sinha and Zoltners 1979")
+def repairable(
+    counts: Sequence[int],
+    targets: Sequence[Target],
+    context: ScoringContext | None = None,
+    *,
+    images: int = 256,
+    damp: float = 0.01,
+) -> list[Pool]:
+    """Return a pool for each layer, so sparse that the outputs change least once the survivors are repaired.
+
+    Each layer is pruned by itself at eight densities and repaired in SparseGPT's way, and the change of the
+    model's outputs on about so many images (no labels) is measured; see `prunery.core.repairable`. damp: the
+    share of the mean of a Gram's diagonal that is added to it. Without a context nothing can be measured, and
+    the pools are those of scope `global`, which keep as many.
+    """
+    pools = global_(counts, targets)
+    if context is None:
+        return pools
+    from prunery.core.repairable import kept_after_repair
+
+    layers = [layer_of(target, "repairable") for target in targets]
+    kept = kept_after_repair(context, layers, pools, images=images, damp=damp)
+    return [Pool((index,), count) for index, count in enumerate(kept)]
 
 
 def _erk_share(layer: Layer, count: int) -> float:
@@ -148,7 +179,7 @@ def _channels_in(matrix: Matrix) -> int:
     return matrix.order[len(matrix.order) - matrix.places - 1]
 
 
-def _layer_of(target: Target, name: str) -> Layer:
+def layer_of(target: Target, name: str) -> Layer:
     """Return the layer of a set whose units are its weights; ChoiceError for larger units."""
     units = target.units
     if units is None or units.norm is not None:

@@ -1,4 +1,4 @@
-"""Batches made on the device from whole uint8 arrays: no worker processes, no copies to hand over.
+"""Batches made on the device from whole arrays: no worker processes, no copies to hand over.
 
 Axes: b images, C channels, H height, W width. The bits of a batch depend on (seed, epoch, step) only.
 """
@@ -43,7 +43,7 @@ class Batches:
     ) -> None:
         self.split, self.batch, self.augmentation = split, batch, augmentation
         self.seed, self.epoch, self.shuffle, self.start = seed, epoch, shuffle, start
-        _check_augmentation(augmentation)
+        _check_augmentation(augmentation, split)
         if batch < 1:
             raise DataError(
                 f"batches of {batch}", "a batch has at least one image", "give a batch of 1 or more"
@@ -62,7 +62,6 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         split, order = self.split, self._order()
-        scale, shift = affine(split)
         for step in range(self.start, self.total):
             rows = slice(step * self.batch, (step + 1) * self.batch)
             x, y = split.x[rows], split.y[rows]
@@ -70,7 +69,7 @@ class Batches:
                 x, y = split.x.index_select(0, order[rows]), split.y.index_select(0, order[rows])
             if self.augmentation != "none":
                 x = self._augmented(x, step)
-            yield x.to(torch.float32).mul_(scale).add_(shift), y
+            yield normalised(split, x), y
 
     def _order(self) -> Tensor | None:
         if not self.shuffle:
@@ -86,6 +85,14 @@ class Batches:
         if self.augmentation == "crop_flip":
             x = shifted(x, torch.randint(0, 2 * _PAD + 1, (2, len(x)), generator=generator))
         return x
+
+
+def normalised(split: Split, x: Tensor) -> Tensor:
+    """Return examples of a split, float32 and normalised; as they are where the split has no statistics."""
+    if not split.mean:
+        return x
+    scale, shift = affine(split)
+    return x.to(torch.float32, copy=True).mul_(scale).add_(shift)
 
 
 def affine(split: Split) -> tuple[Tensor, Tensor]:
@@ -139,16 +146,19 @@ def balanced(split: Split, *, per_class: int, seed: int) -> tuple[Tensor, Tensor
     by_class = order[split.y.cpu()[order].sort(stable=True).indices]
     starts = torch.tensor([0, *counts[:-1]]).cumsum(0)
     rows = by_class[(starts + torch.arange(per_class)[:, None]).view(-1)].to(split.x.device)
-    scale, shift = affine(split)
-    return split.x.index_select(0, rows).to(torch.float32).mul_(scale).add_(shift), split.y.index_select(
-        0, rows
-    )
+    return normalised(split, split.x.index_select(0, rows)), split.y.index_select(0, rows)
 
 
-def _check_augmentation(name: str) -> None:
+def _check_augmentation(name: str, split: Split) -> None:
     if name not in AUGMENTATIONS:
         raise ChoiceError(
             f"augmentation {name!r}",
             f"there is none of that name{nearest(name, AUGMENTATIONS)}",
             f"choose one of: {', '.join(AUGMENTATIONS)}",
+        )
+    if name != "none" and split.x.ndim != 4:
+        raise ChoiceError(
+            f"augmentation {name!r}",
+            f"examples have the shape {tuple(split.x.shape[1:])}, which is no image's",
+            "use augmentation='none'",
         )

@@ -15,7 +15,10 @@ from prunery.seeds import stream
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Part of a set: `x` uint8 (n, C, H, W), `y` int64 (n,), and the statistics that normalise it."""
+    """Part of a set: `x` uint8 (n, C, H, W), `y` int64 (n,), and the statistics that normalise it.
+
+    Without statistics (`mean` and `std` empty) `x` (n, ...) is of any kind: what a model takes as it is.
+    """
 
     name: str  # train, validation or test
     x: Tensor

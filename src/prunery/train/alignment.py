@@ -20,7 +20,7 @@ from prunery.core.masks import Masks
 from prunery.data.batches import Batches
 from prunery.data.splits import Split
 from prunery.errors import ChoiceError, ScoreError
-from prunery.forward import eval_mode, mapped
+from prunery.forward import eval_mode, mapped, placed
 from prunery.seeds import stream
 from prunery.train.beside import call_order, check_counts, modules_of
 from prunery.train.recovery_context import RecoveryContext
@@ -76,7 +76,7 @@ def _drawn(
     context: RecoveryContext, split: Split, batch: int, augmentation: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield batches of random images without end, as many in each (fewer where there are not so many)."""
-    dtype, epoch = next(context.model.parameters()).dtype, 0
+    epoch = 0
     size = min(batch, len(split))
     while True:
         order = Batches(
@@ -84,7 +84,7 @@ def _drawn(
         )
         for x, y in order:
             if len(x) == size:
-                yield x.to(dtype), y
+                yield placed(x, context.model), y
         epoch += 1
 
 
@@ -115,6 +115,7 @@ def descend(
                 optimizer.step()
                 losses.append(float(value.detach()))
                 check_loss(losses[-1], step)
+                context.on_step(step + 1, steps)
     finally:
         for parameter, before in needed:
             parameter.requires_grad_(before)

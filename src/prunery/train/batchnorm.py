@@ -10,7 +10,7 @@ from torch import nn
 
 from prunery.data.batches import Batches
 from prunery.data.splits import Split
-from prunery.forward import eval_mode
+from prunery.forward import eval_mode, placed
 
 
 def batch_norms(model: nn.Module) -> list[nn.Module]:
@@ -31,13 +31,12 @@ def estimate_(model: nn.Module, split: Split, *, images: int = 5120, batch: int 
     if not layers:
         return 0
     device = next(model.parameters()).device
-    dtype = next(model.parameters()).dtype
     seen = 0
     with _averaging(model, layers), torch.no_grad():
         for x, _ in Batches(split.to(device), batch=batch, seed=seed, shuffle=True):
             if seen >= images:
                 break
-            model(x.to(dtype))
+            model(placed(x, model))
             seen += len(x)
     return seen
 

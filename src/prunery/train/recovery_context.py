@@ -21,6 +21,7 @@ from prunery.core.masks import Masks
 from prunery.data.batches import Batches
 from prunery.data.splits import Split, Splits
 from prunery.errors import EvidenceError, ModelError
+from prunery.forward import placed
 from prunery.seeds import number
 from prunery.train.batchnorm import estimate_
 from prunery.train.history import History
@@ -79,6 +80,8 @@ class RecoveryContext:
     """Whether the test split is read after each epoch (nothing is chosen by it)."""
     report_progress: Callable[[float], None] = field(default=lambda epochs: None, repr=False)
     """Called with the epochs done."""
+    on_step: Callable[[int, int], None] = field(default=lambda done, of: None, repr=False)
+    """Called with the steps done, and of how many, by an action that counts steps."""
     book: Book = field(default_factory=Book)
 
     @property
@@ -203,9 +206,8 @@ class RecoveryContext:
         return self.training if training is None else merged(self.training, training)
 
     def _batches(self, split: Split, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        dtype = next(self.model.parameters()).dtype
         for x, y in Batches(split.to(self.device), batch=batch, seed=self.seed, shuffle=True):
-            yield x.to(dtype), y
+            yield placed(x, self.model), y
 
     def _network(self, name: str) -> nn.Module:
         if name not in self.networks:
