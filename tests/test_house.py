@@ -216,6 +216,7 @@ def torch_free() -> list[str]:
         for m in LIBRARY
         if m in named
         or part(m) in ("lab", "report", "audit", "cli", "registry", "errors", "seeds", "atomic", "stats")
+        or part(m) == "comparisons"
     )
 
 

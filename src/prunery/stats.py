@@ -1,68 +1,56 @@
-"""Means, intervals and paired differences: what a number over seeds can and cannot say.
+"""Means and intervals: what a number over seeds can and cannot say.
 
-Every interval is a two-sided 95 % t-interval over seeds. A single run has no interval and no verdict.
+An interval is two-sided, of 95 %, over seeds. Fewer than three seeds have no interval.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 LEVEL = 0.95
-_POWER = 0.8
-HIGHER, LOWER, SAME = "higher", "lower", "indistinguishable"
+FEW = 3  # seeds, below which a spread says nothing
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean, standard deviation (n - 1) and half-width of the 95 % t-interval, in the unit of the values."""
+    """Mean, standard deviation (n - 1) and half-width of the 95 % interval, in the unit of the values.
+
+    bounds: what the values cannot leave (0 and 100 for an accuracy), and the interval neither.
+    """
 
     n: int
     mean: float
     sd: float | None
     half: float | None
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def low(self) -> float | None:
-        """Return the lower end of the interval; None for a single value."""
-        return None if self.half is None else self.mean - self.half
+        """Return the lower end of the interval; None for fewer than three values."""
+        return None if self.half is None else max(self.bounds[0], self.mean - self.half)
 
     @property
     def high(self) -> float | None:
-        """Return the upper end of the interval; None for a single value."""
-        return None if self.half is None else self.mean + self.half
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A paired difference: its summary, and the two-sided p-value of "no difference" (None for n = 1)."""
-
-    summary: Summary
-    p: float | None
-
-    def verdict(self, p: float | None = None) -> str | None:
-        """Return `higher`, `lower` or `indistinguishable`, by `p` (corrected) or its own; None for n = 1."""
-        p = self.p if p is None else p
-        if p is None:
-            return None
-        if p > 1 - LEVEL:
-            return SAME
-        return HIGHER if self.summary.mean > 0 else LOWER
+        """Return the upper end of the interval; None for fewer than three values."""
+        return None if self.half is None else min(self.bounds[1], self.mean + self.half)
 
     @property
-    def detectable(self) -> float | None:
-        """Return the smallest true difference that these seeds could be expected to show; None for n = 1."""
-        if self.summary.half is None:
-            return None
-        freedom = self.summary.n - 1
-        return detectable(freedom, self.summary.half / t_quantile(freedom))
+    def cut(self) -> bool:
+        """Return whether the interval would leave the bounds, and is cut there."""
+        return self.half is not None and (self.low, self.high) != (
+            self.mean - self.half,
+            self.mean + self.half,
+        )
 
 
-def summary(values: Sequence[float], *, step: float = 0.0) -> Summary | None:
+def summary(
+    values: Sequence[float], *, step: float = 0.0, bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Summary | None:
     """Return the summary of the values, in their unit; None where there are none.
 
     `step` is what one example more or less changes (0.01 points for 10 000 images). Whole counts that agree
@@ -72,29 +60,10 @@ def summary(values: Sequence[float], *, step: float = 0.0) -> Summary | None:
     if n == 0:
         return None
     mean = statistics.fmean(values)
-    if n == 1:
-        return Summary(1, mean, None, None)
-    sd = statistics.stdev(values)
-    return Summary(n, mean, sd, max(t_quantile(n - 1) * sd / math.sqrt(n), step / 2))
-
-
-def paired(
-    values: Mapping[int, float], baseline: Mapping[int, float], *, step: float = 0.0
-) -> Difference | None:
-    """Return `values` minus `baseline` over the seeds that both have; None where they share none.
-
-    `step` is what one example more or less changes (0.01 points for 10 000 images). Counting rounds each
-    value to a step, so that equal differences are no proof of no spread: interval and test take the standard
-    deviation to be at least that of two such roundings, step / sqrt(6).
-    """
-    shared = sorted(values.keys() & baseline.keys())
-    # nine decimals: what floats add to equal differences of counts is not spread
-    difference = summary([round(values[seed] - baseline[seed], 9) for seed in shared])
-    if difference is None or difference.sd is None:
-        return None if difference is None else Difference(difference, None)
-    error = max(difference.sd, step / math.sqrt(6)) / math.sqrt(difference.n)
-    widened = replace(difference, half=t_quantile(difference.n - 1) * error)
-    return Difference(widened, _p_value(difference.mean, error, difference.n - 1))
+    sd = statistics.stdev(values) if n > 1 else None
+    if sd is None or n < FEW:
+        return Summary(n, mean, sd, None, bounds)
+    return Summary(n, mean, sd, max(t_quantile(n - 1) * sd / math.sqrt(n), step / 2), bounds)
 
 
 def median_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
@@ -133,19 +102,8 @@ def _inflation(values: Sequence[float]) -> float:
     return (1 + r) / (1 - r)
 
 
-def detectable(freedom: int, error: float) -> float:
-    """Return the true difference that a test at 5 % finds four times out of five, given its standard error.
-
-    (t(0.975) + t(0.8)) · error with these degrees of freedom: the usual approximation of the power of a
-    t-test, for one test without correction.
-    """
-    from scipy.special import stdtrit
-
-    return (t_quantile(freedom) + float(stdtrit(freedom, _POWER))) * error
-
-
 def noise_floor(dense: Sequence[float]) -> float | None:
-    """Return the difference that two means of n dense repeats stay below 95 % of the time; None for n = 1.
+    """Return the difference that two means of n dense repeats stay below 95 % of the time; None for n < 3.
 
     t(n - 1) · sd · sqrt(2 / n), with n the number of repeats. A smaller difference says nothing.
     """
@@ -153,36 +111,12 @@ def noise_floor(dense: Sequence[float]) -> float | None:
     return None if spread is None or spread.half is None else math.sqrt(2) * spread.half
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values, corrected over their family, in the order given.
-
-    Holm 1979, section 2: the i-th smallest of m is multiplied by m - i + 1, and none falls below an
-    earlier one. Comparing them with 0.05 keeps the chance of any false verdict in the family below 5 %.
-    """
-    order = sorted(range(len(p_values)), key=p_values.__getitem__)
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
-        corrected[index] = largest
-    return corrected
-
-
-@lru_cache(maxsize=256)
-def t_quantile(freedom: int) -> float:
-    """Return the two-sided 95 % quantile of Student's t with `freedom` degrees of freedom."""
+@lru_cache(maxsize=4096)
+def t_quantile(freedom: int, tail: float = 1 - LEVEL) -> float:
+    """Return what |t| of Student's t with `freedom` degrees of freedom exceeds with probability `tail`."""
     from scipy.special import stdtrit  # scipy.stats costs two seconds more
 
-    return float(stdtrit(freedom, (1 + LEVEL) / 2))
-
-
-def _p_value(mean: float, error: float, freedom: int) -> float:
-    """Return the two-sided p-value of a mean with that standard error, by Student's t."""
-    if mean == 0 or error == 0:
-        return float(mean == 0)
-    from scipy.special import stdtr
-
-    return float(2 * stdtr(freedom, -abs(mean) / error))
+    return float(stdtrit(freedom, 1 - tail / 2))
 
 
 def filled(layers: Sequence[tuple[float, float]], kept: float) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from house_rules import Source, Sources, dotted
 LAYERS = (
     {"errors", "user_code"},
     {"registry", "seeds", "atomic", "stats", "filenames", "inert"},
-    {"factories", "wrappers"},
+    {"factories", "wrappers", "comparisons"},
     {"forward"},
     {"graph"},
     {"core"},
@@ -26,7 +26,7 @@ LAYERS = (
     {"prunery"},  # the public face
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
-GROUND = {"errors", "user_code", "registry", "seeds", "atomic", "stats", "filenames", "inert"}
+GROUND = {"errors", "user_code", "registry", "seeds", "atomic", "stats", "comparisons", "filenames", "inert"}
 SEES = {"report": {"lab", *GROUND}, "audit": GROUND}
 
 

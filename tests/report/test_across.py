@@ -62,9 +62,9 @@ def test_numbers_are_those_of_each_study(store):
     header, _, *lines = files["classes.md"].decode().splitlines()[4:]
     assert header == "| method | 3 classes | 10 classes |"
     three = next(s for s in studies if s.name == "some-classes3")
-    mean = next(g.summary.mean for g in three.groups if g.method == "magnitude")
+    values = next(g.values for g in three.groups if g.method == "magnitude")
     line = next(line for line in lines if line.startswith("| magnitude"))
-    assert line.split("|")[2].strip().startswith(f"{mean:.2f} ±")
+    assert line.split("|")[2].strip().startswith(f"{values[0]:.2f}, {values[1]:.2f}")
     assert lines[-1] == "| guessing | 33.33 | 10.00 |"
 
 

@@ -201,7 +201,7 @@ def test_one_seed_has_no_interval_and_the_sentence_says_so():
     made = built(spec("five-criteria", methods=FIVE[:1], seeds=1, optimizer="adam"))
     (sentence,) = published_tables.below(published_tables.pairs(made, published.rows("five-criteria", made)))
     assert sentence.startswith(
-        "Below the published value (one seed: no interval): ours at 90 %, 96.00 % against"
+        "Below the published value (too few seeds for an interval): ours at 90 %, 96.00 % against"
     )
     assert "adam" not in sentence
 

@@ -110,8 +110,8 @@ def test_each_bad_end_is_named_in_its_cell():
     assert cell(table, "magnitude", "98 %") == "collapsed 2/3 (predicts class 1); 96.10 without them (n=1)"
     assert cell(table, "magnitude", "90 %") == "diverged 1/3 (outputs NaN); 97.60 without it (n=2)"
     # two values, 97.0 and 97.2: sd 0.1414, t(1) = 12.706
-    assert cell(table, "random", "50 %") == "failed 1/3 [1]; 97.10 ±1.27 (n=2)"
-    assert cell(table, "random", "90 %") == "missing 1/3 [2]; 93.05 ±0.64 (n=2)"
+    assert cell(table, "random", "50 %") == "failed 1/3 [1]; 97.00, 97.20 (n=2)"
+    assert cell(table, "random", "90 %") == "missing 1/3 [2]; 93.00, 93.10 (n=2)"
     assert table.footnotes == (
         f"[1] seed 1: its prune step {failure.key} failed: ScoreError: a score is NaN",
         "[2] seed 2: no record yet",
@@ -162,17 +162,20 @@ def test_sparsities_of_one_method_alone_leave_the_others_blank():
 
 def test_verdicts_are_corrected_over_the_table():
     plan = case.study(["magnitude", "snip"], sparsities=[0.9], seeds=3)
-    # magnitude - dense: -0.50, -0.51, -0.49 (p = 0.00013); snip - dense: -0.1, -0.2, -0.6 (p = 0.19)
+    # against dense: magnitude -0.50, -0.51, -0.49, snip -0.1, -0.2, -0.6: spreads that differ
     lost = {"magnitude": (50, 51, 49), "snip": (10, 20, 60)}
     store = case.store(plan, lambda c: 9800 - (lost[c.method][c.seed] if c.method in lost else 0))
     table, groups, _ = built(plan, store)
     difference = tables.differences(groups, "dense")
-    assert cell(difference, "magnitude", "90 %") == "−0.50 ±0.02 lower"
-    assert cell(difference, "snip", "90 %") == "−0.30 ±0.66 indistinguishable"
-    assert "Holm's correction over the 2 comparisons" in " ".join(difference.caption)
+    assert cell(difference, "magnitude", "90 %") == "−0.50 ±0.04 lower"
+    assert cell(difference, "snip", "90 %") == "−0.30 ±0.94 not shown"
+    text = " ".join(difference.caption)
+    assert "All 2 intervals hold together with a probability of 95 %" in text
+    assert "Not shown with 3 seeds: a difference may be there (measured ones above 0.04 to 0.94" in text
     rows = {r["method"]: r for r in csv_rows.summary_rows(table, groups)}
-    raw, corrected = (float(rows["magnitude"][f"to_dense_{p}"]) for p in ("p", "p_holm"))
-    assert corrected == pytest.approx(2 * raw, rel=1e-3)
+    ends = [float(rows["magnitude"][f"to_dense_{end}"]) for end in ("low", "high")]
+    assert ends == pytest.approx([-0.54, -0.46], abs=0.005)
+    assert (rows["magnitude"]["to_dense_verdict"], rows["snip"]["to_dense_verdict"]) == ("lower", "not shown")
 
 
 def test_the_terminal_keeps_to_its_width_and_loses_nothing():

@@ -79,7 +79,7 @@ def _lines(series: Sequence[Loaded]) -> dict[str, list[Group | None]]:
 def _table(series: Sequence[Loaded]) -> TextTable:
     header = ("method", *(f"{classes(s)} classes" for s in series))
     rows = [
-        (name, *(formats.interval(g.summary) if g and g.sound and g.summary else "-" for g in groups))
+        (name, *(formats.values(g) if g and g.sound else "-" for g in groups))
         for name, groups in _lines(series).items()
     ]
     chance = ("guessing", *(f"{100 / classes(s):.2f}" for s in series))

@@ -14,7 +14,7 @@ from prunery.report.figures.figure_files import files as drawn
 from prunery.report.results.columns import recorded
 from prunery.report.results.groups import REFERENCES, groups_of
 from prunery.report.results.study import Loaded, Source, Wanted, load, names
-from prunery.report.text import csv_rows, latex, layers, published_tables, quote, sentences, tables
+from prunery.report.text import csv_rows, effects, latex, layers, published_tables, quote, sentences, tables
 from prunery.report.text.captions import task
 from prunery.report.text.cautions import cautions_of
 from prunery.report.text.texttable import TextTable
@@ -85,7 +85,9 @@ def shown(study: Loaded, *, width: int) -> list[RenderableType]:
         parts += tables.terminal(table, width=width)
         parts += _paragraphs(table.footnotes, table.caption)
     warned = [f"Caution: {sentence}" for sentence in cautions_of(study.frame, study.groups)]
-    return parts + _paragraphs([*sentences.answers(study.groups), *published_tables.below(pairs)], warned)
+    return parts + _paragraphs(
+        [*sentences.answers(study.groups, study.effects), *published_tables.below(pairs)], warned
+    )
 
 
 def files(study: Loaded) -> dict[str, bytes]:
@@ -121,7 +123,7 @@ def _accuracies(study: Loaded) -> list[TextTable]:
 def _tables(study: Loaded) -> list[TextTable]:
     """Return all tables: accuracy, controls, differences, published values, other metrics, costs."""
     cells, groups = study.frame, study.groups
-    compared = [tables.differences(groups, reference) for reference in REFERENCES]
+    compared = [effects.table(study.effects), *(tables.differences(groups, r) for r in REFERENCES)]
     listed = recorded(cells, study.columns)
     others = [tables.accuracy(cells, groups_of(cells, metric=m), metric=m) for m in listed]
     published = published_tables.tables(published_tables.pairs(cells, study.published))
@@ -132,7 +134,7 @@ def _tables(study: Loaded) -> list[TextTable]:
 def _markdown(study: Loaded) -> str:
     first, *others = [tables.markdown(table) for table in _tables(study)]
     pairs = published_tables.pairs(study.frame, study.published)
-    answers = [*sentences.answers(study.groups), *published_tables.below(pairs)]
+    answers = [*sentences.answers(study.groups, study.effects), *published_tables.below(pairs)]
     lists = {
         "Answers": answers,
         "Cautions": cautions_of(study.frame, study.groups),

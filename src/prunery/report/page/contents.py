@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from prunery.report.figures.plots import COLOURS, LINES, RANDOM, Look, looks_of
 from prunery.report.results.columns import COLUMNS, Column
+from prunery.report.results.effects import Effect, effects_of
 from prunery.report.results.groups import Group, Run
 from prunery.report.results.published import Published
 from prunery.report.text.published_tables import Pair, pairs
@@ -37,6 +39,11 @@ class Study:
     groups: Sequence[Group]
     published: Sequence[Mapping[str, Any]] = ()
     columns: Sequence[Column] = COLUMNS
+
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """Return what each factor of the study changes in top-1 accuracy on test."""
+        return effects_of(self.spec, self.groups)
 
     @property
     def task(self) -> Mapping[str, Any]:

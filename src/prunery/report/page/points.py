@@ -86,8 +86,7 @@ def _entry(group: Group) -> dict[str, Any]:
 
 def _against(against: Against) -> list[Any]:
     summary = against.difference.summary
-    p = None if against.p_holm is None else significant(against.p_holm, 3)
-    return [named(against.reference), formats.signed(summary.mean), formats.ends(summary), p, against.verdict]
+    return [named(against.reference), formats.signed(summary.mean), formats.ends(summary), against.verdict]
 
 
 def _run(run: Run) -> dict[str, Any]:

@@ -72,7 +72,9 @@ def _parts(study: Study, data: dict[str, Any]) -> dict[str, Any]:
         "facts": words.facts(study),
         "methods": words.methods(study),
         "spec": words.spec_text(study),
-        "answers": [_split(s) for s in (*sentences.answers(study.groups), *below(study.pairs()))],
+        "answers": [
+            _split(s) for s in (*sentences.answers(study.groups, study.effects), *below(study.pairs()))
+        ],
         "caveats": _caveats(study),
         "sanity": bool(arms(study.groups, "sanity")),
         "places": study.places(),

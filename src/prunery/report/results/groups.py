@@ -6,13 +6,15 @@ and a group that has collapsed or diverged cells gets no verdict: what is left o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from prunery.comparisons import Difference, Pair, compared
 from prunery.report.results.cell_records import NOTE_BREAK
 from prunery.report.results.columns import TOP1, Column
-from prunery.stats import Difference, Summary, holm, paired, summary
+from prunery.stats import Summary, summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,13 +41,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Against:
-    """A group minus a reference, paired by seed; `p_holm` is corrected over all groups of the table."""
+    """A group minus a reference, paired by seed; its interval holds together with those of the table."""
 
     reference: str
     difference: Difference
-    p_holm: float | None
-    verdict: str | None
     epochs: int | None = None  # of training in all, that the reference had
+    singles: tuple[float, ...] = ()  # the difference of each seed
+
+    @property
+    def verdict(self) -> str | None:
+        """Return `higher`, `lower` or `not shown`; None without an interval."""
+        return self.difference.verdict
 
 
 Runs = Mapping[int, Run]
@@ -71,17 +77,14 @@ class Group:
     @property
     def summary(self) -> Summary | None:
         """Return mean and interval in %, of the cells that are done, or None."""
-        return summary(list(self.values.values()), step=self.step)
+        bounds = (0.0, 100.0) if self.metric.unit == "%" else (-math.inf, math.inf)
+        return summary(list(self.values.values()), step=self.step, bounds=bounds)
 
     @property
     def step(self) -> float:
         """Return what one test image more or less changes, in %; 0 for other metrics."""
         images = self.first("test_images") if self.metric.per_image else None
         return 100 / images if images else 0.0
-
-    def minus(self, baseline: Mapping[int, float]) -> Difference | None:
-        """Return the paired difference to a baseline's values by seed, in points."""
-        return paired(self.values, baseline, step=self.step)
 
     def having(self, status: str) -> list[Run]:
         """Return the runs with this status."""
@@ -113,7 +116,7 @@ def absent(value: Any) -> bool:
 def groups_of(frame: pd.DataFrame, *, metric: Column = TOP1) -> list[Group]:
     """Return the groups of a frame in its order, compared by seed with each of REFERENCES.
 
-    `metric` is a column of the frame. Each reference is one family for Holm's correction.
+    `metric` is a column of the frame. The intervals against each reference hold together.
     """
     runs_by_group: dict[tuple[str, str, float], list[Run]] = {}
     for row in frame.to_dict("records"):
@@ -158,19 +161,21 @@ def _compared(plain: list[Group]) -> list[Group]:
 
 
 def _family(plain: list[Group], reference: str, runs_for: Callable[[Group], Runs]) -> dict[int, Against]:
-    """Return every group that can be compared with one reference, by its index, corrected as one family."""
-    differences, epochs = {}, {}
+    """Return every group that can be compared with one reference, by its index, as one family."""
+    found: dict[int, tuple[Pair, int | None]] = {}
     for index, group in enumerate(plain):
-        if group.role == "pruned" and group.sound:
-            runs = runs_for(group)
-            difference = group.minus({seed: run.value for seed, run in runs.items() if run.value is not None})
-            if difference is not None:
-                differences[index], epochs[index] = difference, _total(next(iter(runs.values())))
-    tested = {i: d.p for i, d in differences.items() if d.p is not None}
-    corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
+        runs = runs_for(group) if group.role == "pruned" and group.sound else {}
+        baseline = {seed: run.value for seed, run in runs.items() if run.value is not None}
+        if group.values.keys() & baseline.keys():
+            whose = tuple(sorted(run.key for run in runs.values()))
+            pair = Pair(group.sparsity, group.method, whose, group.values, baseline)
+            found[index] = pair, _total(next(iter(runs.values())))
+    step = max((plain[i].step for i in found), default=0.0)
+    differences = compared([pair for pair, _ in found.values()], step=step)
     return {
-        i: Against(reference, d, corrected.get(i), d.verdict(corrected.get(i)), epochs[i])
-        for i, d in differences.items()
+        i: Against(reference, difference, epochs, tuple(pair.differences))
+        for (i, (pair, epochs)), difference in zip(found.items(), differences, strict=True)
+        if difference is not None
     }
 
 

@@ -13,6 +13,7 @@ from prunery.lab.plan import Plan
 from prunery.lab.store import Store
 from prunery.report.results import published, validity
 from prunery.report.results.columns import COLUMNS, Column, columns_of_rungs
+from prunery.report.results.effects import Effect, effects_of
 from prunery.report.results.frame import frame
 from prunery.report.results.groups import ABSENT, Group, groups_of
 from prunery.report.results.published import Published
@@ -71,6 +72,11 @@ class Loaded:
     def groups(self) -> list[Group]:
         """Return the cells' groups under top-1 accuracy on test."""
         return groups_of(self.frame)
+
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """Return what each factor of the study changes in top-1 accuracy on test."""
+        return effects_of(self.spec, self.groups)
 
     @cached_property
     def published(self) -> list[Published]:

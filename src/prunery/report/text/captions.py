@@ -6,15 +6,17 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from prunery.comparisons import Difference
 from prunery.report.results.columns import TOP1, Column
 from prunery.report.results.groups import Group, absent, arms, sparsities
 from prunery.report.text import formats
-from prunery.stats import noise_floor
+from prunery.stats import FEW, noise_floor
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _FEW = 4  # methods that a caption names; the answers name all
+SPREADS = "spreads are pooled over the methods at a sparsity, unless a test at 1 % says that they differ."
 
 
 def task(frame: pd.DataFrame) -> str:
@@ -53,24 +55,33 @@ def accuracy_caption(
 
 def difference_caption(groups: Sequence[Group], reference: str) -> tuple[str, ...]:
     """Return sentences that say what a table of differences shows and how its verdicts were reached."""
-    family = sum(1 for g in groups if reference in g.against and g.against[reference].p_holm is not None)
+    family = [g.against[reference].difference for g in groups if reference in g.against]
+    family = [difference for difference in family if difference.verdict is not None]
     shown = f"Top-1 accuracy on the test split minus that of {named(reference)}, in points, paired by seed"
     budgets = [sentence for sentence in (_against_unequal(groups, reference),) if sentence]
     if not family:
-        return (f"{shown}. One seed gives no interval and no verdict.", *budgets)
-    verdicts = (
-        f"Verdicts: paired t-test at 5 %, Holm's correction over the {family} "
-        f"comparison{'' if family == 1 else 's'} of this table."
-    )
-    caution = (
-        "Indistinguishable: these seeds show no difference after that correction; it may still be there."
-    )
+        return (f"{shown}: single values. Fewer than three seeds give no interval and no verdict.", *budgets)
+    intervals = "The interval holds" if len(family) == 1 else f"All {len(family)} intervals hold together"
     return (
-        f"{shown}: mean ± half-width of the 95 % t-interval.",
-        verdicts,
-        caution,
-        _power(groups, reference),
+        f"{shown}: mean ± half-width. {intervals} with a probability of 95 %; {SPREADS}",
+        _verdicts(family),
         *budgets,
+    )
+
+
+def _verdicts(family: Sequence[Difference]) -> str:
+    """Return what the verdicts mean, and which differences would be shown."""
+    halves = [d.summary.half for d in family if d.summary.half is not None]
+    seeds = formats.ranged(float(d.summary.n) for d in family)
+    above = f"{min(halves):.{formats.DECIMALS}f}"
+    if min(halves) != max(halves):
+        above += f" to {max(halves):.{formats.DECIMALS}f}, by the sparsity"
+    sizes = [d.detectable for d in family if d.detectable is not None]
+    return (
+        "Higher and lower: the interval excludes 0. "
+        f"Not shown with {seeds} seeds: a difference may be there (measured ones above {above} would be "
+        "shown; "
+        f"true ones of {statistics.median(sizes):.{formats.DECIMALS}f} four times out of five)."
     )
 
 
@@ -90,16 +101,6 @@ def _against_unequal(groups: Sequence[Group], reference: str) -> str | None:
         return None
     which = "; ".join(f"{budgets}: {formats.few(methods, most=_FEW)}" for budgets, methods in unlike.items())
     return f"UNEQUAL total epochs, ours against those of {named(reference)} ({which})."
-
-
-def _power(groups: Sequence[Group], reference: str) -> str:
-    differences = [g.against[reference].difference for g in groups if reference in g.against]
-    sizes = [d.detectable for d in differences if d.detectable is not None]
-    size = f"{statistics.median(sizes):.{formats.DECIMALS}f}"
-    return (
-        f"With these seeds and their spread, a difference of {size} points (median of the cells) would be "
-        "found four times out of five by a single test."
-    )
 
 
 def named(reference: str) -> str:
@@ -147,9 +148,12 @@ def _metric(frame: pd.DataFrame, metric: Column) -> str:
 def _spread(n: int | None) -> str:
     if n is None:
         return "No cell is done."
-    if n == 1:
-        return "n = 1 seed: single values, without interval or verdict."
-    return f"Mean ± half-width of the 95 % t-interval over n = {n} seeds."
+    if n < FEW:
+        return f"n = {n} seed{'s' if n > 1 else ''}: single values, without interval or verdict."
+    return (
+        f"Mean ± half-width of the 95 % t-interval over n = {n} seeds: of a hundred such intervals, 95 hold "
+        "the mean over all seeds that could have been drawn."
+    )
 
 
 def _floor(groups: Sequence[Group], metric: Column) -> str | None:

@@ -105,11 +105,7 @@ _STATISTICS = {"mean": "mean", "sd": "sd", "half_width": "half", "low": "low", "
 
 def _against_columns(reference: str, against: Against | None) -> dict[str, str]:
     difference = against.difference if against else None
-    verdicts = {
-        "_p": _p_text(difference.p if difference else None),
-        "_p_holm": _p_text(against.p_holm if against else None),
-        "_verdict": (against.verdict if against else None) or "",
-    }
+    verdicts = {"_verdict": (against.verdict if against else None) or ""}
     columns = _mean_columns(f"to_{reference}", difference.summary if difference else None)
     return columns | {f"to_{reference}{suffix}": value for suffix, value in verdicts.items()}
 
@@ -123,10 +119,6 @@ def _mean_columns(name: str, summary: Summary | None) -> dict[str, str]:
         "_high": formats.plain(summary.high if summary else None),
     }
     return {f"{name}{suffix}": value for suffix, value in columns.items()}
-
-
-def _p_text(p: float | None) -> str:
-    return "" if p is None else f"{p:.4g}"
 
 
 def _text(value: Any) -> str:

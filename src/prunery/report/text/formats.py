@@ -78,13 +78,29 @@ def signed(value: float) -> str:
 
 
 def interval(summary: Summary, decimals: int = DECIMALS) -> str:
-    """Return `97.62 ±0.11`: the mean and the half-width of its 95 % t-interval; the value alone for n = 1."""
+    """Return `97.62 ±0.11`: mean and half-width; both ends where the interval is cut at 0 or 100 %.
+
+    A summary without an interval is its mean alone: `values` writes the few values that it is of.
+    """
     mean = f"{summary.mean:.{decimals}f}"
-    return mean if summary.half is None else f"{mean} ±{summary.half:.{decimals}f}"
+    if summary.half is None:
+        return mean
+    if summary.cut:
+        return f"{mean} [{summary.low:.{decimals}f}, {summary.high:.{decimals}f}]"
+    return f"{mean} ±{summary.half:.{decimals}f}"
+
+
+def values(group: Group, decimals: int = DECIMALS) -> str:
+    """Return a group's mean and interval, or its single values where they are fewer than three."""
+    if group.summary is None:
+        return NOTHING
+    if group.summary.half is not None:
+        return interval(group.summary, decimals)
+    return ", ".join(f"{value:.{decimals}f}" for _, value in sorted(group.values.items()))
 
 
 def ends(summary: Summary) -> str:
-    """Return the interval of a difference as `[−0.10, +0.42]`; empty for n = 1."""
+    """Return the interval of a difference as `[−0.10, +0.42]`; empty where there is none."""
     if summary.low is None or summary.high is None:
         return ""
     return f"[{signed(summary.low)}, {signed(summary.high)}]"
@@ -163,7 +179,7 @@ def _value(group: Group, usual_n: int | None, decimals: int) -> str:
     if not group.sound:
         rest = "them" if len(_broken(group)) > 1 else "it"
         return f"{summary.mean:.{decimals}f} without {rest} (n={summary.n})"
-    return interval(summary, decimals) + ("" if summary.n == usual_n else f" (n={summary.n})")
+    return values(group, decimals) + ("" if summary.n == usual_n else f" (n={summary.n})")
 
 
 def _broken(group: Group) -> list[Run]:

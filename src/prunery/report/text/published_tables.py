@@ -158,8 +158,8 @@ def _below(pair: Pair) -> str:
     if not pair.group.sound or summary is None:
         ours, how = "ours " + formats.count(pair.group, next(s for s in BROKEN if pair.group.having(s))), ""
     else:
-        ours = f"{formats.interval(summary)} {pair.kind.column.unit}"
-        how = " (one seed: no interval)" if summary.half is None else " by more than our interval"
+        ours = f"{formats.values(pair.group)} {pair.kind.column.unit}"
+        how = " (too few seeds for an interval)" if summary.half is None else " by more than our interval"
     differs = "; ".join(_differs(pair))
     why = f" (what differs: {differs})" if differs else ""
     theirs = (

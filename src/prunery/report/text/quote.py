@@ -228,7 +228,7 @@ def to_shuffled(group: Group) -> str | None:
 
 @shows.add(name="verdict-to-dense")
 def verdict(group: Group) -> str | None:
-    """Return `higher`, `lower` or `indistinguishable`, corrected over the table."""
+    """Return `higher`, `lower` or `not shown`, corrected over the table."""
     against = group.against.get("dense")
     return against.verdict if against else None
 

@@ -2,87 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from itertools import combinations
 
-from prunery.report.results.groups import ABSENT, BROKEN, Group, arms, sparsities
+from prunery.report.results.effects import Effect
+from prunery.report.results.groups import ABSENT, BROKEN, Group, arms
 from prunery.report.text import formats
 from prunery.report.text.captions import unequal
-from prunery.stats import HIGHER, SAME, holm
+from prunery.report.text.effects import leading, sentence
+from prunery.report.text.winners import winners
 
-VERDICTS = (
-    "Verdicts: paired t-tests by seed at 5 %, Holm's correction over all pairs of methods at a sparsity; "
-    "the intervals are of one pair each, not corrected."
-)
 MANY = 10  # groups that are missing
 NAMED = (*BROKEN, "failed", "blocked")
-_ERRORS = 3  # standard errors of a share of the test images
-_OTHERS = {SAME: "Indistinguishable from it", HIGHER: "Lower"}
 
 
-def answers(groups: Sequence[Group]) -> list[str]:
-    """Return the best method at each sparsity, where each leaves the dense interval, and bad ends."""
-    kinds = list(dict.fromkeys(g.first("granularity") for g in groups if g.role == "pruned"))
-    places = [(s, kind) for s in sparsities(groups) for kind in kinds]
-    best = [sentence for s, kind in places if (sentence := _best(groups, s, kind, len(kinds)))]
-    verdicts = [VERDICTS] if any("points against" in sentence for sentence in best) else []
-    budgets = [sentence for sentence in (unequal(groups),) if sentence and best]
-    return [*best, *verdicts, *budgets, *_leaving(groups), *_problems(groups), *_cut_off(groups)]
-
-
-def _best(groups: Sequence[Group], sparsity: float, kind: str | None, kinds: int) -> str | None:
-    """Return which method of a granularity has the highest mean, and which can be told from it."""
-    pruned = (g for g in groups if g.role == "pruned" and g.first("granularity") == kind)
-    entered = [g for g in pruned if g.sparsity == sparsity]
-    ranked = sorted((g for g in entered if g.sound), key=lambda g: -_mean(g))
-    if len(entered) < 2 or not ranked:
-        return None
-    first, second = ranked[0], ranked[1] if len(ranked) > 1 else None
-    assert first.summary is not None
-    share = f" of the {kind}s removed" if kinds > 1 else ""
-    there, value = f"At {formats.percent(sparsity)}{share}", f"{formats.interval(first.summary)} %"
-    if (chance := _chance(first)) is not None:
-        level = f"{chance:.{formats.DECIMALS}f} %"
-        return f"{there}, nothing is above chance ({level}): {first.method} {value}."
-    at = f"{there}, {first.method}"
-    if second is None:
-        return f"{at} alone neither collapsed nor diverged: {value}."
-    text = f"{at} is highest: {value}"
-    difference = first.minus(second.values)
-    if difference is None or difference.p is None:
-        return f"{text} (one seed: no verdict)."
-    gap = difference.summary
-    text += f"; {formats.signed(gap.mean)} {formats.ends(gap)} points against {second.method}"
-    verdicts = _against_first(ranked)
-    others = [f"{label}: {formats.listed(verdicts[v])}" for v, label in _OTHERS.items() if v in verdicts]
-    return ". ".join([text, *others]) + "."
-
-
-def _chance(group: Group) -> float | None:
-    """Return the chance level in % where no seed is above it by more than the draw of images; else None."""
-    level, images = group.first("chance_top1"), group.first("test_images")
-    if level is None or not images:
-        return None
-    noise = math.sqrt(level * (100 - level) / images)
-    return float(level) if max(group.values.values()) <= level + _ERRORS * noise else None
-
-
-def _against_first(ranked: Sequence[Group]) -> dict[str | None, list[str]]:
-    """Return verdict of the first against each other, to the others' names.
-
-    The first was chosen by its mean, so the family is all pairs, not only those with the first.
-    """
-    tests = {(a.method, b.method): a.minus(b.values) for a, b in combinations(ranked, 2)}
-    p_values = {pair: d.p for pair, d in tests.items() if d is not None and d.p is not None}
-    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
-    verdicts: dict[str | None, list[str]] = {}
-    for other in ranked[1:]:
-        pair = (ranked[0].method, other.method)
-        difference = tests[pair]
-        verdict = difference.verdict(corrected.get(pair)) if difference else None
-        verdicts.setdefault(verdict, []).append(other.method)
-    return verdicts
+def answers(groups: Sequence[Group], effects: Sequence[Effect] = ()) -> list[str]:
+    """Return what each factor changes, the best method by range of sparsities, what is lost, and bad ends."""
+    best = winners(groups)
+    changes = [f"{said[:1].upper()}{said[1:]}." for said in map(sentence, leading(effects))]
+    budgets = [said for said in (unequal(groups),) if said and best]
+    return [*changes, *best, *budgets, *_leaving(groups), *_problems(groups), *_cut_off(groups)]
 
 
 def bad_runs(groups: Sequence[Group]) -> list[str]:

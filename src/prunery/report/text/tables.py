@@ -137,5 +137,5 @@ def _difference(against: Against | None) -> str:
         return formats.NOTHING
     summary = against.difference.summary
     if summary.half is None or against.verdict is None:
-        return formats.signed(summary.mean)
+        return ", ".join(map(formats.signed, against.singles))
     return f"{formats.signed(summary.mean)} ±{summary.half:.{formats.DECIMALS}f} {against.verdict}"

@@ -20,8 +20,8 @@ function whyOf(group, place) {
   if (trouble) found.push(el("p", { class: "bad" }, `${trouble}: these enter no mean, and the group gets no verdict where a cell collapsed or diverged.`));
   if (group.epochs.length) found.push(el("p", {}, `Training epochs: ${group.epochs[0]} before the first cut, ${group.epochs[1]} after it.`));
   if (group.against.length) {
-    found.push(el("h3", {}, "Paired by seed"), el("ul", {}, group.against.map(([name, mean, ends, p, verdict]) => el("li", {},
-      `${mean} points ${ends} against ${name}`, verdict ? `: ${verdict} (p after Holm ${p})` : ": one seed, no verdict"))));
+    found.push(el("h3", {}, "Paired by seed"), el("ul", {}, group.against.map(([name, mean, ends, verdict]) => el("li", {},
+      `${mean} points ${ends} against ${name}`, verdict ? `: ${verdict}` : ": too few seeds for a verdict"))));
   }
   found.push(el("h3", {}, `${group.runs.length} ${group.runs.length === 1 ? "seed" : "seeds"}`), ...group.runs.map(runOf));
   return found;
