@@ -9,7 +9,7 @@ import torch
 from runtime_kit import apart, drawn, pruned
 from torch import nn
 
-from prunery.runtime import tune
+from prunery.runtime import native, tune
 from prunery.runtime.layers import layers_of
 from prunery.runtime.plan import Part, Plan
 from prunery.runtime.program import take_apart
@@ -53,7 +53,7 @@ def case(number):
     return {"conv": conv, "shape": shape, "act": act, "residual": residual, "r": r}
 
 
-def plan_of(model, inputs, monkeypatch, r, *, images, by_lanes):
+def plan_of(model, inputs, monkeypatch, r, lanes):
     """A plan of kernels alone, each of a variant drawn at random."""
     every = tune.variants
     monkeypatch.setattr(tune, "variants", lambda *args: [r.choice(every(*args))])
@@ -61,7 +61,7 @@ def plan_of(model, inputs, monkeypatch, r, *, images, by_lanes):
     assert [layer.kind for layer in network.layers] == ["conv"]
     shapes = {number: shape[1:] for number, shape in network.shapes.items()}
     part = Part(network.layers, network.inputs, network.outputs, shapes)
-    return Plan(part, images, 1, Tuner(network.constants, force=True), by_lanes=by_lanes)
+    return Plan(part, 8 if lanes == 1 else lanes, 1, Tuner(network.constants, force=True), lanes)
 
 
 @pytest.mark.parametrize("number", range(CASES))
@@ -75,10 +75,8 @@ def test_as_in_torch(number, isa, monkeypatch):
         ).shape
         inputs = [x, drawn(*shape, seed=1)] if draw["residual"] else [x]
         expected = model(*inputs)
-        for by_lanes in (False, True):
-            plan = plan_of(
-                model, inputs, monkeypatch, draw["r"], images=8 if isa == "avx2" else 16, by_lanes=by_lanes
-            )
+        for lanes in (1, native.ISAS[isa].lanes)[: 1 if shape[2] * shape[3] > 64 else 2]:
+            plan = plan_of(model, inputs, monkeypatch, draw["r"], lanes)
             found = torch.full_like(expected, torch.nan)
             for _ in range(2):  # the second time on used buffers
                 plan.run(inputs, [found])

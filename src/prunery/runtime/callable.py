@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,12 +17,14 @@ from prunery.forward import call_of, mapped, no_trace, tensors
 from prunery.runtime import native
 from prunery.runtime.layers import Layer, Layers, layers_of
 from prunery.runtime.parts import density, parts_of
-from prunery.runtime.plan import Part, Plan
+from prunery.runtime.plan import Part, Plan, Staged
 from prunery.runtime.program import NotSeparableError, take_apart
 from prunery.runtime.report import Report, Row
 from prunery.runtime.tune import Tuner, least_seconds
 from prunery.wrappers import unwrapped
 
+CACHE = 400 * 1024  # bytes of the second cache that activations may take
+MOST_IMAGES = 16
 EFFORTS = ("fast", "best")
 TOLERANCE = 1e-4  # of the largest output
 GAIN = 1.0  # how many times as fast as dense torch it must be to be worth it
@@ -69,7 +72,7 @@ class SparseCallable:
         self._given = [tuple(t.shape[1:]) for t in tensors(example)]
         self._dtypes = [t.dtype for t in tensors(example)]
         self._structure = mapped(lambda _: torch.empty(0), call_of(example))
-        self._plans: list[Plan] = []
+        self._plans: dict[tuple[int, bool], Plan | Staged] = {}
         self._network: Layers | None = None
         self._parts: list[Layer | Part] = []
         self._reason = ""
@@ -140,7 +143,9 @@ class SparseCallable:
     def _reported(self, batch: int, seconds: float, dense: float) -> Report:
         made_for = native.isa()
         name = made_for if isinstance(made_for, str) else made_for.name
-        plans = self._plans
+        plans = [
+            p for made in self._plans.values() for p in (made.plans if isinstance(made, Staged) else [made])
+        ]
         rows = _rows(self._network, plans)
         if self._sparse:
             verdict = f"Sparse kernels make it {dense / seconds:.2f} times as fast as torch's dense ones."
@@ -197,19 +202,22 @@ class SparseCallable:
             begin += plan.images
         values.update(zip(part.outputs, made, strict=True))
 
-    def _plan(self, part: Part, left: int) -> Plan:
+    def _plan(self, part: Part, left: int) -> Plan | Staged:
         """The plan of a part for that many images or for the first of them, made where it is needed first."""
         made_for = native.isa()
         assert isinstance(made_for, native.Isa)
+        staged = left > made_for.lanes // 2 and part.split()[1] is not None
+        key = (id(part), staged)
+        if key not in self._plans:
+            make = partial(self._made, left=left)
+            self._plans[key] = Staged(part, made_for.lanes, make) if staged else make(part, 1)
+        return self._plans[key]
+
+    def _made(self, part: Part, lanes: int, left: int) -> Plan:
         assert self._network is not None
-        by_lanes = left > made_for.lanes // 2
-        for plan in self._plans:
-            if plan.part is part and plan.by_lanes == by_lanes:
-                return plan
         tuner = Tuner(self._network.constants, self.tune)
-        images = made_for.lanes if by_lanes else left
-        self._plans.append(Plan(part, images, self.threads, tuner, by_lanes=by_lanes))
-        return self._plans[-1]
+        fitting = max(self.threads, min(MOST_IMAGES, CACHE // part.bytes()))
+        return Plan(part, lanes if lanes > 1 else min(left, fitting), self.threads, tuner, lanes)
 
     def _structured(self, results: list[Tensor]) -> Any:
         left = iter(results)

@@ -1,10 +1,14 @@
-"""A part of a network on buffers of its own: kernels in an order, and torch between them where it must be."""
+"""A part of a network on buffers of its own: kernels in an order, and torch between them where it must be.
+
+Large planes run in the image layout, as many images at a time as the second cache holds; small ones in the
+lanes layout, where each weight serves as many images as a vector has floats.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -12,7 +16,7 @@ from torch import Tensor
 from prunery.runtime import native
 from prunery.runtime.geometry import Geometry, aligned, image, lanes
 from prunery.runtime.kernels import planes
-from prunery.runtime.kernels.planes import MaxPool, Phases, Plane, ToLanes
+from prunery.runtime.kernels.planes import MaxPool, Phases, Plane
 from prunery.runtime.layers import Layer
 from prunery.runtime.products import Buffer, Convolution, fits_images, in_images, in_lanes
 from prunery.runtime.team import Job, Kernel
@@ -37,66 +41,93 @@ class Part:
             if layer.kind == "conv":
                 self.convolutions[layer.output] = Convolution(layer)
 
+    def bytes(self) -> int:
+        """The most that one image's inputs and outputs of a layer take."""
+        size = {n: 4 * math.prod(shape) for n, shape in self.shapes.items()}
+        return max(sum(size[n] for n in (*layer.reads(), layer.output)) for layer in self.layers)
+
+    def split(self) -> tuple[Part | None, Part | None]:
+        """Return the part as its large planes and the small ones after them."""
+        small = [math.prod(self.shapes[layer.output][1:]) <= SMALL for layer in self.layers]
+        first = next((i for i, layer in enumerate(self.layers) if small[i] and layer.kind == "conv"), None)
+        if first is None or not all(small[first:]):
+            return self, None
+        needed = {n for layer in self.layers[first:] for n in layer.reads()}
+        made = {n for layer in self.layers[:first] for n in layer.outputs}
+        if set(self.outputs) & made:
+            return self, None
+        inputs = [n for n in (*self.inputs, *sorted(made)) if n in needed]
+        after = Part(self.layers[first:], inputs, self.outputs, self.shapes)
+        if not made:
+            return None, after
+        return Part(self.layers[:first], self.inputs, [n for n in inputs if n in made], self.shapes), after
+
     def readers(self, number: int) -> list[Layer]:
         """Return the layers that read a tensor."""
         return [layer for layer in self.layers if number in layer.reads()]
 
 
 class Plan:
-    """A part for up to `images` images at a time. by_lanes: small planes of all images side by side."""
+    """A part for up to `images` images at a time; lanes: above 1, that many side by side."""
 
-    def __init__(self, part: Part, images: int, threads: int, tuner: Tuner, *, by_lanes: bool) -> None:
-        self.part, self.images, self.threads, self.tuner = part, images, threads, tuner
-        made_for = native.isa()
-        assert isinstance(made_for, native.Isa)
-        self.by_lanes = by_lanes
-        self.lanes = made_for.lanes if by_lanes else 1
+    def __init__(self, part: Part, images: int, threads: int, tuner: Tuner, lanes: int = 1) -> None:
+        self.part, self.images, self.threads, self.tuner, self.lanes = part, images, threads, tuner, lanes
         self.steps: list[Job | Callable[[int], None]] = []
-        self.buffers: dict[tuple[int, int], Buffer] = {}  # by number and lanes
+        self.buffers: dict[int, Buffer] = {}
         self.phases: dict[tuple[int, int], Buffer] = {}  # by number and stride
         self.free: dict[Geometry, list[np.ndarray]] = {}
         self.nbytes = 0
-        self.entries = [self._new(number, 1) for number in part.inputs]
+        for number in part.inputs:
+            self._new(number)
+        self.entries = [self._view(number) for number in part.inputs]
         for place, layer in enumerate(part.layers):
             self._lower(layer)
             self._release(place)
+        self.exits = [self._view(number) for number in part.outputs]
 
     def run(self, given: list[Tensor], made: list[Tensor]) -> None:
         """Compute `made` (written into) from `given`, at most `images` images."""
         count = given[0].shape[0]
-        for buffer, tensor in zip(self.entries, given, strict=True):
-            buffer.geometry.view(buffer.floats, count).copy_(_planes(tensor))
+        for view, tensor in zip(self.entries, given, strict=True):
+            view[:count].copy_(_planes(tensor))
+        self.go(count)
+        for view, tensor in zip(self.exits, made, strict=True):
+            _planes(tensor).copy_(view[:count])
+
+    def go(self, count: int) -> None:
+        """Compute what is in the buffers."""
         for step in self.steps:
             if isinstance(step, Job):
                 step.run(count)
             else:
                 step(count)
-        for number, tensor in zip(self.part.outputs, made, strict=True):
-            wide = 1 if (number, 1) in self.buffers else self.lanes
-            _planes(tensor).copy_(self._view(number, wide)[:count])
 
     # places
     def _shape(self, number: int) -> tuple[int, int, int]:
         shape = self.part.shapes[number]
         return (shape[0], 1, shape[1]) if len(shape) == 2 else (shape[0], shape[1], shape[2])
 
-    def _view(self, number: int, wide: int) -> Tensor:
-        buffer = self.buffers[number, wide]
-        return buffer.geometry.view(buffer.floats, self.images if wide == 1 else self.lanes)
+    def _view(self, number: int) -> Tensor:
+        buffer = self.buffers[number]
+        return buffer.geometry.view(buffer.floats, self.images)
 
-    def _new(self, number: int, wide: int, pitch: int = 0) -> Buffer:
+    def _new(self, number: int, pitch: int = 0) -> Buffer:
         channels, height, width = self._shape(number)
-        if wide > 1:
-            geometry = lanes(channels, height, width, wide)
+        if self.lanes > 1:
+            geometry = lanes(channels, height, width, self.lanes)
         else:
-            rows = 0
-            for layer in self.part.readers(number):
-                conv = self.part.convolutions.get(layer.output)
-                if conv and number in layer.inputs and layer.stride == (1, 1):
-                    rows = max(rows, conv.rows_of_zeros(height, self._shape(layer.output)[1]))
-            geometry = image(channels, height, width, rows, pitch)
-        self.buffers[number, wide] = buffer = self._allocate(geometry)
+            geometry = image(channels, height, width, self._rows(number, height, (1, 1)), pitch)
+        self.buffers[number] = buffer = self._allocate(geometry)
         return buffer
+
+    def _rows(self, number: int, height: int, stride: tuple[int, int]) -> int:
+        """The rows of zeros that convolutions of that stride need around a tensor's (phase) planes."""
+        rows = 0
+        for layer in self.part.readers(number):
+            conv = self.part.convolutions.get(layer.output)
+            if conv and number in layer.inputs and layer.stride == stride:
+                rows = max(rows, conv.rows_of_zeros(height, self._shape(layer.output)[1]))
+        return rows
 
     def _allocate(self, geometry: Geometry) -> Buffer:
         if self.free.get(geometry):
@@ -108,10 +139,10 @@ class Plan:
     def _release(self, place: int) -> None:
         """Give back the buffers that nothing reads any more."""
         later = {n for layer in self.part.layers[place + 1 :] for n in layer.reads()} | {*self.part.outputs}
-        for places in (self.buffers, self.phases):
-            for key in [key for key in places if key[0] not in later]:
-                buffer = places.pop(key)
-                self.free.setdefault(buffer.geometry, []).append(buffer.floats)
+        gone = [self.buffers.pop(n) for n in [*self.buffers] if n not in later]
+        gone += [self.phases.pop(key) for key in [*self.phases] if key[0] not in later]
+        for buffer in gone:
+            self.free.setdefault(buffer.geometry, []).append(buffer.floats)
 
     # kernels
     def _add(self, kernels: list[Kernel]) -> None:
@@ -122,37 +153,22 @@ class Plan:
         for kernel in kernels:
             job.add(kernel)
 
-    def _plane_kernel(self, spec: Any, source: Buffer, made: Buffer, items: int, *, per_image: bool) -> None:
+    def _plane_kernel(self, spec: Phases | MaxPool, source: Buffer, made: Buffer) -> None:
         table = np.array([source.floats.ctypes.data, made.floats.ctypes.data], np.int64)
-        function = native.address(planes.source(spec))
-        self._add([Kernel(function, table, items, per_image, (source, made))])
+        function, items = native.address(planes.source(spec)), source.geometry.channels
+        self._add([Kernel(function, table, items, self.lanes == 1, (source, made))])
 
-    def _source(self, number: int, wide: int) -> Buffer:
-        """A tensor's buffer in that layout, moved there if it is not yet."""
-        if (number, wide) not in self.buffers:
-            source, made = self.buffers[number, 1], self._new(number, wide)
-            channels = source.geometry.channels
-            spec = ToLanes(_plane(source.geometry), _plane(made.geometry), channels)
-            self._plane_kernel(spec, source, made, channels, per_image=False)
-        return self.buffers[number, wide]
-
-    def _phases_of(self, number: int, conv: Convolution, made_height: int) -> Buffer:
+    def _phases_of(self, number: int, stride: tuple[int, int]) -> Buffer:
         """The phases of a tensor for a stride; they have room for every layer that reads them."""
-        stride = conv.layer.stride[0]
-        if (number, stride) not in self.phases:
-            source = self.buffers[number, 1]
+        if (number, stride[0]) not in self.phases:
+            source = self.buffers[number]
             given = source.geometry
-            height, width = -(-given.height // stride), -(-given.width // stride)
-            rows = 0
-            for layer in self.part.readers(number):
-                other = self.part.convolutions.get(layer.output)
-                if other and number in layer.inputs and layer.stride == conv.layer.stride:
-                    rows = max(rows, other.rows_of_zeros(height, self._shape(layer.output)[1]))
-            made = self._allocate(image(given.channels * stride**2, height, width, rows))
-            self.phases[number, stride] = made
-            spec = Phases(_plane(given), _plane(made.geometry), stride)
-            self._plane_kernel(spec, source, made, given.channels, per_image=True)
-        return self.phases[number, stride]
+            height, width = -(-given.height // stride[0]), -(-given.width // stride[0])
+            rows = self._rows(number, height, stride)
+            made = self._allocate(image(given.channels * stride[0] ** 2, height, width, rows))
+            self.phases[number, stride[0]] = made
+            self._plane_kernel(Phases(_plane(given), _plane(made.geometry), stride[0]), source, made)
+        return self.phases[number, stride[0]]
 
     # layers
     def _lower(self, layer: Layer) -> None:
@@ -162,26 +178,23 @@ class Plan:
             self._torch(layer)
 
     def _conv(self, layer: Layer) -> None:
-        conv, number = self.part.convolutions[layer.output], layer.inputs[0]
-        _, height, width = self._shape(layer.output)
-        if self.lanes > 1 and height * width <= SMALL and layer.groups == 1 and len(conv.found.values):
-            source, made = self._source(number, self.lanes), self._new(layer.output, self.lanes)
-            residual = None if layer.residual is None else self._source(layer.residual, self.lanes)
-            function = in_lanes
-        else:
-            source = self._source(number, 1)
-            residual = None if layer.residual is None else self._source(layer.residual, 1)
-            if not fits_images(conv, source.geometry, (height, width), residual and residual.geometry):
+        conv, source = self.part.convolutions[layer.output], self.buffers[layer.inputs[0]]
+        residual = None if layer.residual is None else self.buffers[layer.residual]
+        if self.lanes == 1:
+            size = self._shape(layer.output)[1:]
+            if not fits_images(conv, source.geometry, size, residual and residual.geometry):
                 self._torch(layer)
                 return
             if layer.stride != (1, 1):
-                source = self._phases_of(number, conv, height)
-            made = self._new(layer.output, 1, source.geometry.pitch)
-            function = in_images
+                source = self._phases_of(layer.inputs[0], layer.stride)
+            made, function = self._new(layer.output, source.geometry.pitch), in_images
+        else:
+            made, function = self._new(layer.output), in_lanes
+            if layer.groups > 1:
+                self._torch(layer)
+                return
         kernels = self.tuner.kernels(conv, source, made, residual, self.images, self.threads, function)
         if kernels is None:
-            self.buffers.pop((layer.output, made.geometry.lanes))
-            self.free.setdefault(made.geometry, []).append(made.floats)
             self._torch(layer)
         else:
             self._add(kernels)
@@ -191,24 +204,20 @@ class Plan:
         if layer.step.name != "max_pool2d_with_indices" or len(layer.step.args) > 4:
             return False
         kernel, stride, padding = _window(*layer.step.args[1:])
-        number = layer.inputs[0]
-        wide = 1 if (number, 1) in self.buffers else self.lanes
-        source = self.buffers[number, wide]
+        source = self.buffers[layer.inputs[0]]
         if source.geometry.pitch > 256:
             return False
-        made = self._new(layer.output, wide)
+        made = self._new(layer.output)
         spec = MaxPool(_plane(source.geometry), _plane(made.geometry), kernel, stride, padding)
-        self._plane_kernel(spec, source, made, source.geometry.channels, per_image=wide == 1)
+        self._plane_kernel(spec, source, made)
         return True
 
     def _torch(self, layer: Layer) -> None:
         """The layer in torch, on views of the buffers."""
         numbers = layer.reads()
-        wide = 1 if all((n, 1) in self.buffers for n in numbers) else self.lanes
-        for number in numbers:
-            self._source(number, wide)
-        self._new(layer.output, wide)
-        views = {n: self._view(n, wide) for n in (*numbers, layer.output)}
+        if layer.output not in self.buffers:
+            self._new(layer.output)
+        views = {n: self._view(n) for n in (*numbers, layer.output)}
 
         def step(count: int) -> None:
             values: dict[int, Tensor] = {**self.tuner.constants}
@@ -217,6 +226,35 @@ class Plan:
             views[layer.output][:count].copy_(_planes(values[layer.output]))
 
         self.steps.append(step)
+
+
+class Staged:
+    """A part for as many images as lie side by side: large planes first, then all small ones at once."""
+
+    def __init__(self, part: Part, lanes: int, plan: Callable[[Part, int], Plan]) -> None:
+        self.part, self.images = part, lanes
+        large, small = part.split()
+        assert small is not None
+        self.small = plan(small, lanes)
+        self.large = None if large is None else plan(large, 1)
+        self.plans = [p for p in (self.large, self.small) if p is not None]
+
+    def run(self, given: list[Tensor], made: list[Tensor]) -> None:
+        """Compute `made` (written into) from `given`, at most `images` images."""
+        count = given[0].shape[0]
+        places = dict(zip(self.small.part.inputs, self.small.entries, strict=True))
+        for number, tensor in zip(self.part.inputs, given, strict=True):
+            if number in places:
+                places[number][:count].copy_(_planes(tensor))
+        if self.large is not None:
+            step = self.large.images
+            for begin in range(0, count, step):
+                here = slice(begin, min(count, begin + step))
+                into = [places[number][here] for number in self.large.part.outputs]
+                self.large.run([tensor[here] for tensor in given], into)
+        self.small.go(count)
+        for view, tensor in zip(self.small.exits, made, strict=True):
+            _planes(tensor).copy_(view[:count])
 
 
 def _plane(geometry: Geometry) -> Plane:

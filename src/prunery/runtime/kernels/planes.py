@@ -1,4 +1,4 @@
-"""Kernels that move or pool planes of activations: phases of a stride, max-pools, images to lanes."""
+"""Kernels that split planes of activations into the phases of a stride, or pool them."""
 
 from __future__ import annotations
 
@@ -43,16 +43,7 @@ class MaxPool:
     padding: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class ToLanes:
-    """16 images side by side. An item is a channel."""
-
-    given: Plane
-    made: Plane
-    channels: int
-
-
-def source(spec: Phases | MaxPool | ToLanes) -> str:
+def source(spec: Phases | MaxPool) -> str:
     """Return the kernel's text: `run(table, first item, end)`."""
     code = Emitter("run", [("ptr", "%table"), ("i64", "%begin"), ("i64", "%end")])
     fields = Fields(code, FIELDS)
@@ -62,8 +53,6 @@ def source(spec: Phases | MaxPool | ToLanes) -> str:
         made = code.at(fields["p_output"], _start(code, code.mul(item, times), spec.made))
         if isinstance(spec, Phases):
             _phases(code, spec, given, made)
-        elif isinstance(spec, ToLanes):
-            _to_lanes(code, spec, given, made)
         elif spec.given.lanes > 1:
             _pool_lanes(code, spec, given, made)
         else:
@@ -157,15 +146,3 @@ def _pool_lanes(code: Emitter, spec: MaxPool, given: Value, made: Value) -> None
             code.store(kind, _greater(code, value, code.load(kind, best, 64), lanes), best, 64)
         to = code.mul(code.add(code.mul(row, spec.made.pitch), column), lanes)
         _write(code, code.load(kind, best, 64), code.at(made, to), lanes)
-
-
-def _to_lanes(code: Emitter, spec: ToLanes, given: Value, made: Value) -> None:
-    lanes, image = spec.made.lanes, spec.channels * spec.given.size
-    with code.loop(0, spec.given.height) as row, code.loop(0, spec.given.width) as column:
-        at = code.at(given, code.add(code.mul(row, spec.given.pitch), column))
-        value = "poison"
-        for lane in range(lanes):
-            one = code.load("float", code.at(at, lane * image))
-            value = code.do(f"insertelement {vector(lanes)} {value}, float {one}, i64 {lane}")
-        to = code.mul(code.add(code.mul(row, spec.made.pitch), column), lanes)
-        _write(code, value, code.at(made, to), lanes)
