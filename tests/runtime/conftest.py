@@ -9,6 +9,11 @@ from prunery.runtime import native
 
 
 @pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNERY_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -16,16 +18,17 @@ from prunery.errors import ChoiceError, ModelError
 from prunery.forward import call_of, mapped, no_trace, tensors
 from prunery.runtime import native
 from prunery.runtime.layers import Layer, Layers, layers_of
-from prunery.runtime.parts import density, parts_of
+from prunery.runtime.linear import ByTorch, LinearPlan, in_chunks, quickest
+from prunery.runtime.parts import parts_of
 from prunery.runtime.plan import Part, Plan, Staged
 from prunery.runtime.program import NotSeparableError, take_apart
-from prunery.runtime.report import Report, Row
+from prunery.runtime.report import Report, rows_of
 from prunery.runtime.tune import Tuner, least_seconds
 from prunery.wrappers import unwrapped
 
 CACHE = 400 * 1024  # bytes of the second cache that activations may take
 MOST_IMAGES = 16
-EFFORTS = ("fast", "best")
+SEARCH = {"fast": 0.5, "best": 5.0}  # seconds for the linear layers of a part
 TOLERANCE = 1e-4  # of the largest output
 GAIN = 1.0  # how many times as fast as dense torch it must be to be worth it
 
@@ -50,8 +53,8 @@ def sparse_callable(
     ModelError: no call of the model, or one that is not on a CPU. ChoiceError: an unknown `tune`, or no
     number of threads.
     """
-    if tune not in EFFORTS:
-        raise ChoiceError(f"tune={tune!r}", "there is no such effort", f"choose one of: {', '.join(EFFORTS)}")
+    if tune not in SEARCH:
+        raise ChoiceError(f"tune={tune!r}", "there is no such effort", f"choose one of: {', '.join(SEARCH)}")
     threads = torch.get_num_threads() if threads is None else threads
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise ChoiceError(f"threads={threads!r}", "it is no number of threads", "give 1 or more, or None")
@@ -72,8 +75,9 @@ class SparseCallable:
         self._given = [tuple(t.shape[1:]) for t in tensors(example)]
         self._dtypes = [t.dtype for t in tensors(example)]
         self._structure = mapped(lambda _: torch.empty(0), call_of(example))
-        self._plans: dict[tuple[int, bool], Plan | Staged] = {}
+        self._plans: dict[tuple[int, int], Plan | Staged | LinearPlan | ByTorch] = {}
         self._network: Layers | None = None
+        self._tuner = Tuner({}, tune)
         self._parts: list[Layer | Part] = []
         self._reason = ""
         self._sparse = False
@@ -111,6 +115,7 @@ class SparseCallable:
     def _read(self, model: nn.Module, example: Any) -> None:
         try:
             self._network = layers_of(take_apart(model, example))
+            self._tuner.constants = self._network.constants
         except NotSeparableError as why:
             self._reason = str(why)
             self._model = _copied(model)
@@ -125,35 +130,45 @@ class SparseCallable:
 
     def _decide(self, given: list[Tensor]) -> None:
         """Compare with the model on the example, in what comes out and in time."""
-        expected, batch = list(tensors(self._output)), given[0].shape[0] if given else 0
-        seconds = dense = least_seconds(lambda: self._dense(given))
+        seconds = dense = 0.0
         if not self._reason:
-            apart = _apart(self._run(given, sparse=True), expected)
+            apart = _apart(self._run(given, sparse=True), list(tensors(self._output)))
             if apart > TOLERANCE:
                 self._reason = f"the kernels' output is {apart:.1e} from the model's"
-            else:
-                seconds = least_seconds(lambda: self._run(given, sparse=True))
-                dense = min(dense, least_seconds(lambda: self._dense(given)))
-                self._sparse = dense > GAIN * seconds
-                self._reason = "" if self._sparse else "sparse kernels gain nothing here"
-        self._report = self._reported(batch, seconds if self._sparse else dense, dense)
+        if self._reason:
+            seconds = dense = (
+                least_seconds(lambda: self._dense(given), self.threads) if self._network else 0.0
+            )
+        else:
+            seconds, dense = _in_turns(
+                lambda: self._run(given, sparse=True), lambda: self._dense(given), self.threads
+            )
+            self._sparse = dense > GAIN * seconds
+            self._reason = "" if self._sparse else "sparse kernels gain nothing here"
         if not self._sparse:
             self._plans.clear()
+            self._tuner = Tuner({}, self.tune)
+        self._report = self._reported(
+            given[0].shape[0] if given else 0, seconds if self._sparse else dense, dense
+        )
 
     def _reported(self, batch: int, seconds: float, dense: float) -> Report:
         made_for = native.isa()
-        name = made_for if isinstance(made_for, str) else made_for.name
-        plans = [
-            p for made in self._plans.values() for p in (made.plans if isinstance(made, Staged) else [made])
-        ]
-        rows = _rows(self._network, plans)
         if self._sparse:
             verdict = f"Sparse kernels make it {dense / seconds:.2f} times as fast as torch's dense ones."
         else:
             verdict = f"It is the dense model: {self._reason}."
-        flushed = sum(c.found.flushed for p in plans for c in p.part.convolutions.values())
-        nbytes = sum(plan.nbytes for plan in plans)
-        return Report(rows, batch, self.threads, name, seconds, dense, flushed, nbytes / 1e6, verdict)
+        return Report(
+            rows=rows_of(self._network.layers if self._network else [], self._tuner.found),
+            batch=batch,
+            threads=self.threads,
+            isa=made_for if isinstance(made_for, str) else made_for.name,
+            seconds=seconds,
+            dense_seconds=dense,
+            flushed=self._tuner.flushed,
+            megabytes=self._tuner.nbytes / 1e6,
+            verdict=verdict,
+        )
 
     # running
     def _check(self, given: list[Tensor]) -> None:
@@ -188,19 +203,31 @@ class SparseCallable:
             if isinstance(part, Layer):
                 part.run(values, batch)
             else:
-                self._run_part(part, values, batch)
+                self._run_part(part, values)
         return [values[number] for number in network.outputs]
 
-    def _run_part(self, part: Part, values: dict[int, Tensor], batch: int) -> None:
+    def _run_part(self, part: Part, values: dict[int, Tensor]) -> None:
         given = [values[n] for n in part.inputs]
-        made = [torch.empty(batch, *part.shapes[n]) for n in part.outputs]
-        begin = 0
-        while begin < batch:
-            plan = self._plan(part, batch - begin)
+        rows = given[0].shape[0]
+        made = [torch.empty(rows, *part.shapes[n]) for n in part.outputs]
+        if part.of_rows:
+            in_chunks(self._linear(part, given), given, made)
+        begin = rows if part.of_rows else 0
+        while begin < rows:
+            plan = self._plan(part, rows - begin)
             here = slice(begin, begin + plan.images)
             plan.run([t[here] for t in given], [t[here] for t in made])
             begin += plan.images
         values.update(zip(part.outputs, made, strict=True))
+
+    def _linear(self, part: Part, given: list[Tensor]) -> LinearPlan | ByTorch:
+        """The quickest way found for a part of linear layers, for about as many rows."""
+        key = (id(part), given[0].shape[0].bit_length())
+        if key not in self._plans:
+            self._plans[key] = quickest(part, given, self.threads, self._tuner, SEARCH[self.tune])
+        plan = self._plans[key]
+        assert isinstance(plan, LinearPlan | ByTorch)
+        return plan
 
     def _plan(self, part: Part, left: int) -> Plan | Staged:
         """The plan of a part for that many images or for the first of them, made where it is needed first."""
@@ -211,13 +238,13 @@ class SparseCallable:
         if key not in self._plans:
             make = partial(self._made, left=left)
             self._plans[key] = Staged(part, made_for.lanes, make) if staged else make(part, 1)
-        return self._plans[key]
+        plan = self._plans[key]
+        assert isinstance(plan, Plan | Staged)
+        return plan
 
     def _made(self, part: Part, lanes: int, left: int) -> Plan:
-        assert self._network is not None
-        tuner = Tuner(self._network.constants, self.tune)
         fitting = max(self.threads, min(MOST_IMAGES, CACHE // part.bytes()))
-        return Plan(part, lanes if lanes > 1 else min(left, fitting), self.threads, tuner, lanes)
+        return Plan(part, lanes if lanes > 1 else min(left, fitting), self.threads, self._tuner, lanes)
 
     def _structured(self, results: list[Tensor]) -> Any:
         left = iter(results)
@@ -251,20 +278,14 @@ def _apart(found: list[Tensor], expected: list[Tensor]) -> float:
     return worst
 
 
-def _rows(network: Layers | None, plans: list[Plan]) -> tuple[Row, ...]:
-    tried = {id(t.layer): t for plan in plans for t in plan.tuner.found}
-    rows = []
-    for layer in network.layers if network else []:
-        if layer.weight is None:
-            continue
-        timed = tried.get(id(layer))
-        shape, runs = tuple(layer.weight.shape), "dense (torch)"
-        if timed is None:
-            rows.append(Row(layer.name, shape, density(layer), runs, 0, None, None))
-        else:
-            runs = f"sparse, {timed.variant}" if timed.variant else runs
-            rows.append(Row(layer.name, shape, timed.density, runs, timed.images, timed.sparse, timed.dense))
-    return tuple(rows)
+def _in_turns(one: Callable[[], Any], other: Callable[[], Any], threads: int) -> tuple[float, float]:
+    """The least seconds of two calls, which take turns until one is clearly quicker or a second is over."""
+    begin, best = time.perf_counter(), (math.inf, math.inf)
+    for turn in range(12):
+        best = (min(best[0], least_seconds(one, threads, 1)), min(best[1], least_seconds(other, threads, 1)))
+        if (turn and max(best) > 1.5 * min(best)) or time.perf_counter() - begin > 1:
+            break
+    return best
 
 
 @contextmanager

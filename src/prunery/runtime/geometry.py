@@ -60,7 +60,7 @@ def image(channels: int, height: int, width: int, rows: int, pitch: int = 0) -> 
     """Return the image layout with `rows` of zeros above and below each plane."""
     pitch = pitch or pitch_of(width)
     size = (rows + height) * pitch
-    if pitch >= LINE and size // LINE % 2 == 0:  # channels that do not fall into the same cache sets
+    if rows and pitch >= LINE and size // LINE % 2 == 0:  # channels that do not fall into the same cache sets
         size += LINE
     return Geometry(channels, height, width, pitch, rows * pitch, size)
 

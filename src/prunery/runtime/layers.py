@@ -56,17 +56,21 @@ class Layer:
 
     def dense(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return what a conv or a linear gives, by torch's dense kernels."""
+        return self.finished_(self.product(x), residual)
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return weight * input + bias, by torch's dense kernels."""
         assert self.weight is not None
         if self.kind == "linear":
-            y = torch.nn.functional.linear(x, self.weight, self.bias)
-        else:
-            n = x.ndim - 2
-            weight = self.weight if n == 2 else self.weight[:, :, 0]
-            where = (list(self.stride)[-n:], list(self.padding)[-n:], list(self.dilation)[-n:])
-            y = torch.convolution(x, weight, self.bias, *where, False, [0] * n, self.groups)
-        if residual is not None:
-            y.add_(residual)
-        return self.clamped_(y)
+            return torch.nn.functional.linear(x, self.weight, self.bias)
+        n = x.ndim - 2
+        weight = self.weight if n == 2 else self.weight[:, :, 0]
+        where = (list(self.stride)[-n:], list(self.padding)[-n:], list(self.dilation)[-n:])
+        return torch.convolution(x, weight, self.bias, *where, False, [0] * n, self.groups)
+
+    def finished_(self, y: Tensor, residual: Tensor | None) -> Tensor:
+        """Return `y` with the residual added and after the activation, both in place."""
+        return self.clamped_(y if residual is None else y.add_(residual))
 
     def clamped_(self, y: Tensor) -> Tensor:
         """Return `y` after the activation, which is applied in place."""

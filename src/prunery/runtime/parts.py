@@ -22,14 +22,46 @@ def parts_of(network: Layers) -> list[Layer | Part]:
     """Return the network's layers, those that can run on buffers as parts."""
     found: list[Layer | Part] = []
     run: list[Layer] = []
-    for layer in [*network.layers, None]:
-        if layer is not None and _on_buffers(layer, network):
-            run.append(layer)
-            continue
-        found += _trimmed(run, network)
-        found += [layer] if layer is not None else []
-        run = []
-    return found
+    kind = ""
+    for layer in network.layers:
+        own = _kind(layer, network)
+        if own != kind:
+            found += _part(run, kind, network)
+            run = []
+        kind = own
+        run.append(layer)
+    return [*found, *_part(run, kind, network)]
+
+
+def _kind(layer: Layer, network: Layers) -> str:
+    """What kind of part a layer can belong to: "planes", "rows" or none ("")."""
+    if layer.kind == "linear":
+        flat = all(len(network.shapes[n]) == 2 for n in (*layer.reads(), layer.output))
+        rows = flat and isinstance(network.shapes[layer.output][0], PerBatch)
+        return "rows" if rows and density(layer) < DENSE else ""
+    return "planes" if _on_buffers(layer, network) else ""
+
+
+def _part(run: list[Layer], kind: str, network: Layers) -> list[Layer | Part]:
+    """The run as a part, if there is enough to gain in it; planes from the first convolution to the last."""
+    products = [i for i, layer in enumerate(run) if layer.kind != "torch"]
+    if not kind or not any(density(run[i]) < DENSE and run[i].groups == 1 for i in products):
+        return list(run)
+    first, end = products[0], products[-1] + 1
+    if end < len(run) and run[end].step.name == "max_pool2d_with_indices":
+        end += 1
+    return [*run[:first], _made(run[first:end], kind, network), *run[end:]]
+
+
+def _made(inside: list[Layer], kind: str, network: Layers) -> Part:
+    outside = [layer for layer in network.layers if layer not in inside]
+    made = {n for layer in inside for n in layer.outputs}
+    needed = {*network.outputs, *(n for layer in outside for n in layer.reads())}
+    inputs = dict.fromkeys(n for layer in inside for n in layer.reads() if n not in made)
+    numbers = {n for layer in inside for n in (*layer.reads(), *layer.outputs) if n >= 0}
+    shapes = {n: network.shapes[n][1:] for n in numbers}
+    outputs = [n for n in sorted(made) if n in needed]
+    return Part(inside, list(inputs), outputs, shapes, kind == "rows")
 
 
 def density(layer: Layer) -> float:
@@ -63,21 +95,3 @@ def _plane(shape: tuple[Any, ...]) -> bool:
     """Whether a shape is (batch, C, H, W) or (batch, C, L)."""
     fixed = all(isinstance(size, int) and size > 0 for size in shape[1:])
     return len(shape) in (3, 4) and shape[0] == PerBatch(1, 0) and fixed
-
-
-def _trimmed(run: list[Layer], network: Layers) -> list[Layer | Part]:
-    """The run as a part, from its first convolution to its last, or the pool after it."""
-    convolutions = [i for i, layer in enumerate(run) if layer.kind == "conv"]
-    if not any(density(run[i]) < DENSE and run[i].groups == 1 for i in convolutions):
-        return list(run)
-    first, end = convolutions[0], convolutions[-1] + 1
-    if end < len(run) and run[end].step.name == "max_pool2d_with_indices":
-        end += 1
-    inside, outside = run[first:end], [layer for layer in network.layers if layer not in run[first:end]]
-    made = {n for layer in inside for n in layer.outputs}
-    needed = {*network.outputs, *(n for layer in outside for n in layer.reads())}
-    inputs = dict.fromkeys(n for layer in inside for n in layer.reads() if n not in made)
-    numbers = {n for layer in inside for n in (*layer.reads(), *layer.outputs) if n >= 0}
-    shapes = {n: network.shapes[n][1:] for n in numbers}
-    part = Part(inside, list(inputs), [n for n in made if n in needed], shapes)
-    return [*run[:first], part, *run[end:]]

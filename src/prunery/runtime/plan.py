@@ -20,7 +20,7 @@ from prunery.runtime.kernels.planes import MaxPool, Phases, Plane
 from prunery.runtime.layers import Layer
 from prunery.runtime.products import Buffer, Convolution, fits_images, in_images, in_lanes
 from prunery.runtime.team import Job, Kernel
-from prunery.runtime.tune import Tuner
+from prunery.runtime.tune import Task, Tuner
 
 SMALL = 16  # pixels of a plane that is computed for 16 images at a time
 Shape = tuple[int, ...]
@@ -34,6 +34,7 @@ class Part:
     inputs: list[int]
     outputs: list[int]
     shapes: dict[int, Shape]
+    of_rows: bool = False  # linear layers
     convolutions: dict[int, Convolution] = field(default_factory=dict)  # by the number of their output
 
     def __post_init__(self) -> None:
@@ -76,7 +77,6 @@ class Plan:
         self.buffers: dict[int, Buffer] = {}
         self.phases: dict[tuple[int, int], Buffer] = {}  # by number and stride
         self.free: dict[Geometry, list[np.ndarray]] = {}
-        self.nbytes = 0
         for number in part.inputs:
             self._new(number)
         self.entries = [self._view(number) for number in part.inputs]
@@ -133,7 +133,7 @@ class Plan:
         if self.free.get(geometry):
             return Buffer(geometry, self.free[geometry].pop())
         floats = aligned(geometry.floats(self.images))
-        self.nbytes += floats.nbytes
+        self.tuner.nbytes += floats.nbytes
         return Buffer(geometry, floats)
 
     def _release(self, place: int) -> None:
@@ -193,7 +193,8 @@ class Plan:
             if layer.groups > 1:
                 self._torch(layer)
                 return
-        kernels = self.tuner.kernels(conv, source, made, residual, self.images, self.threads, function)
+        task = Task(conv, source, made, residual, self.images, self.threads, function)
+        kernels = self.tuner.kernels(task)
         if kernels is None:
             self._torch(layer)
         else:
@@ -237,7 +238,6 @@ class Staged:
         assert small is not None
         self.small = plan(small, lanes)
         self.large = None if large is None else plan(large, 1)
-        self.plans = [p for p in (self.large, self.small) if p is not None]
 
     def run(self, given: list[Tensor], made: list[Tensor]) -> None:
         """Compute `made` (written into) from `given`, at most `images` images."""

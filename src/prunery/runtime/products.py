@@ -125,7 +125,7 @@ def in_images(
     stride = phases * phases * given.size
     block = min(variant.block, widest_block(conv.found.shape[1], offsets, stride // unit))
     weights = packed(conv.found, offsets, taps, block, stride // unit)
-    kernels = []
+    kernels: list[Kernel] = []
     for rows, first, count in parts(made.geometry.height, variant.rows):
         vector, unroll = _lanes(rows * given.pitch, variant.lanes), variant.unroll
         sums = rows * given.pitch // vector
@@ -145,7 +145,9 @@ def in_images(
         numbers = table(source, made, residual, weights, conv.bias, starts, block * stride, groups)  # type: ignore[arg-type]
         function = native.address(product.source(spec))
         keep = (source, made, residual, weights, starts, conv)
-        kernels.append(Kernel(function, numbers, count * groups, True, keep))
+        kernels.append(
+            Kernel(function, numbers, count * groups, True, keep, 0 if kernels else weights.nbytes)
+        )
     return kernels
 
 
@@ -216,7 +218,8 @@ def in_lanes(
         block_floats = block * given.size * lanes
         numbers_ = table(source, made, residual, weights, conv.bias, (zero, zero, zero), block_floats, groups)
         keep = (source, made, residual, weights, zero, conv)
-        kernels.append(Kernel(native.address(product.source(spec)), numbers_, groups, False, keep))
+        function = native.address(product.source(spec))
+        kernels.append(Kernel(function, numbers_, groups, False, keep, weights.nbytes))
     return kernels
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from prunery.runtime.layers import Layer
+from prunery.runtime.parts import density
+from prunery.runtime.products import Variant
+from prunery.runtime.tune import Timed
 
 
 @dataclass(frozen=True)
@@ -59,3 +65,27 @@ class Report:
             f"{self.megabytes:.1f} MB of packed weights and buffers; {self.flushed} weights flushed to 0"
         )
         return "\n".join([*lines, self.verdict])
+
+
+def rows_of(layers: Sequence[Layer], found: Sequence[Timed]) -> tuple[Row, ...]:
+    """Return a row for each layer that has weights; found: what was tried, of which the first is shown."""
+    tried = {timed.layer.output: timed for timed in reversed(found)}
+    rows = []
+    for layer in layers:
+        if layer.weight is None:
+            continue
+        shape, timed = tuple(layer.weight.shape), tried.get(layer.output)
+        if timed is None:
+            rows.append(Row(layer.name, shape, density(layer), "dense (torch)", 0, None, None))
+        else:
+            times = (timed.images, timed.sparse, timed.dense)
+            rows.append(Row(layer.name, shape, timed.density, _choice(timed.variant), *times))
+    return tuple(rows)
+
+
+def _choice(variant: Variant | str | None) -> str:
+    if variant is None or isinstance(variant, str):
+        return variant or "dense (torch)"
+    return (
+        f"sparse, {variant.rows} rows x {variant.lanes} lanes x {variant.unroll}, blocks of {variant.block}"
+    )

@@ -41,6 +41,7 @@ class Kernel:
     items: int
     per_image: bool  # whether `items` is for one image
     keep: tuple[object, ...] = ()
+    nbytes: int = 0  # of packed weights
 
 
 class Job:

@@ -5,28 +5,58 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from prunery.runtime import native
+from prunery.runtime import native, tuned
+from prunery.runtime.layers import Layer
 from prunery.runtime.products import Buffer, Convolution, Variant
 from prunery.runtime.team import Job, Kernel
 
 CACHE_BYTES = 24 * 1024  # of the first cache, what a block of input may take
+SECONDS = {"fast": 1.2, "best": 20.0}  # for all layers; after them the likeliest variants are taken
+COPIES = 1.1  # what a dense layer among sparse ones costs beyond itself: its input and output are copied
 
 
 @dataclass
 class Timed:
     """What was found of a layer, in seconds for all images. variant: None where torch is quicker."""
 
-    layer: Any
-    variant: Variant | None
+    layer: Layer
+    variant: Variant | str | None
     sparse: float
     dense: float
     density: float
     images: int
+
+
+class Task(NamedTuple):
+    """A convolution on its buffers, and the function that makes its kernels."""
+
+    conv: Convolution
+    source: Buffer
+    made: Buffer
+    residual: Buffer | None
+    images: int
+    threads: int
+    make: Callable[..., list[Kernel]]
+
+    def kernels(self, variant: Variant) -> list[Kernel]:
+        """Return the kernels of a variant."""
+        groups = _groups(self.conv, self.made, self.images, self.threads)
+        return self.make(self.conv, self.source, self.made, self.residual, variant, groups)
+
+    def situation(self, effort: str) -> list[Any]:
+        """Return what the time of a variant depends on."""
+        layer, made_for = self.conv.layer, native.isa()
+        assert isinstance(made_for, native.Isa)
+        planes = [[g.height, g.width, g.pitch, g.lanes] for g in (self.source.geometry, self.made.geometry)]
+        where = [[*layer.stride], [*layer.padding], [*layer.dilation], layer.residual is not None]
+        share = float(f"{self.conv.found.density:.2g}")
+        here = [native.processor(), made_for.name, torch.__version__, self.threads, effort]
+        return [*here, [*self.conv.found.shape], share, *where, *planes, self.images]
 
 
 @dataclass
@@ -37,57 +67,72 @@ class Tuner:
     effort: str = "fast"
     force: bool = False  # sparse kernels even where torch is quicker
     found: list[Timed] = field(default_factory=list)
+    nbytes: int = 0  # of packed weights and buffers
+    flushed: int = 0  # weights that were taken for 0
+    spent: float = 0.0  # seconds
 
-    def kernels(
-        self,
-        conv: Convolution,
-        source: Buffer,
-        made: Buffer,
-        residual: Buffer | None,
-        images: int,
-        threads: int,
-        make: Callable[..., list[Kernel]],
-    ) -> list[Kernel] | None:
+    def take(self, other: Tuner) -> None:
+        """Count in what another one has found."""
+        self.found += other.found
+        self.nbytes += other.nbytes
+        self.flushed += other.flushed
+        self.spent += other.spent
+
+    def kernels(self, task: Task) -> list[Kernel] | None:
         """Return the kernels of the quickest variant; None where dense torch is quicker."""
-        for buffer in (source, made, residual):
+        situation = task.situation(self.effort)
+        known = tuned.known(situation)
+        if known is None:
+            variant, sparse, kernels = self._quickest(task)
+            dense = least_seconds(_dense(task), task.threads)
+            tuned.keep(situation, variant, sparse, dense)
+        else:
+            variant, sparse, dense = Variant(*known[0]), known[1], known[2]
+            kernels = []
+        wins = self.force or sparse < COPIES * dense
+        density, layer = task.conv.found.density, task.conv.layer
+        self.found.append(Timed(layer, variant if wins else None, sparse, dense, density, task.images))
+        if not wins:
+            return None
+        kernels = kernels or task.kernels(variant)
+        self.flushed += task.conv.found.flushed
+        self.nbytes += sum(kernel.nbytes for kernel in kernels)
+        return kernels
+
+    def _quickest(self, task: Task) -> tuple[Variant, float, list[Kernel]]:
+        for buffer in (task.source, task.made, task.residual):
             if buffer is not None:
-                _fill(buffer, images)
-        groups = _groups(conv, made, images, threads)
-        best: tuple[float, list[Kernel], Variant] | None = None
-        for variant in variants(conv, source, made, self.effort):
-            kernels = make(conv, source, made, residual, variant, groups)
-            job = Job(threads)
+                _fill(buffer, task.images)
+        best: tuple[Variant, float, list[Kernel]] | None = None
+        for variant in variants(task.conv, task.source, task.made, self.effort):
+            begin = time.perf_counter()
+            kernels = task.kernels(variant)
+            job = Job(task.threads)
             for kernel in kernels:
                 job.add(kernel)
-            seconds = least_seconds(lambda job=job: job.run(images))  # type: ignore[misc]
-            if best is None or seconds < best[0]:
-                best = (seconds, kernels, variant)
+            seconds = least_seconds(lambda job=job: job.run(task.images), task.threads)  # type: ignore[misc]
+            if best is None or seconds < best[1]:
+                best = (variant, seconds, kernels)
+            self.spent += time.perf_counter() - begin
+            if self.spent > SECONDS[self.effort]:
+                break
         assert best is not None
-        dense = self._dense(conv, source, made, images)
-        sparse_wins = best[0] < dense or self.force
-        found = Timed(
-            conv.layer, best[2] if sparse_wins else None, best[0], dense, conv.found.density, images
-        )
-        self.found.append(found)
-        return best[1] if sparse_wins else None
+        return best
 
-    def _dense(self, conv: Convolution, source: Buffer, made: Buffer, images: int) -> float:
-        layer, to = conv.layer, made.geometry
-        height, width = (
-            (size - 1) * layer.stride[i]
-            + (conv.found.shape[2 + i] - 1) * layer.dilation[i]
-            + 1
-            - 2 * layer.padding[i]
-            for i, size in enumerate((to.height, to.width))
-        )
-        generator = torch.Generator().manual_seed(0)
-        x = torch.randn(images, conv.found.shape[1], height, width, generator=generator)
-        y = (
-            None
-            if layer.residual is None
-            else torch.randn(images, to.channels, to.height, to.width, generator=generator)
-        )
-        return least_seconds(lambda: layer.dense(x, y))
+
+def _dense(task: Task) -> Callable[[], Tensor]:
+    """The layer by torch on an input of its own."""
+    layer, shape, to = task.conv.layer, task.conv.found.shape, task.made.geometry
+    size = [
+        (made - 1) * layer.stride[i] + (shape[2 + i] - 1) * layer.dilation[i] + 1 - 2 * layer.padding[i]
+        for i, made in enumerate((to.height, to.width))
+    ]
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(task.images, shape[1], *size, generator=generator)
+    residual = None
+    if layer.residual is not None:
+        residual = torch.randn(task.images, to.channels, to.height, to.width, generator=generator)
+    return lambda: layer.dense(x, residual)
 
 
 def _fill(buffer: Buffer, images: int) -> None:
@@ -97,15 +142,17 @@ def _fill(buffer: Buffer, images: int) -> None:
     view.copy_(torch.rand(view.shape, generator=torch.Generator().manual_seed(0)))
 
 
-def least_seconds(call: Callable[[], Any], rounds: int = 3) -> float:
-    """Return the least time of a few calls, after one untimed."""
-    call()
-    best = float("inf")
-    for _ in range(rounds):
-        begin = time.perf_counter()
+def least_seconds(call: Callable[[], Any], threads: int, rounds: int = 4, enough: float = 0.2) -> float:
+    """Return the least time of a few calls after the first; fewer where they take `enough` seconds.
+
+    On one thread it is the thread's own time on the processor, which others who share it do not lengthen.
+    """
+    clock, times = time.thread_time if threads == 1 else time.perf_counter, list[float]()
+    while len(times) < 2 or (len(times) <= rounds and sum(times) < enough):
+        begin = clock()
         call()
-        best = min(best, time.perf_counter() - begin)
-    return best
+        times.append(clock() - begin)
+    return min(times[1:])
 
 
 def _groups(conv: Convolution, made: Buffer, images: int, threads: int) -> int:

@@ -1,0 +1,167 @@
+"""The sparse callable against dense engines: networks x sparsity x batch, all engines taking turns in one process.
+
+python benchmarks/sparse_callable.py
+python benchmarks/sparse_callable.py --nets vgg16_bn --sparsity 0.9 --batch 1 --rounds 30 --layers
+python benchmarks/sparse_callable.py --nets vgg16_bn --batch 1 --threads 2
+
+Every layer but a convolutional stem is pruned by magnitude to the same sparsity; weights are random. Engines:
+eager torch, torch.compile, TorchScript's optimize_for_inference, and ONNX Runtime and OpenVINO if they can be
+imported. On one thread times are those of the process on the processor, which others who share the machine do
+not lengthen; on several they are those of the clock. A ratio is the median over rounds of the fastest dense
+engine's time (that with the least median) over the callable's, in the same round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import prunery
+from prunery.models.build import build
+from prunery.models.names import MODELS
+
+Call = Callable[[], Any]
+
+
+class Wide(nn.Sequential):
+    """A linear layer of a transformer."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(1024, 3072))
+
+
+def network(name: str, sparsity: float) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return a pruned network in eval mode and the shape of its input."""
+    generator = torch.Generator().manual_seed(0)
+    shape: tuple[int, ...] = (1024,) if name == "linear" else MODELS[name].shape
+    model = Wide() if name == "linear" else build(name, seed=0)
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    with torch.no_grad():
+        for layer in layers:
+            if isinstance(layer, nn.Conv2d) and layer is layers[0]:
+                continue
+            nn.init.kaiming_normal_(layer.weight, generator=generator)
+            cut = layer.weight.abs().flatten().kthvalue(max(1, round(sparsity * layer.weight.numel()))).values
+            layer.weight.mul_(layer.weight.abs() > cut).div_((1 - sparsity) ** 0.5)
+        model.train()(torch.randn(8, *shape, generator=generator))  # statistics of the norms
+    return model.eval(), shape
+
+
+def in_onnx_runtime(model: nn.Module, x: Tensor, threads: int, folder: Path) -> Call:
+    import onnxruntime
+
+    path = str(folder / "model.onnx")
+    torch.onnx.export(model, (x,), path, dynamo=True, verbose=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options)
+    given = {session.get_inputs()[0].name: x.numpy()}
+    return lambda: session.run(None, given)
+
+
+def in_openvino(threads: int, x: Tensor, folder: Path) -> Call:
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    core = openvino.Core()
+    request = core.compile_model(
+        core.read_model(folder / "model.onnx"), "CPU", settings
+    ).create_infer_request()
+    given = {0: x.numpy()}
+    return lambda: request.infer(given)
+
+
+def engines(model: nn.Module, x: Tensor, threads: int, chosen: list[str], folder: Path) -> dict[str, Call]:
+    """Return a call of each dense engine that there is."""
+    script = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(model, x)))
+    compiled = torch.compile(model)
+    make: dict[str, Callable[[], Call]] = {
+        "eager": lambda: lambda: model(x),
+        "compile": lambda: lambda: compiled(x),
+        "script": lambda: lambda: script(x),
+        "onnxruntime": lambda: in_onnx_runtime(model, x, threads, folder),
+        "openvino": lambda: in_openvino(threads, x, folder),
+    }
+    calls = {}
+    for name in chosen:
+        try:
+            call = make[name]()
+            call()
+            calls[name] = call
+        except Exception as why:  # an engine that is not there, or that cannot
+            print(f"  ({name} left out: {type(why).__name__})")
+    return calls
+
+
+def turns(calls: dict[str, Call], rounds: int, threads: int) -> dict[str, list[float]]:
+    """Return the milliseconds of each call in each round; they take turns."""
+    clock = time.process_time if threads == 1 else time.perf_counter
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 2):
+        for name, call in calls.items():
+            begin = clock()
+            call()
+            if turn >= 2:
+                times[name].append(1000 * (clock() - begin))
+    return times
+
+
+def line(name: str, sparsity: float, batch: int, options: argparse.Namespace) -> None:
+    """Time one network and print its line."""
+    model, shape = network(name, sparsity)
+    x = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(1))
+    begin = time.perf_counter()
+    fast = prunery.sparse_callable(model, x, threads=options.threads, tune=options.tune)
+    made = time.perf_counter() - begin
+    with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
+        calls = engines(model, x, options.threads, options.engines, Path(folder))
+        expected, found = model(x), fast(x)
+        apart = float((found - expected).abs().max() / expected.abs().max())
+        times = turns({**calls, "sparse": lambda: fast(x)}, options.rounds, options.threads)
+    medians = {engine: statistics.median(own) for engine, own in times.items()}
+    best = min(calls, key=lambda engine: medians[engine])
+    ratios = sorted(a / b for a, b in zip(times[best], times["sparse"], strict=True))
+    low, middle, high = (ratios[round(q * (len(ratios) - 1))] for q in (0.25, 0.5, 0.75))
+    own = "  ".join(f"{engine} {ms:.2f}" for engine, ms in medians.items())
+    print(
+        f"{name:18} {100 * sparsity:4.0f} % batch {batch:3}  {middle:5.2f}x ({low:.2f}-{high:.2f}) of {best:12}"
+        f" apart {apart:.0e}, made in {made:.1f} s | ms: {own}",
+        flush=True,
+    )
+    if options.layers:
+        print(fast.report())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--nets", nargs="+", default=["vgg16_bn", "resnet18"])
+    parser.add_argument("--sparsity", nargs="+", type=float, default=[0.9, 0.95])
+    parser.add_argument("--batch", nargs="+", type=int, default=[1, 64])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--tune", default="fast")
+    every = ["eager", "compile", "script", "onnxruntime", "openvino"]
+    parser.add_argument("--engines", nargs="+", default=every, choices=every)
+    parser.add_argument("--layers", action="store_true", help="print the callable's report")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    warnings.filterwarnings("ignore")
+    for name in options.nets:
+        for sparsity in options.sparsity:
+            for batch in options.batch:
+                line(name, sparsity, batch, options)
+
+
+if __name__ == "__main__":
+    main()
