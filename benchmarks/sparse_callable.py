@@ -1,4 +1,4 @@
-"""The sparse callable against dense engines: networks x sparsity x batch, all engines taking turns in one process.
+"""The sparse callable against dense engines, all taking turns in one process.
 
 python benchmarks/sparse_callable.py
 python benchmarks/sparse_callable.py --nets vgg16_bn --sparsity 0.9 --batch 1 --rounds 30 --layers
@@ -133,8 +133,8 @@ def line(name: str, sparsity: float, batch: int, options: argparse.Namespace) ->
     low, middle, high = (ratios[round(q * (len(ratios) - 1))] for q in (0.25, 0.5, 0.75))
     own = "  ".join(f"{engine} {ms:.2f}" for engine, ms in medians.items())
     print(
-        f"{name:18} {100 * sparsity:4.0f} % batch {batch:3}  {middle:5.2f}x ({low:.2f}-{high:.2f}) of {best:12}"
-        f" apart {apart:.0e}, made in {made:.1f} s | ms: {own}",
+        f"{name:18} {100 * sparsity:4.0f} % batch {batch:3}  {middle:5.2f}x ({low:.2f}-{high:.2f})"
+        f" of {best:12} apart {apart:.0e}, made in {made:.1f} s | ms: {own}",
         flush=True,
     )
     if options.layers:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -23,7 +21,7 @@ from prunery.runtime.parts import parts_of
 from prunery.runtime.plan import Part, Plan, Staged
 from prunery.runtime.program import NotSeparableError, take_apart
 from prunery.runtime.report import Report, rows_of
-from prunery.runtime.tune import Tuner, least_seconds
+from prunery.runtime.tune import Tuner, in_turns, least_seconds
 from prunery.wrappers import unwrapped
 
 CACHE = 400 * 1024  # bytes of the second cache that activations may take
@@ -135,22 +133,18 @@ class SparseCallable:
             apart = _apart(self._run(given, sparse=True), list(tensors(self._output)))
             if apart > TOLERANCE:
                 self._reason = f"the kernels' output is {apart:.1e} from the model's"
-        if self._reason:
-            seconds = dense = (
-                least_seconds(lambda: self._dense(given), self.threads) if self._network else 0.0
-            )
-        else:
-            seconds, dense = _in_turns(
-                lambda: self._run(given, sparse=True), lambda: self._dense(given), self.threads
-            )
+        if self._reason and self._network:
+            seconds = dense = least_seconds(lambda: self._dense(given), self.threads)
+        elif self._network:
+            runs = [partial(self._run, given, sparse=True), partial(self._dense, given)]
+            seconds, dense = in_turns(runs, self.threads)
             self._sparse = dense > GAIN * seconds
             self._reason = "" if self._sparse else "sparse kernels gain nothing here"
         if not self._sparse:
             self._plans.clear()
             self._tuner = Tuner({}, self.tune)
-        self._report = self._reported(
-            given[0].shape[0] if given else 0, seconds if self._sparse else dense, dense
-        )
+        batch = given[0].shape[0] if given else 0
+        self._report = self._reported(batch, seconds if self._sparse else dense, dense)
 
     def _reported(self, batch: int, seconds: float, dense: float) -> Report:
         made_for = native.isa()
@@ -276,16 +270,6 @@ def _apart(found: list[Tensor], expected: list[Tensor]) -> float:
         difference = float((a - b).abs().max()) if b.numel() else 0.0
         worst = max(worst, difference / scale if scale else difference)
     return worst
-
-
-def _in_turns(one: Callable[[], Any], other: Callable[[], Any], threads: int) -> tuple[float, float]:
-    """The least seconds of two calls, which take turns until one is clearly quicker or a second is over."""
-    begin, best = time.perf_counter(), (math.inf, math.inf)
-    for turn in range(12):
-        best = (min(best[0], least_seconds(one, threads, 1)), min(best[1], least_seconds(other, threads, 1)))
-        if (turn and max(best) > 1.5 * min(best)) or time.perf_counter() - begin > 1:
-            break
-    return best
 
 
 @contextmanager

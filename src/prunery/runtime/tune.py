@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -153,6 +153,16 @@ def least_seconds(call: Callable[[], Any], threads: int, rounds: int = 4, enough
         call()
         times.append(clock() - begin)
     return min(times[1:])
+
+
+def in_turns(calls: Sequence[Callable[[], Any]], threads: int) -> list[float]:
+    """Return the least seconds of calls, in turns until one is clearly quicker or a second is over."""
+    begin, best = time.perf_counter(), [float("inf")] * len(calls)
+    for turn in range(12):
+        best = [min(b, least_seconds(call, threads, 1)) for b, call in zip(best, calls, strict=True)]
+        if (turn and max(best) > 1.5 * min(best)) or time.perf_counter() - begin > 1:
+            break
+    return best
 
 
 def _groups(conv: Convolution, made: Buffer, images: int, threads: int) -> int:

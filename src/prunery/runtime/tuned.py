@@ -27,7 +27,7 @@ def _path(situation: Sequence[Any]) -> Path:
 
 
 def known(situation: Sequence[Any]) -> tuple[list[int], float, float] | None:
-    """Return what was found in a situation: the variant, and the seconds of sparse and dense; None: nothing."""
+    """Return the variant found in a situation and the seconds of sparse and dense, if anything was."""
     try:
         found = json.loads(_path(situation).read_bytes())
         variant, sparse, dense = found["variant"], float(found["sparse"]), float(found["dense"])
