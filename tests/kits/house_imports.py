@@ -18,6 +18,7 @@ LAYERS = (
     {"data", "models"},
     {"measure"},
     {"train", "export", "runtime"},
+    {"forms"},
     {"lab"},  # spec, plan, record, store and what they consist of
     {"studies"},
     {"lab.work", "lab.engines"},

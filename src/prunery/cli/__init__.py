@@ -17,6 +17,7 @@ import typer
 from prunery.cli import (
     archive,
     audit,
+    bench,
     best,
     couplings,
     demo,
@@ -67,6 +68,7 @@ for _command in (
     best.best,
     prune.prune,
     export.export,
+    bench.bench,
     unpack.unpack,
 ):
     app.command()(_ending(_command))

@@ -92,10 +92,10 @@ def export(
         beside = Path(folder) / f"model.{to}"
         call, batch = _written(to, shipped, masked, beside, example, values)
         limit = tolerance if values == "float32" else float("inf")
-        gap, compared = _compared(masked, call, example, inputs, batch, limit, to)
+        gap, count = compared(masked, call, example, inputs, batch, limit, to)
         os.replace(beside, target)
     sizes = (_size(masked), _size(shipped))
-    return Exported(target, to, target.stat().st_size, gap, compared, batch, sizes, call)
+    return Exported(target, to, target.stat().st_size, gap, count, batch, sizes, call)
 
 
 def check_format(to: str, values: str) -> None:
@@ -141,7 +141,7 @@ def _blank(model: nn.Module) -> nn.Module:
     return blank
 
 
-def _compared(
+def compared(
     masked: nn.Module,
     call: Callable[..., Any],
     example: Any,
@@ -150,8 +150,11 @@ def _compared(
     limit: float,
     to: str,
 ) -> tuple[float, int]:
-    """Return the largest difference of outputs, and on how many examples; ExportError beyond the limit."""
-    largest, compared = 0.0, 0
+    """Return the largest difference of outputs, and on how many examples; ExportError beyond `limit`.
+
+    batch: the only number of examples that the form takes; None for any. to: what it is called in an error.
+    """
+    largest, count = 0.0, 0
     for kind, given in _trials(example, [placed(x, masked) for x in inputs], batch):
         expected = outputs(masked, given)
         if isinstance(expected, Exception):
@@ -162,11 +165,11 @@ def _compared(
             problem = gap if isinstance(gap, str) else f"outputs differ by {gap:.2g} of the largest"
             do = f"allow more than {limit:g} with `tolerance`, or use another format"
             raise ExportError(f"the model as {to}", f"on {kind} {problem}", do)
-        largest, compared = max(largest, gap), compared + (batch_of(given) or 1)
-    if not compared:
+        largest, count = max(largest, gap), count + (batch_of(given) or 1)
+    if not count:
         do = "give an example that the model can be called with"
         raise ExportError(f"the model as {to}", "nothing could be compared", do)
-    return largest, compared
+    return largest, count
 
 
 def _trials(example: Any, inputs: Sequence[Any], batch: int | None) -> Iterator[tuple[str, Any]]:

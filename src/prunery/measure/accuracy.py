@@ -81,7 +81,8 @@ def evaluate(
     sums = torch.zeros(4, dtype=torch.float64)  # right at 1, right at 5, NaN, right group; exact up to 2^53
     predicted = torch.zeros(classes, dtype=torch.int64)
     loss, total = torch.zeros((), dtype=torch.float64), 0
-    module = model if isinstance(model, nn.Module) else None
+    script = isinstance(model, torch.jit.ScriptModule)  # once frozen, it has no modes
+    module = model if isinstance(model, nn.Module) and not script else None
     with nullcontext() if module is None else no_trace(module), torch.inference_mode():
         for x, y in Batches(split, batch=batch, seed=0):
             x = x if module is None else placed(x, module)

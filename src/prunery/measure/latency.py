@@ -54,9 +54,8 @@ def latency(
         raise ChoiceError("the latency of calls", found, "give at least one of each")
     with ExitStack() as stack:
         stack.enter_context(_threads(threads))
-        for call in calls.values():
-            if isinstance(call, nn.Module):
-                stack.enter_context(no_trace(call))
+        for module in filter(None, map(_module, calls.values())):
+            stack.enter_context(no_trace(module))
         stack.enter_context(torch.inference_mode())
         stack.enter_context(_no_collection())
         device = _device(calls.values(), x)
@@ -88,7 +87,8 @@ def _rounds(
 
 def _prepared(name: str, call: Callable[..., Any], x: Any, device: torch.device) -> _Turn:
     """Return the call on `x`, warmed up, and how many make a turn."""
-    inputs = placed(x, call) if isinstance(call, nn.Module) else x
+    module = _module(call)
+    inputs = x if module is None else placed(x, module)
     args, kwargs = call_of(inputs)
     ready = partial(call, *args, **kwargs)
     before = [tensor.clone() for tensor in tensors(inputs)]
@@ -111,6 +111,11 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one, other) or (
         one.is_floating_point() and bool(torch.allclose(one, other, 0, 0, True))
     )
+
+
+def _module(call: Callable[..., Any]) -> nn.Module | None:
+    """Return the module that is called; None for a function. TorchScript, once frozen, has no modes."""
+    return call if isinstance(call, nn.Module) and not isinstance(call, torch.jit.ScriptModule) else None
 
 
 @contextmanager
@@ -139,7 +144,7 @@ def _no_collection() -> Iterator[None]:
 
 def _device(calls: Any, x: Any) -> torch.device:
     """Return the accelerator that a call or its input is on, or the CPU."""
-    modules = [call for call in calls if isinstance(call, nn.Module)]
+    modules = filter(None, map(_module, calls))
     found = [p.device for module in modules for p in module.parameters()] + [t.device for t in tensors(x)]
     return next((device for device in found if device.type != "cpu"), torch.device("cpu"))
 

@@ -59,10 +59,18 @@ class SpeedUp:
         if form != "short":
             return str(self)
         undecided = "" if self.decided else ", undecided"
-        return f"{self.times:.2f} ({self.low:.2f}-{self.high:.2f}){undecided}"
+        between = f"{self.low:.2f}-{self.high:.2f}" if math.isfinite(self.high) else "few rounds"
+        return f"{self.times:.2f} ({between}){undecided}"
+
+    @property
+    def interval(self) -> str:
+        """The interval in words."""
+        if not math.isfinite(self.high):
+            return "too few rounds for an interval"
+        return f"{100 * self.level:.4g} % interval {self.low:.3g} to {self.high:.3g}"
 
     def __str__(self) -> str:
-        interval = f"({100 * self.level:g} % interval {self.low:.3g} to {self.high:.3g})"
+        interval = f"({self.interval})"
         if not self.decided:
             return f"{self.name} and {self.than} cannot be told apart: {self.times:.3g} times {interval}"
         return f"{self.name} is {self.times:.3g} times as fast as {self.than} {interval}"

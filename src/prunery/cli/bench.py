@@ -1,0 +1,126 @@
+"""`prunery bench`: every form of a pruned network in one table, and a sentence."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prunery.cli.called_with import ClassesOption, ExampleOption, ShapeOption
+from prunery.cli.options import STORE, DataOption, StoreOption, say_error, say_plain
+from prunery.cli.subject import Asked, SetOption, SplitOption, SubjectArgument, WeightsOption
+from prunery.errors import ChoiceError, ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prunery.cli.subject import Subject
+
+DenseOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--dense", metavar="FILE", help="Of a MODEL: its weights before it was pruned, for accuracy."
+    ),
+]
+BatchOption = Annotated[int, typer.Option("--batch", min=1, help="Examples in a call that is timed.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Processor threads of every form.")]
+RoundsOption = Annotated[int, typer.Option("--rounds", min=1, help="Turns that each form has.")]
+FormsOption = Annotated[
+    str | None, typer.Option("--forms", metavar="LIST", help="Engines, with commas between; by default all.")
+]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write every number here as well.")
+]
+
+
+def bench(
+    subject: SubjectArgument,
+    weights: WeightsOption = None,
+    store: StoreOption = STORE,
+    dense: DenseOption = None,
+    data: SetOption = None,
+    split: SplitOption = "test",
+    shape: ShapeOption = None,
+    classes: ClassesOption = None,
+    example: ExampleOption = None,
+    batch: BatchOption = 1,
+    threads: ThreadsOption = 1,
+    rounds: RoundsOption = 30,
+    forms: FormsOption = None,
+    json_file: JsonOption = None,
+    data_dir: DataOption = None,
+) -> int:
+    """Compare all forms of a pruned network: latency in turns, bytes, accuracy, and what is to be said."""
+    asked = Asked(subject, weights, store, shape, classes, example, data, split, data_dir).checked()
+    if dense is not None and not asked.is_model:
+        raise ChoiceError("--dense for a run", "a run has its own dense network", "leave it out")
+    if dense is not None and not dense.is_file():
+        raise ModelError(f"the weights {dense}", "there is no such file", "name one")
+    from prunery.forms.bench import bench as compared
+    from prunery.forms.engines import form
+
+    chosen = None if forms is None else [form[name.strip()].name for name in forms.split(",")]
+    found = asked.load()
+    before, trained = _dense(found, dense, asked.name)
+    say_plain(_head(found, batch, threads, rounds))
+    done = compared(
+        found.model,
+        _example(found, batch),
+        masks=found.masks,
+        dense=before,
+        trained=trained,
+        split=found.split,
+        inputs=found.inputs(64),
+        forms=chosen,
+        threads=threads,
+        rounds=rounds,
+        progress=lambda name: say_error(f"making: {name}") if sys.stderr.isatty() else None,
+    )
+    say_plain(str(done))
+    if json_file is not None:
+        from prunery.atomic import atomic_write
+
+        content = {"network": found.title, "batch": batch, **_machine(), **done.data()}
+        atomic_write(json_file, (json.dumps(content, indent=1) + "\n").encode())
+    return 0
+
+
+def _dense(found: Subject, weights: Path | None, name: str) -> tuple[nn.Module, bool]:
+    """Return the network before it was pruned, and whether its weights are those it had."""
+    from prunery.export.weights import load_weights_
+
+    if found.dense is not None:
+        return found.dense, True
+    fresh = found.fresh()
+    if weights is not None:
+        load_weights_(fresh, weights, of=name)
+    return fresh.eval(), weights is not None
+
+
+def _example(found: Subject, batch: int) -> Any:
+    """Return what the network is called with, of that many examples."""
+    from prunery.export.program import batch_of, taken
+
+    size = batch_of(found.example) or 1
+    return taken(found.example, [number % size for number in range(batch)])
+
+
+def _machine() -> dict[str, str]:
+    import torch
+
+    from prunery.lab.environment import processor
+
+    kernels = torch.backends.cpu.get_cpu_capability()
+    return {"processor": processor(), "instructions": kernels, "torch": torch.__version__}
+
+
+def _head(found: Subject, batch: int, threads: int, rounds: int) -> str:
+    machine = _machine()
+    counted = f"; top-1 on {found.images}" if found.images else ""
+    return (
+        f"{found.title}: batch {batch}, {threads} thread(s), {rounds} rounds in turns{counted}\n"
+        f"{machine['processor']} ({machine['instructions']}), torch {machine['torch']}"
+    )

@@ -1,0 +1,173 @@
+"""Every form of a pruned network in one comparison: made, checked, timed in turns, and counted on images."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from prunery.core.masks import Masks
+from prunery.errors import ChoiceError, CompactError
+from prunery.export.compact import compacted
+from prunery.export.formats import TOLERANCE, compared
+from prunery.export.program import padded
+from prunery.forms.comparison import Comparison, Row
+from prunery.forms.engines import Form, form, reason_of, why_absent
+from prunery.forward import call_of, placed
+from prunery.measure.accuracy import evaluate
+from prunery.measure.latency import latency
+from prunery.wrappers import unwrapped
+
+if TYPE_CHECKING:
+    from prunery.data.splits import Split
+
+
+class _AbsentError(Exception):
+    """A form that cannot be had; why."""
+
+
+_IMAGES = 250  # in a batch, where accuracy is counted
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A form to be made: by which engine, of which network. zeros: it may gain by what was pruned."""
+
+    name: str
+    engine: str
+    model: nn.Module | str  # a text: why there is none
+    zeros: bool
+
+
+def bench(
+    model: nn.Module,
+    example: Any,
+    *,
+    masks: Mapping[str, Tensor] | None = None,
+    dense: nn.Module | None = None,
+    trained: bool = True,
+    split: Split | None = None,
+    inputs: Sequence[Any] = (),
+    forms: Sequence[str] | None = None,
+    threads: int = 1,
+    rounds: int = 30,
+    progress: Callable[[str], None] = lambda name: None,
+) -> Comparison:
+    """Return what each form of a pruned network takes: milliseconds on `example`, bytes, and accuracy.
+
+    The forms: the dense network, the masked one, and what is left when all that can be cut out is, in torch;
+    then each engine of `prunery.forms.engines` on the smallest of these, and on the dense one too where
+    something was cut out. masks: removed weights are 0; None for the zeros that the model has. dense: the
+    network before it was pruned; None for the masked one, whose zeros take as long as other weights.
+    trained: the dense one has weights that accuracy can be counted with. split: images for that. inputs: real
+    inputs; on them, the example, random ones and other batch sizes each form is compared with the masked
+    model. forms: names of engines, all by default. progress: called with the name of a form before it is
+    made.
+
+    A form that is not installed, fails, or differs by more than 1e-4 of the largest output is listed with the
+    reason. ChoiceError: an unknown form, or `rounds` or `threads` below 1.
+    """
+    chosen = [form[name].name for name in (form if forms is None else forms)]
+    if rounds < 1 or threads < 1:
+        raise ChoiceError("a comparison of forms", f"{rounds} rounds, {threads} threads", "give 1 or more")
+    masked = copy.deepcopy(unwrapped(model)).eval()
+    if masks:
+        (masks if isinstance(masks, Masks) else Masks(masks)).apply_(masked)
+    before = masked if dense is None else dense.eval()
+    example, cut = placed(example, masked), _cut_out(masked, before, example)
+    rows, missing = [], {}
+    own_threads = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for number, plan in enumerate(_plans(masked, before, cut, chosen)):
+                progress(plan.name)
+                place = Path(folder) / str(number)
+                place.mkdir()
+                counted = split if plan.model is not before or (trained and dense is not None) else None
+                reference = None if plan.model is before else masked
+                try:
+                    rows.append(_row(plan, reference, example, threads, place, counted, inputs))
+                except _AbsentError as reason:
+                    missing[plan.name] = str(reason)
+                except Exception as problem:  # an engine may raise anything
+                    missing[plan.name] = reason_of(problem)
+            times = latency({row.name: row.call for row in rows}, example, rounds=rounds, threads=threads)
+    finally:
+        torch.set_num_threads(own_threads)
+    return Comparison(tuple(rows), missing, times, not isinstance(cut, str))
+
+
+def _cut_out(masked: nn.Module, dense: nn.Module, example: Any) -> nn.Module | str:
+    """Return the smaller network, or why there is none."""
+    if _size(masked) < _size(dense):
+        return masked  # it was cut before
+    try:
+        done = compacted(masked, None, example)
+    except CompactError as problem:
+        return problem.found
+    return "nothing can be cut out" if _size(done.model) == _size(masked) else done.model.eval()
+
+
+def _plans(
+    masked: nn.Module, dense: nn.Module, cut: nn.Module | str, chosen: Sequence[str]
+) -> Iterator[Plan]:
+    """Yield the forms in the order of the table; the dense one is first."""
+    yield Plan("dense", "eager", dense, False)
+    yield Plan("masked", "eager", "what was pruned is cut out already" if cut is masked else masked, False)
+    yield Plan("compacted", "eager", cut, True)
+    engines = [name for name in chosen if name != "eager"]
+    small = masked if isinstance(cut, str) else cut
+    for name in engines:
+        gains = name == "sparse" or not isinstance(cut, str)
+        yield Plan(form[name].facts.get("label", name), name, small, gains)
+    if not isinstance(cut, str):
+        for name in engines:
+            if name != "sparse":
+                yield Plan(f"dense, {form[name].facts.get('label', name)}", name, dense, False)
+
+
+def _row(
+    plan: Plan,
+    masked: nn.Module | None,
+    example: Any,
+    threads: int,
+    folder: Path,
+    split: Split | None,
+    inputs: Sequence[Any],
+) -> Row:
+    """Return a form: made, compared with the masked network unless it is the dense one, and counted."""
+    if isinstance(plan.model, str):
+        raise _AbsentError(plan.model)
+    if reason := why_absent(plan.engine):
+        raise _AbsentError(reason)
+    made: Form = form[plan.engine].function(plan.model, example, threads, folder)
+    if plan.name == "dense":
+        made = _as_state_dict(plan.model, made, folder)
+    args, kwargs = call_of(example)
+    with torch.inference_mode():
+        made.call(*args, **kwargs)  # what raises here would end the timing of all
+    gap = None
+    if masked is not None:
+        gap = compared(masked, made.call, example, inputs, made.batch, TOLERANCE, plan.name)[0]
+    counts = None
+    if split is not None:
+        call = made.call if made.batch is None else padded(made.call, made.batch)
+        counts = evaluate(call, split, batch=made.batch or _IMAGES)
+    return Row(plan.name, made.call, made.bytes, made.file, plan.zeros, gap, counts, made.note)
+
+
+def _as_state_dict(model: nn.Module, made: Form, folder: Path) -> Form:
+    """Return the dense form as it usually lies on a disk: what torch.save writes."""
+    torch.save(model.state_dict(), folder / "model.pt")
+    return Form(made.call, (folder / "model.pt").stat().st_size, "torch.save")
+
+
+def _size(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
