@@ -7,9 +7,10 @@ from prunery.core.criteria import criterion
 from prunery.core.granularity import granularity
 from prunery.core.schedule import schedule
 from prunery.core.scope import scope
+from prunery.forms.engines import form
 from prunery.train.recovery import recovery
 
-REGISTRIES = (criterion, granularity, scope, schedule, recovery)
+REGISTRIES = (criterion, granularity, scope, schedule, recovery, form)
 
 
 @contextmanager

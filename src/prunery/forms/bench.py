@@ -37,11 +37,15 @@ _IMAGES = 250  # in a batch, where accuracy is counted
 
 @dataclass(frozen=True)
 class Plan:
-    """A form to be made: by which engine, of which network. zeros: it may gain by what was pruned."""
+    """A form to be made: by which engine, of which network, and which one it must compute the same as.
+
+    zeros: it may gain by what was pruned.
+    """
 
     name: str
     engine: str
     model: nn.Module | str  # a text: why there is none
+    same: nn.Module
     zeros: bool
 
 
@@ -90,10 +94,10 @@ def bench(
                 progress(plan.name)
                 place = Path(folder) / str(number)
                 place.mkdir()
-                counted = split if plan.model is not before or (trained and dense is not None) else None
-                reference = None if plan.model is before else masked
+                untrained = plan.name.startswith("dense") and (dense is None or not trained)
+                counted = None if untrained else split
                 try:
-                    rows.append(_row(plan, reference, example, threads, place, counted, inputs))
+                    rows.append(_row(plan, example, threads, place, counted, inputs))
                 except _AbsentError as reason:
                     missing[plan.name] = str(reason)
                 except Exception as problem:  # an engine may raise anything
@@ -119,30 +123,34 @@ def _plans(
     masked: nn.Module, dense: nn.Module, cut: nn.Module | str, chosen: Sequence[str]
 ) -> Iterator[Plan]:
     """Yield the forms in the order of the table; the dense one is first."""
-    yield Plan("dense", "eager", dense, False)
-    yield Plan("masked", "eager", "what was pruned is cut out already" if cut is masked else masked, False)
-    yield Plan("compacted", "eager", cut, True)
+    yield Plan("dense", "eager", dense, dense, False)
+    uncut = "what was pruned is cut out already" if cut is masked else masked
+    yield Plan("masked", "eager", uncut, masked, False)
+    yield Plan("compacted", "eager", cut, masked, True)
     engines = [name for name in chosen if name != "eager"]
     small = masked if isinstance(cut, str) else cut
     for name in engines:
-        gains = name == "sparse" or not isinstance(cut, str)
-        yield Plan(form[name].facts.get("label", name), name, small, gains)
+        gains = bool(form[name].facts.get("zeros")) or not isinstance(cut, str)
+        yield Plan(_label(name), name, small, masked, gains)
     if not isinstance(cut, str):
         for name in engines:
-            if name != "sparse":
-                yield Plan(f"dense, {form[name].facts.get('label', name)}", name, dense, False)
+            if not form[name].facts.get("zeros"):
+                yield Plan(f"dense, {_label(name)}", name, dense, dense, False)
+
+
+def _label(name: str) -> str:
+    return str(form[name].facts.get("label", name))
 
 
 def _row(
     plan: Plan,
-    masked: nn.Module | None,
     example: Any,
     threads: int,
     folder: Path,
     split: Split | None,
     inputs: Sequence[Any],
 ) -> Row:
-    """Return a form: made, compared with the masked network unless it is the dense one, and counted."""
+    """Return a form: made, compared with the network that it must equal, and counted."""
     if isinstance(plan.model, str):
         raise _AbsentError(plan.model)
     if reason := why_absent(plan.engine):
@@ -153,9 +161,7 @@ def _row(
     args, kwargs = call_of(example)
     with torch.inference_mode():
         made.call(*args, **kwargs)  # what raises here would end the timing of all
-    gap = None
-    if masked is not None:
-        gap = compared(masked, made.call, example, inputs, made.batch, TOLERANCE, plan.name)[0]
+    gap = compared(plan.same, made.call, example, inputs, made.batch, TOLERANCE, plan.name)[0]
     counts = None
     if split is not None:
         call = made.call if made.batch is None else padded(made.call, made.batch)

@@ -17,8 +17,8 @@ _BUSY = 0.1  # of the wall clock, taken by other work
 class Row:
     """A form. zeros: it may gain by what was pruned; else it does the same work as before.
 
-    bytes: of the file that it is loaded from. difference: of its outputs from the masked network's, as a
-    share of the largest; None for the dense one. counts: how it does on images; None where none were given.
+    bytes: of the file that it is loaded from. difference: of its outputs from the masked network's (of a
+    dense form from the dense one's), as a share of the largest. counts: how it does on images, if known.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Row:
     bytes: int
     file: str
     zeros: bool
-    difference: float | None
+    difference: float
     counts: Counts | None
     note: str = ""
 
@@ -113,7 +113,7 @@ class Comparison:
             speed = self.latency.speed_up(row.name, clock=self.clock)
             times = "1" if row is self.rows[0] else f"{speed:short}"
             top1 = "" if row.counts is None else f"{row.counts.top1:.2f}"
-            gap = "" if row.difference is None else f"{row.difference:.1g}"
+            gap = f"{row.difference:.1g}"
             line = f"{row.name:{width}}  {call.median_ms:>8.3g} {quartiles:>17}  {call.median_cpu_ms:>8.3g}  "
             line += f"{times:>27}  {row.bytes:>12,} {row.file:11} {top1:>8}  {gap:>8}"
             lines.append(line.rstrip())

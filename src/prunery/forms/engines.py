@@ -2,7 +2,7 @@
 
 A row is `(model, example, threads, folder) -> Form`; it may raise anything, which becomes the reason why
 the form is not there. Facts: `label`, what a table calls it; `packages`, what must be installed, and `extra`,
-what brings it.
+what brings it; `zeros`, whether it may gain by zeros that cannot be cut out.
 """
 
 from __future__ import annotations
@@ -48,7 +48,12 @@ def eager(model: nn.Module, example: Any, threads: int, folder: Path) -> Form:
     return Form(model, save(model, folder / "model.prunery").bytes, "prunery")
 
 
-@form.add(label="sparse callable", packages=("llvmlite",), extra="pip install 'prunery[runtime]'")
+@form.add(
+    label="sparse callable",
+    zeros=True,
+    packages=("llvmlite",),
+    extra="pip install 'prunery[runtime]'",
+)
 def sparse(model: nn.Module, example: Any, threads: int, folder: Path) -> Form:
     """The kernels of `prunery.sparse_callable`, made when a file of prunery is loaded."""
     from prunery.runtime.callable import sparse_callable

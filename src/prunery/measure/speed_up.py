@@ -67,7 +67,7 @@ class SpeedUp:
         """The interval in words."""
         if not math.isfinite(self.high):
             return "too few rounds for an interval"
-        return f"{100 * self.level:.4g} % interval {self.low:.3g} to {self.high:.3g}"
+        return f"{100 * self.level:.3g} % interval {self.low:.3g} to {self.high:.3g}"
 
     def __str__(self) -> str:
         interval = f"({self.interval})"
