@@ -9,7 +9,7 @@ from torch import nn
 
 import prunery
 from prunery.data.batches import normalised
-from prunery.errors import DataError, ModelError, SparsityError
+from prunery.errors import ChoiceError, DataError, ModelError, SparsityError
 from prunery.train.calibration import calibration
 from prunery.train.loop import fit
 from prunery.train.settings import Training
@@ -48,7 +48,7 @@ def test_each_rung_that_is_kept_lowers_the_error_and_the_network_is_the_better_f
     assert report.rungs[0].name == "magnitude + bn"
     assert not any(rung.labels for rung in report.rungs)
     lines = str(report).splitlines()
-    assert len(lines) == len(report.rungs) + 2
+    assert len(lines) == len(report.rungs) + 3
     assert lines[-1] == f"measured on {round(512 / 8)} examples that no rung saw"
 
 
@@ -139,11 +139,20 @@ def test_a_model_that_cannot_be_repaired_and_a_sparsity_that_is_none_are_refused
         prunery.compress(broken, 0.5, data=X)
     with pytest.raises(SparsityError):
         prunery.compress(trained, 1.5, data=X)
+    for wrong in (
+        {"augmentation": "flop"},
+        {"steps": -1},
+        {"images": 0},
+        {"held_out": 1},
+        {"learning_rate": 0},
+    ):
+        with pytest.raises(ChoiceError):
+            prunery.compress(trained, 0.5, data=X, **wrong)
 
 
 def test_progress_names_each_rung_and_ends_with_all_of_it(trained):
     heard = []
     prunery.compress(trained, 0.5, data=X, images=64, steps=4, progress=lambda *told: heard.append(told))
     names = list(dict.fromkeys(name for name, _ in heard))
-    assert names == ["magnitude + bn", "obs(global) + reconstruct", "obs(repairable) + reconstruct", "align"]
+    assert names == ["magnitude + bn", "obs + reconstruct", "align"]
     assert [part for name, part in heard if name == "align"] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]

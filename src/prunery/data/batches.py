@@ -43,7 +43,7 @@ class Batches:
     ) -> None:
         self.split, self.batch, self.augmentation = split, batch, augmentation
         self.seed, self.epoch, self.shuffle, self.start = seed, epoch, shuffle, start
-        _check_augmentation(augmentation, split)
+        check_augmentation(augmentation, split)
         if batch < 1:
             raise DataError(
                 f"batches of {batch}", "a batch has at least one image", "give a batch of 1 or more"
@@ -149,7 +149,8 @@ def balanced(split: Split, *, per_class: int, seed: int) -> tuple[Tensor, Tensor
     return normalised(split, split.x.index_select(0, rows)), split.y.index_select(0, rows)
 
 
-def _check_augmentation(name: str, split: Split) -> None:
+def check_augmentation(name: str, split: Split) -> None:
+    """Raise ChoiceError for an augmentation that there is none of, or that a split's examples cannot have."""
     if name not in AUGMENTATIONS:
         raise ChoiceError(
             f"augmentation {name!r}",

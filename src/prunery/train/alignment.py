@@ -17,12 +17,13 @@ from torch.nn import functional
 from prunery.core.context import first_tensor
 from prunery.core.layers import all_layers
 from prunery.core.masks import Masks
-from prunery.data.batches import Batches
+from prunery.data.batches import Batches, normalised
 from prunery.data.splits import Split
 from prunery.errors import ChoiceError, ScoreError
 from prunery.forward import eval_mode, mapped, placed
 from prunery.seeds import stream
 from prunery.train.beside import call_order, check_counts, modules_of
+from prunery.train.job import laid_out
 from prunery.train.recovery_context import RecoveryContext
 
 _HELD = 8  # one batch in so many is held back where the best state is chosen
@@ -42,7 +43,11 @@ def align_(
     check_counts(images=images, steps=steps, batch=batch)
     model, dense, split = context.model, context.dense, some(context, images)
 
+    two = normalised(split, split.x[:2])
+    channels_last = laid_out(model, two) and laid_out(dense, two)
+
     def loss(x: Tensor, y: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
         with torch.no_grad():
             target = first_tensor(dense(x))
         output = first_tensor(model(x))
@@ -53,6 +58,8 @@ def align_(
         first, last = descend(
             context, model, _drawn(context, split, batch, augmentation), loss, steps, learning_rate
         )
+    if channels_last:
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     batch = min(batch, len(split))
     context.count(samples=steps * batch)
     used = f"{len(split)} images {'with' if labels else 'without'} labels"

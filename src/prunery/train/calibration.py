@@ -16,7 +16,7 @@ from prunery.core.context import first_tensor
 from prunery.data.batches import normalised
 from prunery.data.images import ImageSet
 from prunery.data.splits import Split, Splits
-from prunery.errors import DataError
+from prunery.errors import ChoiceError, DataError
 from prunery.factories import as_ours
 from prunery.forward import eval_mode, placed
 from prunery.seeds import stream
@@ -49,6 +49,8 @@ def calibration(data: Any, *, examples: int, held_out: float, seed: int) -> Cali
     """
     x: Tensor
     y: Tensor | None
+    if not 0 < held_out < 1:
+        raise ChoiceError(f"held_out={held_out}", "it is no part of the examples", "give, say, 0.125")
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     if isinstance(data, ImageSet):

@@ -16,11 +16,14 @@ from torch import nn
 from prunery.core.masks import Masks
 from prunery.core.prune import prune
 from prunery.core.sparsity import Wanted
+from prunery.data.batches import check_augmentation
 from prunery.errors import ModelError
 from prunery.registry import Choice
 from prunery.train.batchnorm import batch_norms
+from prunery.train.beside import check_counts
 from prunery.train.calibration import calibration, check_takes
 from prunery.train.ladder import Ladder, Progress, Report
+from prunery.train.recovery import recovery
 from prunery.wrappers import unwrapped
 
 
@@ -57,8 +60,8 @@ def compress(
     aside. A rung is kept only if it lowers the error on these: the squared distance to the dense model's
     outputs over their variance, or with labels the cross entropy. The first rung is magnitude with batch
     norm estimated again, so what comes back is never worse than it by that error. scope: who competes with
-    whom; by default both `global` and `repairable` are tried. steps, batch, learning_rate, augmentation: of
-    the gradient steps (see `align`); steps=0 leaves these out. progress: called with (rung, part done).
+    whom, by default `global`. steps, batch, learning_rate, augmentation: of the gradient steps (see `align`);
+    steps=0 leaves these out. progress: called with (rung, part done).
 
     The model is left as it is; the copy is in eval mode. Half precision is worked on in single precision and
     given back in half. Raises a PruneryError for data that do not fit the model or are too few, for weights
@@ -68,24 +71,21 @@ def compress(
     choices: dict[str, Any] = {"exclude": exclude, "example": example}
     if data is None:
         masks = prune(network, sparsity, scope=scope, seed=seed, **choices)
-        return Compressed(_given_back(network, masks, dtype), masks, Report((), labelled=False, held=0))
+        return Compressed(_given_back(network, masks, dtype), masks, Report((), None, labelled=False, held=0))
+    check_counts(images=images, **({"steps": steps} if steps else {}))
+    told: dict[str, Any] = {"images": images, "steps": steps, "batch": batch, "learning_rate": learning_rate}
+    told["augmentation"] = augmentation
+    recovery.bind(Choice("align", told))
     examples = calibration(data, examples=images, held_out=held_out, seed=seed)
+    check_augmentation(augmentation, examples.used)
     check_takes(network, examples)
     ladder = Ladder(network, examples, seed=seed, progress=progress or (lambda rung, part: None))
     repair = ["bn"] if batch_norms(network) else []
     name = " + ".join(["magnitude", *repair])
     ladder.start(name, sparsity, {**choices, "criterion": "magnitude", "scope": scope}, repair)
-    for some in [scope] if scope else ["global", "repairable"]:
-        how = {**choices, "criterion": "obs", "scope": some}
-        ladder.start(f"obs({some}) + reconstruct", sparsity, how, [f"reconstruct(images={images})"])
+    how = {**choices, "criterion": "obs", "scope": scope}
+    ladder.start("obs + reconstruct", sparsity, how, [f"reconstruct(images={images})"])
     if steps:
-        told: dict[str, Any] = {
-            "images": images,
-            "steps": steps,
-            "batch": batch,
-            "learning_rate": learning_rate,
-        }
-        told["augmentation"] = augmentation
         ladder.climb("align", [Choice("align", told)], steps=steps)
         if examples.labelled:
             ladder.climb("align_labelled", [Choice("align_labelled", told)], steps=steps, labels=True)

@@ -135,18 +135,19 @@ def job_of(
         raise ModelError("training", "no parameter of the model requires a gradient", "unfreeze some")
     device = parameters[0].device
     train, validation = splits.train.to(device), splits.validation.to(device)
-    last = _laid_out(model, train)
+    last = laid_out(model, next(iter(Batches(train, batch=2, seed=0)))[0])
     optimizer = _optimizer(parameters, training, device)
     test = splits.test.to(device) if test_curves else None
     return Job(model, train, validation, test, training, seed, device, parameters[0].dtype, last, optimizer)
 
 
-def _laid_out(model: nn.Module, train: Split) -> bool:
-    """Whether the model is laid out channels-last now; not if it has a `view` that this would break.
+def laid_out(model: nn.Module, x: Tensor) -> bool:
+    """Lay the model out channels-last if it takes images x; not if it has a `view` that this would break.
 
-    A copy is tried: once laid out, a model with single channels would not come back to where it was.
+    Returns whether that was done. A copy is tried: once laid out, a model with single channels would not come
+    back to where it was.
     """
-    x = placed(next(iter(Batches(train, batch=2, seed=0)))[0], model)
+    x = placed(x, model)
     if x.dim() != 4 or not any(p.dim() == 4 for p in model.parameters()):
         return False
     try:

@@ -57,9 +57,10 @@ class Rung:
 
 @dataclass(frozen=True)
 class Report:
-    """The rungs in the order in which they were tried; printed, it is a table."""
+    """The rungs in the order in which they were tried, and the dense network; printed, it is a table."""
 
     rungs: tuple[Rung, ...]
+    dense: Rung | None
     labelled: bool
     held: int
 
@@ -75,7 +76,7 @@ class Report:
             return "no examples were given: nothing was repaired, and nothing is known of the outputs"
         error, share = ("cross entropy", "accuracy %") if self.labelled else ("error", "as dense %")
         head = ["rung", error, share, "kept", "examples", "labels", "steps", "seconds", "peak MB"]
-        cells = [head, *map(_cells, self.rungs)]
+        cells = [head, *(_cells(rung) for rung in (self.dense, *self.rungs) if rung)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -87,6 +88,8 @@ class Report:
 
 def _cells(rung: Rung) -> list[str]:
     """Return a rung's line of the table, cell by cell."""
+    if not rung.examples:  # the dense network
+        return [rung.name, f"{rung.error:.4g}", f"{rung.agreement:.2f}" if rung.agreement else "", *[""] * 6]
     return [
         rung.name,
         "not possible" if rung.error is None else f"{rung.error:.4g}",
@@ -131,7 +134,8 @@ class Ladder:
 
     def report(self) -> Report:
         """Return what was tried so far."""
-        return Report(tuple(self.rungs), self.examples.labelled, len(self.examples.held))
+        dense = Rung("dense", *self._measured(self.dense), False, 0, False, 0, 0.0, None)
+        return Report(tuple(self.rungs), dense, self.examples.labelled, len(self.examples.held))
 
     def start(
         self, name: str, sparsity: Wanted, choices: Mapping[str, Any], actions: Sequence[str | Choice]

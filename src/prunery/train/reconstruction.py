@@ -21,7 +21,7 @@ from prunery.train.beside import call_order, check_counts, input_sizes, listed, 
 from prunery.train.paused import paused_runs
 from prunery.train.recovery_context import RecoveryContext
 
-_HELD = 1 << 29  # bytes of what paused runs hold: for each image two networks, a tensor and one beside it
+_HELD = 1 << 30  # bytes of what paused runs hold: for each image two networks, a tensor and one beside it
 
 
 @dataclass
