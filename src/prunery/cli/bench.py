@@ -48,7 +48,7 @@ def bench(
     example: ExampleOption = None,
     batch: BatchOption = 1,
     threads: ThreadsOption = 1,
-    rounds: RoundsOption = 30,
+    rounds: RoundsOption = 50,
     forms: FormsOption = None,
     json_file: JsonOption = None,
     data_dir: DataOption = None,

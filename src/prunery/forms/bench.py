@@ -60,7 +60,7 @@ def bench(
     inputs: Sequence[Any] = (),
     forms: Sequence[str] | None = None,
     threads: int = 1,
-    rounds: int = 30,
+    rounds: int = 50,
     progress: Callable[[str], None] = lambda name: None,
 ) -> Comparison:
     """Return what each form of a pruned network takes: milliseconds on `example`, bytes, and accuracy.
