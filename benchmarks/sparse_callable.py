@@ -4,11 +4,12 @@ python benchmarks/sparse_callable.py
 python benchmarks/sparse_callable.py --nets vgg16_bn --sparsity 0.9 --batch 1 --rounds 30 --layers
 python benchmarks/sparse_callable.py --nets vgg16_bn --batch 1 --threads 2
 
-Every layer but a convolutional stem is pruned by magnitude to the same sparsity; weights are random. Engines:
-eager torch, torch.compile, TorchScript's optimize_for_inference, and ONNX Runtime and OpenVINO if they can be
-imported. On one thread times are those of the process on the processor, which others who share the machine do
-not lengthen; on several they are those of the clock. A ratio is the median over rounds of the fastest dense
-engine's time (that with the least median) over the callable's, in the same round.
+Every layer but a convolutional stem is pruned by magnitude to the same sparsity; weights are random.
+Engines: eager torch, torch.compile, TorchScript's optimize_for_inference, and ONNX Runtime and OpenVINO if
+they can be imported. On one thread times are those of the process on the processor, which others who share
+the machine do not lengthen; on several they are those of the clock. In its turn an engine is called for 20
+ms, once at least. A ratio is the median over rounds of the fastest dense engine's time (that with the least
+median) over the callable's, in the same round.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from prunery.models.build import build
 from prunery.models.names import MODELS
 
 Call = Callable[[], Any]
+TURN = 0.02  # seconds
 
 
 class Wide(nn.Sequential):
@@ -108,10 +110,12 @@ def turns(calls: dict[str, Call], rounds: int, threads: int) -> dict[str, list[f
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 2):
         for name, call in calls.items():
-            begin = clock()
-            call()
+            count, begin = 0, clock()
+            while count == 0 or clock() - begin < TURN:
+                call()
+                count += 1
             if turn >= 2:
-                times[name].append(1000 * (clock() - begin))
+                times[name].append(1000 * (clock() - begin) / count)
     return times
 
 

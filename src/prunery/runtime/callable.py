@@ -15,18 +15,15 @@ from torch import Tensor, nn
 from prunery.errors import ChoiceError, ModelError
 from prunery.forward import call_of, mapped, no_trace, tensors
 from prunery.runtime import native
-from prunery.runtime.layers import Layer, Layers, layers_of
-from prunery.runtime.linear import ByTorch, LinearPlan, in_chunks, quickest
+from prunery.runtime.layers import Layers, layers_of
 from prunery.runtime.parts import parts_of
-from prunery.runtime.plan import Part, Plan, Staged
+from prunery.runtime.plan import Part
 from prunery.runtime.program import NotSeparableError, take_apart
 from prunery.runtime.report import Report, rows_of
-from prunery.runtime.tune import Tuner, in_turns, least_seconds
+from prunery.runtime.running import SEARCH, Running
+from prunery.runtime.tune import Timed, Tuner, in_turns, least_seconds
 from prunery.wrappers import unwrapped
 
-CACHE = 400 * 1024  # bytes of the second cache that activations may take
-MOST_IMAGES = 16
-SEARCH = {"fast": 0.5, "best": 5.0}  # seconds for the linear layers of a part
 TOLERANCE = 1e-4  # of the largest output
 GAIN = 1.0  # how many times as fast as dense torch it must be to be worth it
 
@@ -72,28 +69,34 @@ class SparseCallable:
         self._lock = threading.Lock()
         self._given = [tuple(t.shape[1:]) for t in tensors(example)]
         self._dtypes = [t.dtype for t in tensors(example)]
-        self._structure = mapped(lambda _: torch.empty(0), call_of(example))
-        self._plans: dict[tuple[int, int], Plan | Staged | LinearPlan | ByTorch] = {}
+        self._accepted: list[Any] = []
+        self._structure = _structure(call_of(example))
+        self._single = isinstance(example, Tensor)
         self._network: Layers | None = None
-        self._tuner = Tuner({}, tune)
-        self._parts: list[Layer | Part] = []
+        self._running: Running | None = None
         self._reason = ""
-        self._sparse = False
         args, kwargs = call_of(example)
         with _threads(threads):
             self._output = _called(model, args, kwargs)
             self._read(model, example)
             self._decide(list(tensors(example)))
+        self._plain = isinstance(self._output, Tensor)
         self._output = mapped(lambda _: torch.empty(0), self._output)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the model does: tensors, in the structure that the model returns."""
-        given = list(tensors((args, kwargs)))
-        self._check(given)
+        given = self._tensors(args, kwargs)
+        signature = [(t.shape, t.dtype, t.device) for t in given]
+        if signature != self._accepted:
+            self._check(given)
+            self._accepted = signature
         with self._lock, torch.no_grad(), _threads(self.threads):
             if self._network is None:
                 return self._model(*args, **kwargs)
-            return self._structured(self._run(given, sparse=self._sparse))
+            batch = given[0].shape[0]
+            run = self._network.run if self._running is None or batch == 0 else self._running
+            results = run(given)
+        return results[0] if self._plain else self._structured(results)
 
     def report(self) -> Report:
         """Return what each layer runs and how fast it is, and the whole against the dense model."""
@@ -113,7 +116,6 @@ class SparseCallable:
     def _read(self, model: nn.Module, example: Any) -> None:
         try:
             self._network = layers_of(take_apart(model, example))
-            self._tuner.constants = self._network.constants
         except NotSeparableError as why:
             self._reason = str(why)
             self._model = _copied(model)
@@ -122,49 +124,64 @@ class SparseCallable:
         if isinstance(made_for, str):
             self._reason = made_for
             return
-        self._parts = parts_of(self._network)
-        if not any(isinstance(part, Part) for part in self._parts):
+        parts = parts_of(self._network)
+        if not any(isinstance(part, Part) for part in parts):
             self._reason = "no layer has enough zeros"
+            return
+        tuner = Tuner(self._network.constants, self.tune)
+        self._running = Running(self._network, parts, self.threads, tuner)
 
     def _decide(self, given: list[Tensor]) -> None:
         """Compare with the model on the example, in what comes out and in time."""
         seconds = dense = 0.0
-        if not self._reason:
-            apart = _apart(self._run(given, sparse=True), list(tensors(self._output)))
+        found: list[Timed] = []
+        if self._running is not None:
+            apart = _apart(self._running(given), list(tensors(self._output)))
+            found = self._running.tuner.found
             if apart > TOLERANCE:
                 self._reason = f"the kernels' output is {apart:.1e} from the model's"
-        if self._reason and self._network:
-            seconds = dense = least_seconds(lambda: self._dense(given), self.threads)
-        elif self._network:
-            runs = [partial(self._run, given, sparse=True), partial(self._dense, given)]
+                self._running = None
+        if self._running is not None and self._network is not None:
+            runs = [partial(self._running, given), partial(self._network.run, given)]
             seconds, dense = in_turns(runs, self.threads)
-            self._sparse = dense > GAIN * seconds
-            self._reason = "" if self._sparse else "sparse kernels gain nothing here"
-        if not self._sparse:
-            self._plans.clear()
-            self._tuner = Tuner({}, self.tune)
+            if dense <= GAIN * seconds:
+                self._reason, self._running = "sparse kernels gain nothing here", None
+        elif self._network is not None:
+            dense = least_seconds(partial(self._network.run, given), self.threads)
         batch = given[0].shape[0] if given else 0
-        self._report = self._reported(batch, seconds if self._sparse else dense, dense)
+        self._report = self._reported(batch, seconds if self._running else dense, dense, found)
 
-    def _reported(self, batch: int, seconds: float, dense: float) -> Report:
-        made_for = native.isa()
-        if self._sparse:
+    def _reported(self, batch: int, seconds: float, dense: float, found: list[Timed]) -> Report:
+        made_for, tuner = native.isa(), self._running.tuner if self._running else Tuner({})
+        if self._running is not None:
             verdict = f"Sparse kernels make it {dense / seconds:.2f} times as fast as torch's dense ones."
         else:
             verdict = f"It is the dense model: {self._reason}."
         return Report(
-            rows=rows_of(self._network.layers if self._network else [], self._tuner.found),
+            rows=rows_of(self._network.layers if self._network else [], found, bool(self._running)),
             batch=batch,
             threads=self.threads,
             isa=made_for if isinstance(made_for, str) else made_for.name,
             seconds=seconds,
             dense_seconds=dense,
-            flushed=self._tuner.flushed,
-            megabytes=self._tuner.nbytes / 1e6,
+            flushed=tuner.flushed,
+            megabytes=tuner.nbytes / 1e6,
             verdict=verdict,
         )
 
     # running
+    def _tensors(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+        """The tensors of a call, which must be made as the example was."""
+        if self._single and len(args) == 1 and not kwargs and isinstance(args[0], Tensor):
+            return [args[0]]
+        kwargs = {name: kwargs[name] for name in self._structure[1] if name in kwargs} | kwargs
+        if _structure((args, kwargs)) != self._structure:
+            found = f"{len(args)} arguments" + "".join(f", {name}=" for name in kwargs)
+            asked = "a call of a sparse callable"
+            do = "call it as the example does, with the same values of all that is no tensor"
+            raise ModelError(asked, f"it does not fit the example: {found}", do)
+        return list(tensors((args, kwargs)))
+
     def _check(self, given: list[Tensor]) -> None:
         shapes = [tuple(t.shape[1:]) for t in given]
         if shapes != self._given or [t.dtype for t in given] != self._dtypes:
@@ -182,67 +199,15 @@ class SparseCallable:
                 "a sparse callable", "its inputs differ in their first axis", "give equal batches"
             )
 
-    def _dense(self, given: list[Tensor]) -> Any:
-        if self._network is None:
-            return None
-        return self._network.run(given, given[0].shape[0])
-
-    def _run(self, given: list[Tensor], *, sparse: bool) -> list[Tensor]:
-        network, batch = self._network, given[0].shape[0]
-        assert network is not None
-        if not sparse or batch == 0:
-            return network.run(given, batch)
-        values = {**network.constants, **dict(zip(network.inputs, given, strict=True))}
-        for part in self._parts:
-            if isinstance(part, Layer):
-                part.run(values, batch)
-            else:
-                self._run_part(part, values)
-        return [values[number] for number in network.outputs]
-
-    def _run_part(self, part: Part, values: dict[int, Tensor]) -> None:
-        given = [values[n] for n in part.inputs]
-        rows = given[0].shape[0]
-        made = [torch.empty(rows, *part.shapes[n]) for n in part.outputs]
-        if part.of_rows:
-            in_chunks(self._linear(part, given), given, made)
-        begin = rows if part.of_rows else 0
-        while begin < rows:
-            plan = self._plan(part, rows - begin)
-            here = slice(begin, begin + plan.images)
-            plan.run([t[here] for t in given], [t[here] for t in made])
-            begin += plan.images
-        values.update(zip(part.outputs, made, strict=True))
-
-    def _linear(self, part: Part, given: list[Tensor]) -> LinearPlan | ByTorch:
-        """The quickest way found for a part of linear layers, for about as many rows."""
-        key = (id(part), given[0].shape[0].bit_length())
-        if key not in self._plans:
-            self._plans[key] = quickest(part, given, self.threads, self._tuner, SEARCH[self.tune])
-        plan = self._plans[key]
-        assert isinstance(plan, LinearPlan | ByTorch)
-        return plan
-
-    def _plan(self, part: Part, left: int) -> Plan | Staged:
-        """The plan of a part for that many images or for the first of them, made where it is needed first."""
-        made_for = native.isa()
-        assert isinstance(made_for, native.Isa)
-        staged = left > made_for.lanes // 2 and part.split()[1] is not None
-        key = (id(part), staged)
-        if key not in self._plans:
-            make = partial(self._made, left=left)
-            self._plans[key] = Staged(part, made_for.lanes, make) if staged else make(part, 1)
-        plan = self._plans[key]
-        assert isinstance(plan, Plan | Staged)
-        return plan
-
-    def _made(self, part: Part, lanes: int, left: int) -> Plan:
-        fitting = max(self.threads, min(MOST_IMAGES, CACHE // part.bytes()))
-        return Plan(part, lanes if lanes > 1 else min(left, fitting), self.threads, self._tuner, lanes)
-
     def _structured(self, results: list[Tensor]) -> Any:
         left = iter(results)
         return mapped(lambda _: next(left), self._output)
+
+
+def _structure(call: Any) -> Any:
+    """The call with None for each tensor."""
+    nothing: Any = lambda _: None  # noqa: E731
+    return mapped(nothing, call)
 
 
 def _called(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

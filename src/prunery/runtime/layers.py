@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from prunery.runtime.program import Network, PerBatch, Ref, Step, filled
+from prunery.runtime.program import Network, PerBatch, Ref, Step, filled, refs
 
 Pair = tuple[int, int]
 
@@ -36,6 +37,7 @@ class Layer:
     low: float | None = None
     high: float | None = None
     residual: int | None = None
+    calls: dict[int, Any] = field(default_factory=dict)  # the step's arguments at the last size of the batch
 
     @property
     def output(self) -> int:
@@ -79,13 +81,20 @@ class Layer:
         return y if self.low is None and self.high is None else y.clamp_(self.low, self.high)
 
     def _run_step(self, values: dict[int, Tensor], batch: int) -> None:
-        def replaced(node: Any) -> Any:
-            return values[node.value] if isinstance(node, Ref) else node.at(batch)
-
-        args, kwargs = filled((self.step.args, self.step.kwargs), replaced)
-        result = self.step.function(*args, **kwargs)
+        if batch not in self.calls:
+            self.calls = {batch: filled((self.step.args, self.step.kwargs), _at(batch))}
+        args, kwargs = self.calls[batch]
+        if not kwargs and not any(isinstance(arg, list) and refs(arg) for arg in args):  # the usual case
+            result = self.step.function(*[values[a.value] if type(a) is Ref else a for a in args])
+        else:
+            args, kwargs = filled((args, kwargs), lambda node: values[node.value])
+            result = self.step.function(*args, **kwargs)
         results = result if isinstance(result, tuple | list) else [result]
         values.update((n, t) for n, t in zip(self.step.outputs, results, strict=True) if n >= 0)
+
+
+def _at(batch: int) -> Callable[[Any], Any]:
+    return lambda node: node if isinstance(node, Ref) else node.at(batch)
 
 
 @dataclass
@@ -99,8 +108,9 @@ class Layers:
     shapes: dict[int, tuple[Any, ...]]
     uses: dict[int, int] = field(default_factory=dict)
 
-    def run(self, given: list[Tensor], batch: int) -> list[Tensor]:
+    def run(self, given: list[Tensor]) -> list[Tensor]:
         """Return the outputs, all of it in torch."""
+        batch = given[0].shape[0]
         values = {**self.constants, **dict(zip(self.inputs, given, strict=True))}
         for layer in self.layers:
             layer.run(values, batch)

@@ -10,12 +10,16 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from prunery.runtime import native
 from prunery.runtime.geometry import LINE, pitch_of
+from prunery.runtime.kernels import transpose
 from prunery.runtime.layers import Layer
 from prunery.runtime.plan import Part, Plan
+from prunery.runtime.team import Job, Kernel
 from prunery.runtime.tune import Timed, Tuner, least_seconds
 
 CHUNKS = (64, 128, 256)  # rows that are worth trying at a time
@@ -31,16 +35,22 @@ class LinearPlan:
         shapes: dict[int, tuple[int, ...]] = {n: (s[0], height, width) for n, s in part.shapes.items()}
         layers = [_as_convolution(layer) for layer in part.layers]
         self.plan = Plan(Part(layers, part.inputs, part.outputs, shapes), 1, threads, tuner)
-        self.entries, self.exits = ([_columns(t) for t in v] for v in (self.plan.entries, self.plan.exits))
+        self.entries = [_transpose(view, rows, into=True) for view in self.plan.entries]
+        self.exits = [_transpose(view, rows, into=False) for view in self.plan.exits]
+        assert len(self.plan.steps) == 1
+        job = self.plan.steps[0]
+        assert isinstance(job, Job)
+        self.job = job
+        self.job.kernels = [*self.entries, *self.job.kernels, *self.exits]
 
     def run(self, given: list[Tensor], made: list[Tensor]) -> None:
-        """Compute `made` (written into) from `given`, at most `images` rows."""
-        count = given[0].shape[0]
-        for columns, tensor in zip(self.entries, given, strict=True):
-            columns[:, :count].copy_(tensor.t())
-        self.plan.go(1)
-        for columns, tensor in zip(self.exits, made, strict=True):
-            tensor.copy_(columns[:, :count].t())
+        """Compute `made` (contiguous, written into) from `given`, at most `images` rows."""
+        given = [t.contiguous() for t in given]
+        for kernel, tensor in zip(self.entries, given, strict=True):
+            kernel.table[0], kernel.table[2] = tensor.data_ptr(), tensor.shape[0]
+        for kernel, tensor in zip(self.exits, made, strict=True):
+            kernel.table[1], kernel.table[3] = tensor.data_ptr(), tensor.shape[0]
+        self.job.run(1)
 
 
 class ByTorch:
@@ -49,11 +59,12 @@ class ByTorch:
     def __init__(self, part: Part, given: list[Tensor], threads: int) -> None:
         self.part = part
         self.products: list[Callable[[Tensor], Tensor]] = []
+        self.sparse = [_csr(layer) for layer in part.layers]
         self.tuner = Tuner({})
         values = dict(zip(part.inputs, given, strict=True))
-        for layer in part.layers:
+        for layer, sparse in zip(part.layers, self.sparse, strict=True):
             x = values[layer.inputs[0]]
-            dense, sparse = layer.product, _csr(layer)
+            dense = layer.product
             seconds = [least_seconds(lambda f=f, x=x: f(x), threads) for f in (dense, sparse)]  # type: ignore[misc]
             self.products.append(dense if seconds[0] <= seconds[1] else sparse)
             values[layer.output] = self._layer(layer, self.products[-1], values)
@@ -105,15 +116,25 @@ def in_chunks(plan: LinearPlan | ByTorch, given: list[Tensor], made: list[Tensor
     """Run a plan on all rows."""
     rows = given[0].shape[0]
     step = rows if isinstance(plan, ByTorch) else plan.images
+    if step >= rows:
+        plan.run(given, made)
+        return
     for begin in range(0, rows, step):
         here = slice(begin, begin + step)
         plan.run([t[here] for t in given], [t[here] for t in made])
 
 
-def _columns(view: Tensor) -> Tensor:
-    """The view (1, C, H, W) of a buffer as (C, H * W)."""
-    _, channels, height, width = view.shape
-    return view.as_strided((channels, height * width), (view.stride(1), 1), view.storage_offset())
+def _transpose(view: Tensor, rows: int, *, into: bool) -> Kernel:
+    """The kernel that moves rows into a buffer, of which `view` is (1, features, H, W), or out of it."""
+    made_for = native.isa()
+    assert isinstance(made_for, native.Isa)
+    features, pitch = view.shape[1], view.stride(1)
+    if into:
+        table, bands = [0, view.data_ptr(), rows, features, features, pitch], rows
+    else:
+        table, bands = [view.data_ptr(), 0, features, rows, pitch, features], features
+    function = native.address(transpose.source(made_for.lanes))
+    return Kernel(function, np.array(table, np.int64), -(-bands // made_for.lanes), False, (view,))
 
 
 def _as_convolution(layer: Layer) -> Layer:

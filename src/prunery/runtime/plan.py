@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from torch import Tensor
@@ -47,8 +48,9 @@ class Part:
         size = {n: 4 * math.prod(shape) for n, shape in self.shapes.items()}
         return max(sum(size[n] for n in (*layer.reads(), layer.output)) for layer in self.layers)
 
-    def split(self) -> tuple[Part | None, Part | None]:
-        """Return the part as its large planes and the small ones after them."""
+    @cached_property
+    def stages(self) -> tuple[Part | None, Part | None]:
+        """The part as its large planes and the small ones after them."""
         small = [math.prod(self.shapes[layer.output][1:]) <= SMALL for layer in self.layers]
         first = next((i for i, layer in enumerate(self.layers) if small[i] and layer.kind == "conv"), None)
         if first is None or not all(small[first:]):
@@ -234,7 +236,7 @@ class Staged:
 
     def __init__(self, part: Part, lanes: int, plan: Callable[[Part, int], Plan]) -> None:
         self.part, self.images = part, lanes
-        large, small = part.split()
+        large, small = part.stages
         assert small is not None
         self.small = plan(small, lanes)
         self.large = None if large is None else plan(large, 1)

@@ -67,8 +67,11 @@ class Report:
         return "\n".join([*lines, self.verdict])
 
 
-def rows_of(layers: Sequence[Layer], found: Sequence[Timed]) -> tuple[Row, ...]:
-    """Return a row for each layer that has weights; found: what was tried, of which the first is shown."""
+def rows_of(layers: Sequence[Layer], found: Sequence[Timed], sparse: bool) -> tuple[Row, ...]:
+    """Return a row for each layer that has weights.
+
+    found: what was tried, of which the first of a layer is shown; sparse: False if all of it runs dense.
+    """
     tried = {timed.layer.output: timed for timed in reversed(found)}
     rows = []
     for layer in layers:
@@ -76,10 +79,11 @@ def rows_of(layers: Sequence[Layer], found: Sequence[Timed]) -> tuple[Row, ...]:
             continue
         shape, timed = tuple(layer.weight.shape), tried.get(layer.output)
         if timed is None:
-            rows.append(Row(layer.name, shape, density(layer), "dense (torch)", 0, None, None))
+            rows.append(Row(layer.name, shape, density(layer), _choice(None), 0, None, None))
         else:
+            choice = _choice(timed.variant if sparse else None)
             times = (timed.images, timed.sparse, timed.dense)
-            rows.append(Row(layer.name, shape, timed.density, _choice(timed.variant), *times))
+            rows.append(Row(layer.name, shape, timed.density, choice, *times))
     return tuple(rows)
 
 
