@@ -38,7 +38,7 @@ def test_a_known_ratio_is_found_and_decided():
     assert speed.times == pytest.approx(3, rel=0.1)
     assert speed.decided
     assert found.speed_up("dense", "sparse", clock="cpu").times == pytest.approx(1 / speed.times)
-    assert found.calls["sparse"].calls >= 5 > 2 >= found.calls["dense"].calls
+    assert 1 <= found.calls["dense"].calls <= 2
     assert "sparse is" in str(found)
     assert "times as fast as dense (95 % interval" in str(found)
 
