@@ -282,3 +282,18 @@ def test_scores_leave_the_order_of_columns_above_and_below_one():
     scores, _ = in_columns(w, inverse, Quota(torch.full((1, 4), 2), False, None))
     assert ((scores < 1).sum(2) == 2).all()
     assert torch.equal(scores.argsort(2)[..., :2].sort(2).values, w.abs().argsort(2)[..., :2].sort(2).values)
+
+
+@pytest.mark.parametrize("limit", [0, 8 * 8 * 9 * (8 * 9) ** 2 / 3 - 1])
+def test_layers_of_which_one_is_too_large_for_greedy_compete_all_the_same(limit, monkeypatch):
+    x, dense = draw(64, 3, 8, 8), ConvNet()
+    once = prunery.prune(copy.deepcopy(dense), 0.6, criterion="obs(order='once')", batches=[x])
+    monkeypatch.setattr("prunery.core.obs._EXACT", limit)
+    model = copy.deepcopy(dense)
+    masks = prunery.prune(model, 0.6, criterion="obs", batches=[x])
+    assert {row.name: row.kept for row in masks.layers()} == {row.name: row.kept for row in once.layers()}
+    assert masks.kept == masks.total - round(0.6 * masks.total)
+    assert masks != once
+    again = prunery.prune(model, 0.8, criterion="obs", batches=[x], masks=masks)
+    assert all(bool((again[name] <= masks[name]).all()) for name in again)
+    assert again.kept == again.total - round(0.8 * again.total)

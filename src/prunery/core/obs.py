@@ -6,7 +6,7 @@ Axes: g groups, o outputs, d inputs of an output (see `matrices`); r rows, outpu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from prunery.core.grams import moments
 from prunery.core.layers import Layer
 from prunery.core.matrices import Matrix, matrix_of
 from prunery.core.selection import Pool
-from prunery.core.sparsegpt import Parts, Quota, in_columns
+from prunery.core.sparsegpt import Parts, Quota, in_columns, whole_quota
 from prunery.errors import ChoiceError
 
 MEMORY = 1 << 28
@@ -37,17 +37,50 @@ def removal_losses(q: ScoringContext) -> dict[str, Tensor]:
     Options, the criterion's: `damp`, the share of the Gram's mean diagonal that is added to it; `order`:
     "greedy": always the cheapest weight of a row goes next, then the others make up for it (OBC, exact);
     "columns": column by column, blocks of 128 with a quota each (SparseGPT); "once": nothing makes up for
-    anything; "auto": greedy up to 1e11 multiplications a layer, else columns.
+    anything; "auto": greedy up to 1e11 multiplications a layer, else columns. Where layers compete and one of
+    them is too large for greedy, "once" says how many weights each keeps, and these orders say which.
     """
     order, damp = q.options.get("order", "auto"), q.options.get("damp", 0.01)
     if order not in ORDERS:
         raise ChoiceError(f"order {order!r}", "there is none of that name", f"choose: {', '.join(ORDERS)}")
-    losses: dict[str, Tensor] = {}
-    for some in grouped(q.layers):
+    shares: dict[str, int] = {}
+    for members in _too_large(q) if order == "auto" else ():
+        shares |= _shares(dict(_losses(members, q, "once", damp, {})), q)
+    return dict(_losses(q.layers, q, order, damp, shares))
+
+
+def _losses(
+    layers: Sequence[Layer], q: ScoringContext, order: str, damp: float, shares: Mapping[str, int]
+) -> Iterator[tuple[str, Tensor]]:
+    for some in grouped(layers):
         grams = moments(q, some, whole=True)
         for layer in some:
-            losses[layer.name] = _of_layer(layer, grams.pop(layer.name), q, order, damp)
-    return losses
+            yield layer.name, _of_layer(layer, grams.pop(layer.name), q, order, damp, shares.get(layer.name))
+
+
+def _too_large(q: ScoringContext) -> Iterator[list[Layer]]:
+    """Yield the layers of each pool in which single weights of several compete, one of them too large."""
+    layers = {layer.name: layer for layer in q.layers}
+    for pool in q.pools:
+        units = [q.units[member] for member in pool.members]
+        if len(units) > 1 and pool.lines is None and all(unit.norm is None for unit in units):
+            members = [layers[unit.name] for unit in units]
+            if not all(_is_exact(layer) for layer in members):
+                yield members
+
+
+def _is_exact(layer: Layer) -> bool:
+    return layer.parameter.numel() * matrix_of(layer).inputs ** 2 / 3 <= _EXACT
+
+
+def _shares(losses: Mapping[str, Tensor], q: ScoringContext) -> dict[str, int]:
+    """Return how many weights of each layer are among the largest losses, as many as their pool keeps."""
+    pool = next(p for p in q.pools if q.units[p.members[0]].name in losses)
+    flat = torch.cat([value.flatten().float() for value in losses.values()])
+    kept = torch.zeros_like(flat, dtype=torch.bool).index_fill_(0, flat.topk(pool.keep).indices, True)
+    sizes = [value.numel() for value in losses.values()]
+    counts = [int(some.count_nonzero()) for some in torch.split(kept, sizes)]
+    return dict(zip(losses, counts, strict=True))
 
 
 def grouped(layers: Sequence[Layer]) -> Iterator[list[Layer]]:
@@ -72,8 +105,10 @@ def damped(gram: Tensor, damp: float) -> Tensor:
     return gram + torch.diag_embed(mean[:, None].expand(-1, gram.shape[1]))
 
 
-def _of_layer(layer: Layer, gram: Tensor, q: ScoringContext, order: str, damp: float) -> Tensor:
-    """Return the losses of one layer, shaped like its weight."""
+def _of_layer(
+    layer: Layer, gram: Tensor, q: ScoringContext, order: str, damp: float, share: int | None
+) -> Tensor:
+    """Return the losses of one layer, shaped like its weight; those of its `share` above 1, others below."""
     matrix, pool = matrix_of(layer), pool_of(layer, q)
     weight = layer.parameter.detach().to(gram.device, torch.float64)
     mask = q.masks.get(layer.name)
@@ -85,15 +120,23 @@ def _of_layer(layer: Layer, gram: Tensor, q: ScoringContext, order: str, damp: f
     inverse = torch.linalg.inv(damped(gram, damp))
     inverse = (inverse + inverse.mT) / 2
     if order == "auto":
-        order = "greedy" if w.numel() * w.shape[2] ** 2 / 3 <= _EXACT else "columns"
+        order = "greedy" if _is_exact(layer) else "columns"
     if order == "once":
         losses = w.square() / inverse.diagonal(dim1=1, dim2=2)[:, None] / energy
     elif order == "greedy":
         losses = greedy(w, inverse, parts_of(pool, matrix)) / energy
+        losses = losses if share is None else _parted(losses, share)
     else:
-        quota = _quota(layer, pool, matrix)
+        quota = _quota(layer, pool, matrix) if share is None else whole_quota(matrix, share)
         losses, _ = in_columns(w, inverse, quota, None if mask is None else matrix.of(mask))
     return matrix.back(losses, tuple(layer.parameter.shape))
+
+
+def _parted(losses: Tensor, share: int) -> Tensor:
+    """Return losses in their order, the `share` largest above 1 and the others below."""
+    kept = torch.zeros(losses.numel(), dtype=losses.dtype, device=losses.device)
+    kept[losses.flatten().topk(share).indices] = 1
+    return losses / (1 + losses) + kept.view_as(losses)
 
 
 def pool_of(layer: Layer, q: ScoringContext) -> Pool | None:
@@ -218,10 +261,8 @@ def _quota(layer: Layer, pool: Pool | None, matrix: Matrix) -> Quota:
             "use scope 'layer', 'row' or 'n_of_m' and granularity 'weight', or order='greedy' or 'once'",
         )
     shape = (matrix.groups, matrix.outputs)
-    rows = shape[0] * shape[1]
     if pool.lines is None:
-        total = rows * matrix.inputs - pool.keep
-        return Quota(torch.full(shape, total), True, None)
+        return whole_quota(matrix, pool.keep)
     if parts := parts_of(pool, matrix):
         return Quota(torch.zeros(shape), False, parts)
     return Quota(matrix.inputs - pool.lines.quotas(pool.keep).view(shape), False, None)

@@ -20,7 +20,7 @@ from prunery.core.layers import Layer
 from prunery.core.matrices import matrix_of
 from prunery.core.obs import damped, grouped
 from prunery.core.selection import Pool
-from prunery.core.sparsegpt import Quota, in_columns
+from prunery.core.sparsegpt import in_columns, whole_quota
 from prunery.forward import eval_mode
 
 LEVELS = 8
@@ -97,9 +97,8 @@ def repaired(q: ScoringContext, layer: Layer, inverse: Tensor, kept: int) -> Ten
     matrix, mask = matrix_of(layer), q.masks.get(layer.name)
     weight = layer.parameter.detach().to(inverse.device, torch.float64)
     weight = weight if mask is None else weight.masked_fill(~mask.to(weight.device), 0)
-    rows = torch.full((matrix.groups, matrix.outputs), weight.numel() - kept)
     own = None if mask is None else matrix.of(mask.to(weight.device))
-    _, moved = in_columns(matrix.of(weight), inverse, Quota(rows, True, None), own)
+    _, moved = in_columns(matrix.of(weight), inverse, whole_quota(matrix, kept), own)
     return matrix.back(moved, tuple(layer.parameter.shape))
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from prunery.core.matrices import Matrix
+
 _BLOCK = 128  # columns of the lazy blocks
 
 
@@ -32,6 +34,12 @@ class Quota:
     removed: Tensor
     whole: bool
     parts: Parts | None
+
+
+def whole_quota(matrix: Matrix, keep: int) -> Quota:
+    """Return the quota of a layer that keeps so many weights, wherever they are."""
+    rows = (matrix.groups, matrix.outputs)
+    return Quota(torch.full(rows, rows[0] * rows[1] * matrix.inputs - keep), True, None)
 
 
 def in_columns(w: Tensor, inverse: Tensor, quota: Quota, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
