@@ -12,6 +12,7 @@ from prunery.lab.spec import load, load_all
 
 QUESTIONS = (
     "channels",
+    "ladder",
     "no-retraining",
     "five-criteria",
     "cifar100",

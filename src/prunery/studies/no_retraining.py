@@ -1,7 +1,9 @@
 """How much can be removed from a trained network that is not trained again?
 
 Magnitude in every layer alike, all but the output layer, as report C did it; and with one threshold for the
-whole network, and with batch norm's statistics estimated anew.
+whole network, and with batch norm's statistics estimated anew. Beside these, what unlabelled images can do
+without any epoch: second order and least squares, then a few hundred gradient steps towards the dense
+network's outputs. Study `ladder` has the rungs between.
 """
 
 from __future__ import annotations
@@ -63,6 +65,8 @@ def _spec(part: str, scale: Scale, task: dict[str, Any], *, seeds: int, norms: b
         for more, recovery in recoveries.items()
         for word, scope in scopes.items()
     ]
+    if scale != "smoke" or not norms:
+        methods += _repaired(scale)
     return from_plain(
         {
             "name": named("no-retraining", part, scale),
@@ -73,3 +77,12 @@ def _spec(part: str, scale: Scale, task: dict[str, Any], *, seeds: int, norms: b
             **controls(scale),
         }
     )
+
+
+def _repaired(scale: Scale) -> list[dict[str, Any]]:
+    images, steps = (256, 20) if scale == "smoke" else (4096, 300)
+    solved = {"name": "reconstruct", "images": images}
+    aligned = {"name": "align", "images": images, "steps": steps, "learning_rate": 0.002}
+    rungs = {"obs + reconstruct": [solved], "obs + reconstruct + align": [solved, aligned]}
+    choices = {"criterion": "obs", "scope": "global", "exclude": ["@output"]}
+    return [{"name": name, **choices, "recovery": recovery} for name, recovery in rungs.items()]

@@ -123,6 +123,9 @@ class CutsInTraining:
         if any(cut.at is None for cut in self.cuts):
             found = f"the cuts of {self.method.schedule.name!r} have no place in it"
             raise SparsityError("pruning during a training", found, "use gradual or drop_grow")
+        if self.method.scope.facts.get("measured"):
+            found = "it runs the model on examples, and inside a training weights never stand still"
+            raise ChoiceError(f"scope {self.method.scope.name!r} during a training", found, "use 'global'")
         units = self.method.granularity
         if not units.facts.get("weights") and any(cut.regrow for cut in self.cuts):
             found = "a larger unit that starts at 0 gets no gradient"

@@ -19,6 +19,7 @@ from prunery.core.masks import Masks
 from prunery.core.prune import prune
 from prunery.core.schedule import Cut, cuts_of, is_update
 from prunery.core.schedule import schedule as schedules
+from prunery.core.scope import scope as scopes
 from prunery.data.batches import Batches, balanced
 from prunery.errors import EmptyLayerWarning, MasksError, PruneryWarning
 from prunery.lab.numbers import of_masks
@@ -228,11 +229,12 @@ def _fitted(
 def scored_on(context: StepContext) -> tuple[list[Any] | None, int]:
     """Return the batches that a criterion is scored on, None where it reads none, and how many examples.
 
-    Criteria that read what enters layers get training images without labels.
+    Criteria that read what enters layers, and scopes that measure, get training images without labels.
     """
     facts = criteria.bind(context.args["criterion"]).facts
     kinds = facts["needs"].split()
-    if any(evidence[kind].facts.get("inputs") for kind in kinds):
+    measured = scopes.bind(context.args["scope"]).facts.get("measured")
+    if measured or any(evidence[kind].facts.get("inputs") for kind in kinds):
         return _unlabelled(context, facts.get("images", IMAGES))
     reads = any(kind in _OF_BATCHES for kind in kinds)
     per_class = facts.get("examples_per_class", PER_CLASS if reads else None)
