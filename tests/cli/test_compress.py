@@ -40,11 +40,10 @@ def folder(tmp_path_factory):
 def test_a_set_repairs_a_network_and_the_file_has_it(folder):
     status, out, errors, _ = command(*ASKED, "--data", "digits", "--steps", "40", cwd=folder)
     assert status == 0, errors
-    assert [line.split()[0] for line in out.splitlines()[1:6]] == [
+    assert [line.split()[0] for line in out.splitlines()[1:5]] == [
         "dense",
         "magnitude",
         "obs",
-        "align",
         "align_labelled",
     ]
     dense, pruned = map(float, re.search(r"([\d.]+) % dense, ([\d.]+) % pruned", out).groups())
@@ -52,7 +51,7 @@ def test_a_set_repairs_a_network_and_the_file_has_it(folder):
     weights = [m.weight for m in model.modules() if isinstance(m, torch.nn.Linear)]
     assert sum(int(w.count_nonzero()) for w in weights) <= 0.05 * sum(w.numel() for w in weights) + 1
     assert pruned > dense - 8
-    assert "align: 50 %" in errors
+    assert "align_labelled: 50 %" in errors
 
 
 def test_a_folder_of_classes_is_read_with_its_labels_or_without(folder):

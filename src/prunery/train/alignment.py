@@ -26,7 +26,7 @@ from prunery.train.beside import call_order, check_counts, modules_of
 from prunery.train.job import laid_out
 from prunery.train.recovery_context import RecoveryContext
 
-_HELD = 8  # one batch in so many is held back where the best state is chosen
+_TARGETS = 1 << 28  # bytes of the dense network's outputs that are kept rather than computed in each step
 
 
 def align_(
@@ -46,13 +46,18 @@ def align_(
     two = normalised(split, split.x[:2])
     channels_last = laid_out(model, two) and laid_out(dense, two)
 
-    def loss(x: Tensor, y: Tensor) -> Tensor:
+    def run(network: nn.Module, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
+        return first_tensor(network(x))
+
+    kept = _kept_targets(context, split, run, steps * batch) if augmentation == "none" else None
+
+    def loss(x: Tensor, rows: Tensor) -> Tensor:
         with torch.no_grad():
-            target = first_tensor(dense(x))
-        output = first_tensor(model(x))
+            target = run(dense, x) if kept is None else kept[rows]
+        output = run(model, x)
         value = distance(output, target)
-        return value + labels * functional.cross_entropy(output, y) if labels else value
+        return value + labels * functional.cross_entropy(output, split.y[rows]) if labels else value
 
     with eval_mode(model), eval_mode(dense):
         first, last = descend(
@@ -64,6 +69,23 @@ def align_(
     context.count(samples=steps * batch)
     used = f"{len(split)} images {'with' if labels else 'without'} labels"
     context.note(f"{steps} steps of {batch} on {used}: loss {first:.4g} to {last:.4g}")
+
+
+def _kept_targets(
+    context: RecoveryContext, split: Split, run: Callable[[nn.Module, Tensor], Tensor], draws: int
+) -> Tensor | None:
+    """Return the dense network's outputs for all examples, in order; None if too much, or no less work."""
+    targets, size = list[Tensor](), 0
+    if draws < len(split):
+        return None
+    with eval_mode(context.dense), torch.no_grad():
+        for x, _ in Batches(split, batch=128, seed=0):
+            targets.append(run(context.dense, placed(x, context.dense)))
+            size += targets[-1].numel() * targets[-1].itemsize
+            if size > _TARGETS:
+                return None
+    context.count(read=len(split))
+    return torch.cat(targets)
 
 
 def distance(output: Tensor, target: Tensor) -> Tensor:
@@ -82,12 +104,13 @@ def some(context: RecoveryContext, images: int) -> Split:
 def _drawn(
     context: RecoveryContext, split: Split, batch: int, augmentation: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches of random images without end, as many in each (fewer where there are not so many)."""
+    """Yield random images and their rows without end, as many in each batch (fewer if there are fewer)."""
     epoch = 0
     size = min(batch, len(split))
+    numbered = replace(split, y=torch.arange(len(split), device=split.x.device))
     while True:
         order = Batches(
-            split, batch=size, augmentation=augmentation, seed=context.seed, epoch=epoch, shuffle=True
+            numbered, batch=size, augmentation=augmentation, seed=context.seed, epoch=epoch, shuffle=True
         )
         for x, y in order:
             if len(x) == size:

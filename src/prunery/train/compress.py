@@ -86,9 +86,8 @@ def compress(
     how = {**choices, "criterion": "obs", "scope": scope}
     ladder.start("obs + reconstruct", sparsity, how, [f"reconstruct(images={images})"])
     if steps:
-        ladder.climb("align", [Choice("align", told)], steps=steps)
-        if examples.labelled:
-            ladder.climb("align_labelled", [Choice("align_labelled", told)], steps=steps, labels=True)
+        last = "align_labelled" if examples.labelled else "align"
+        ladder.climb(last, [Choice(last, told)], steps=steps, labels=examples.labelled)
     best, masks = ladder.best()
     return Compressed(_given_back(best, masks, dtype), masks, ladder.report())
 
