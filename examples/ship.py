@@ -3,7 +3,7 @@
     python examples/ship.py [FOLDER]
 
 It trains a small convolutional network on the 8x8 digits that come with the package; about half a minute on
-one core. The faster callable needs pip install 'prunery[runtime]', the ONNX file 'prunery[export]'; without them
+one core. The faster callable needs pip install 'prunery[runtime]', ONNX 'prunery[export]'; without them
 it says so and goes on.
 """
 

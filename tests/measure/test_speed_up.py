@@ -106,6 +106,17 @@ def test_modules_run_in_eval_mode_and_are_left_as_they_were():
     assert (found.threads, found.rounds, found.device) == (1, 2, "cpu")
 
 
+def test_modules_of_odd_kinds():
+    """An empty one is falsy, a frozen script has no modes, a compiled one has no length."""
+    empty, layer = nn.Sequential(), nn.Linear(3, 3).eval()
+    frozen = torch.jit.freeze(torch.jit.trace(layer, torch.zeros(1, 3)))
+    compiled = torch.compile(layer, backend="eager")
+    found = prunery.latency(
+        {"empty": empty, "frozen": frozen, "compiled": compiled}, torch.zeros(1, 3), rounds=1
+    )
+    assert found.calls.keys() == {"empty", "frozen", "compiled"}
+
+
 def test_arguments_and_keywords():
     def call(a, b):
         return a + b

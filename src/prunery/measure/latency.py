@@ -6,7 +6,7 @@ import gc
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -54,7 +54,7 @@ def latency(
         raise ChoiceError("the latency of calls", found, "give at least one of each")
     with ExitStack() as stack:
         stack.enter_context(_threads(threads))
-        for module in filter(None, map(_module, calls.values())):
+        for module in _modules(calls.values()):
             stack.enter_context(no_trace(module))
         stack.enter_context(torch.inference_mode())
         stack.enter_context(_no_collection())
@@ -118,6 +118,10 @@ def _module(call: Callable[..., Any]) -> nn.Module | None:
     return call if isinstance(call, nn.Module) and not isinstance(call, torch.jit.ScriptModule) else None
 
 
+def _modules(calls: Iterable[Callable[..., Any]]) -> list[nn.Module]:
+    return [module for module in map(_module, calls) if module is not None]
+
+
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
     before = torch.get_num_threads()
@@ -142,10 +146,11 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _device(calls: Any, x: Any) -> torch.device:
+def _device(calls: Iterable[Callable[..., Any]], x: Any) -> torch.device:
     """Return the accelerator that a call or its input is on, or the CPU."""
-    modules = filter(None, map(_module, calls))
-    found = [p.device for module in modules for p in module.parameters()] + [t.device for t in tensors(x)]
+    found = [p.device for module in _modules(calls) for p in module.parameters()] + [
+        t.device for t in tensors(x)
+    ]
     return next((device for device in found if device.type != "cpu"), torch.device("cpu"))
 
 
