@@ -17,6 +17,7 @@ from prunery.errors import ChoiceError, ModelError
 from prunery.models.build import build
 from prunery.runtime import callable as module
 from prunery.runtime import native
+from prunery.runtime.running import at_once, shares
 
 
 @pytest.fixture(autouse=True)
@@ -152,12 +153,36 @@ def test_concurrent_calls(kernels):
 
 
 def test_threads_agree(kernels):
-    model = pruned(Everything(), 0.8)
-    fast = prunery.sparse_callable(model, drawn(2, 3, 32, 32), threads=2)
+    model = conv_net()
+    fast = prunery.sparse_callable(model, drawn(2, 3, 16, 16), threads=2)
     assert torch.get_num_threads() == 1
     assert fast.report().threads == 2
-    for batch in (2, 18):
-        agrees(fast, model, batch, 3, 32, 32)
+    for batch in (1, 2, 7, 7, 18, 18, 40, 40):
+        agrees(fast, model, batch, 3, 16, 16)
+
+
+def test_shares_of_threads():
+    def sizes(*how):
+        pieces = shares(*how)
+        assert [p.start for p in pieces] == [0, *(p.stop for p in pieces[:-1])]
+        assert pieces[-1].stop == how[0]
+        return [p.stop - p.start for p in pieces]
+
+    assert sizes(5, 1, 16) == [5]
+    assert sizes(3, 2, 16) == [3]
+    assert sizes(4, 2, 16) == [2, 2]
+    assert sizes(31, 2, 16) == [16, 15]
+    assert sizes(64, 2, 16) == [32, 32]
+    assert sizes(40, 2, 16) == [32, 8]
+    assert sizes(100, 3, 16) == [48, 48, 4]
+
+
+def test_an_error_in_a_thread_is_raised():
+    def fails():
+        raise ValueError("as it should")
+
+    with pytest.raises(ValueError, match="as it should"):
+        at_once([lambda: None, fails])
 
 
 def test_subnormal_weights_are_flushed(kernels):

@@ -81,9 +81,11 @@ class Layer:
         return y if self.low is None and self.high is None else y.clamp_(self.low, self.high)
 
     def _run_step(self, values: dict[int, Tensor], batch: int) -> None:
-        if batch not in self.calls:
-            self.calls = {batch: filled((self.step.args, self.step.kwargs), _at(batch))}
-        args, kwargs = self.calls[batch]
+        call = self.calls.get(batch)
+        if call is None:
+            call = filled((self.step.args, self.step.kwargs), _at(batch))
+            self.calls = {batch: call}
+        args, kwargs = call
         if not kwargs and not any(isinstance(arg, list) and refs(arg) for arg in args):  # the usual case
             result = self.step.function(*[values[a.value] if type(a) is Ref else a for a in args])
         else:

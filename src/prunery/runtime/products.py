@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -38,6 +39,15 @@ class Convolution:
     """A layer's weights, ready to be packed in any way."""
 
     layer: Layer
+    packings: WeakValueDictionary[Any, Packed] = field(default_factory=WeakValueDictionary)
+
+    def packed(self, *how: Any) -> Packed:
+        """Return the nonzeros packed (see `packing.packed`); threads share what is packed alike."""
+        key = tuple(h.tobytes() if isinstance(h, np.ndarray) else h for h in how)
+        weights = self.packings.get(key)
+        if weights is None:
+            weights = self.packings[key] = packed(self.found, *how)
+        return weights
 
     @cached_property
     def found(self) -> Nonzeros:
@@ -124,7 +134,7 @@ def in_images(
     taps = np.array([[shifts.index(s) for s, _ in conv.steps(1)]] * conv.found.shape[2])
     stride = phases * phases * given.size
     block = min(variant.block, widest_block(conv.found.shape[1], offsets, stride // unit))
-    weights = packed(conv.found, offsets, taps, block, stride // unit)
+    weights = conv.packed(offsets, taps, block, stride // unit)
     kernels: list[Kernel] = []
     for rows, first, count in parts(made.geometry.height, variant.rows):
         vector, unroll = _lanes(rows * given.pitch, variant.lanes), variant.unroll

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -24,7 +26,8 @@ class Running:
 
     def __init__(self, network: Layers, parts: list[Layer | Part], threads: int, tuner: Tuner) -> None:
         self.network, self.parts, self.threads, self.tuner = network, parts, threads, tuner
-        self.plans: dict[tuple[int, int], Runner] = {}
+        self.plans: dict[tuple[int, ...], Runner] = {}
+        self.ready: set[tuple[int, int]] = set()  # parts and workers whose plans are made, perhaps not all
         between = [layer for layer in parts if isinstance(layer, Layer)]
         read = {n for layer in between for n in layer.step.reads()} | {*network.outputs}
         self.constants = {n: t for n, t in network.constants.items() if n in read}
@@ -61,25 +64,71 @@ class Running:
     def _planes(self, part: Part, values: dict[int, Tensor], batch: int) -> None:
         given = [values[n] for n in part.inputs]
         made = [torch.empty(batch, *part.shapes[n]) for n in part.outputs]
-        begin = 0
+        pieces = shares(batch, self.threads, self.lanes)
+        runs = [
+            partial(self._piece, part, [t[p] for t in given], [t[p] for t in made], worker, len(pieces) > 1)
+            for worker, p in enumerate(pieces)
+        ]
+        if all((id(part), worker) in self.ready for worker in range(len(pieces))):
+            at_once(runs)
+        else:  # plans are tried one at a time, or they would slow each other
+            for run in runs:
+                run()
+            self.ready.update((id(part), worker) for worker in range(len(pieces)))
+        values.update(zip(part.outputs, made, strict=True))
+
+    def _piece(self, part: Part, given: list[Tensor], made: list[Tensor], worker: int, alone: bool) -> None:
+        batch, begin = given[0].shape[0], 0
         while begin < batch:
-            plan = self._plan(part, batch - begin)
+            plan = self._plan(part, batch - begin, worker, 1 if alone else self.threads)
             here = slice(begin, begin + plan.images)
             plan.run([t[here] for t in given], [t[here] for t in made])
             begin += plan.images
-        values.update(zip(part.outputs, made, strict=True))
 
-    def _plan(self, part: Part, left: int) -> Plan | Staged:
-        """The plan for that many images, or for the first of them."""
+    def _plan(self, part: Part, left: int, worker: int, threads: int) -> Plan | Staged:
+        """A worker's plan for that many images, or for the first of them."""
         staged = left > self.lanes // 2 and part.stages[1] is not None
-        plan = self.plans.get((id(part), staged))
+        key = (id(part), staged, worker, threads)
+        plan = self.plans.get(key)
         if plan is None:
-            make = partial(self._made, left=left)
-            plan = Staged(part, self.lanes, make) if staged else make(part, 1)
-            self.plans[id(part), staged] = plan
+            make = partial(self._made, left=left, threads=threads)
+            plan = self.plans[key] = Staged(part, self.lanes, make) if staged else make(part, 1)
         assert isinstance(plan, Plan | Staged)
         return plan
 
-    def _made(self, part: Part, lanes: int, left: int) -> Plan:
-        fitting = max(self.threads, min(MOST_IMAGES, CACHE // part.bytes()))
-        return Plan(part, lanes if lanes > 1 else min(left, fitting), self.threads, self.tuner, lanes)
+    def _made(self, part: Part, lanes: int, left: int, threads: int) -> Plan:
+        fitting = max(threads, min(MOST_IMAGES, CACHE // part.bytes()))
+        return Plan(part, lanes if lanes > 1 else min(left, fitting), threads, self.tuner, lanes)
+
+
+def shares(batch: int, threads: int, lanes: int) -> list[slice]:
+    """Return the images of each thread, whole groups of lanes where there are enough; one: all work together.
+
+    Threads that have images of their own need not wait for each other after every layer.
+    """
+    if threads == 1 or batch < 2 * threads:
+        return [slice(0, batch)]
+    unit = lanes if batch >= lanes * threads else 1
+    step = -(-batch // (threads * unit)) * unit
+    return [slice(begin, min(batch, begin + step)) for begin in range(0, batch, step)]
+
+
+def at_once(runs: Sequence[Callable[[], None]]) -> None:
+    """Run calls on a thread each; what one of them raises is raised."""
+    errors: list[BaseException] = []
+
+    def noted(run: Callable[[], None]) -> None:
+        try:
+            with torch.no_grad():
+                run()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=noted, args=(run,), daemon=True) for run in runs[1:]]
+    for thread in threads:
+        thread.start()
+    noted(runs[0])
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]

@@ -70,6 +70,7 @@ class Tuner:
     nbytes: int = 0  # of packed weights and buffers
     flushed: int = 0  # weights that were taken for 0
     spent: float = 0.0  # seconds
+    seen: dict[str, Any] = field(default_factory=dict)  # by the situation
 
     def take(self, other: Tuner) -> None:
         """Count in what another one has found."""
@@ -81,11 +82,12 @@ class Tuner:
     def kernels(self, task: Task) -> list[Kernel] | None:
         """Return the kernels of the quickest variant; None where dense torch is quicker."""
         situation = task.situation(self.effort)
-        known = tuned.known(situation)
+        known = self.seen.get(repr(situation)) or tuned.known(situation)
         if known is None:
             variant, sparse, kernels = self._quickest(task)
             dense = least_seconds(_dense(task), task.threads)
             tuned.keep(situation, variant, sparse, dense)
+            self.seen[repr(situation)] = (variant, sparse, dense)
         else:
             variant, sparse, dense = Variant(*known[0]), known[1], known[2]
             kernels = []
