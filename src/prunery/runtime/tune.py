@@ -83,8 +83,9 @@ class Tuner:
         """Return the kernels of the quickest variant; None where dense torch is quicker."""
         situation = task.situation(self.effort)
         known = self.seen.get(repr(situation)) or tuned.known(situation)
-        if known is None:
-            variant, sparse, kernels = self._quickest(task)
+        candidates = variants(task.conv, task.source, task.made, self.effort)
+        if known is None or Variant(*known[0]) not in candidates:
+            variant, sparse, kernels = self._quickest(task, candidates)
             dense = least_seconds(_dense(task), task.threads)
             tuned.keep(situation, variant, sparse, dense)
             self.seen[repr(situation)] = (variant, sparse, dense)
@@ -101,12 +102,12 @@ class Tuner:
         self.nbytes += sum(kernel.nbytes for kernel in kernels)
         return kernels
 
-    def _quickest(self, task: Task) -> tuple[Variant, float, list[Kernel]]:
+    def _quickest(self, task: Task, candidates: list[Variant]) -> tuple[Variant, float, list[Kernel]]:
         for buffer in (task.source, task.made, task.residual):
             if buffer is not None:
                 _fill(buffer, task.images)
         best: tuple[Variant, float, list[Kernel]] | None = None
-        for variant in variants(task.conv, task.source, task.made, self.effort):
+        for variant in candidates:
             begin = time.perf_counter()
             kernels = task.kernels(variant)
             job = Job(task.threads)
