@@ -237,6 +237,7 @@ LIES = {
     "too few parts": {"parts": [[4, 4]] * 3, "blob": bytes(12)},
     "parts beyond the end": {**FOUR, "parts": [[4, 4]] * 3 + [[400, 400]]},
     "another count": {**NOTHING, "coding": "bitmask", "count": 1, "parts": [[1, 1]] * 5, "blob": bytes(5)},
+    "a count that no dense tensor has": {**FOUR, "count": 3},
     "a count beyond the size": {**NOTHING, "count": 9, "parts": [[9, 9]] * 5, "blob": bytes(45)},
     "a place beyond the size": {**NOTHING, "count": 1, "parts": [[1, 1]] * 5, "blob": b"\x09" + bytes(4)},
     "an unknown type": {**FOUR, "dtype": "nn"},

@@ -77,7 +77,8 @@ def decode(
     kind, size = getattr(torch, dtype), _word_bytes(dtype)
     total = prod(shape) * (2 if dtype in _WORDS else 1)
     sparse = coding in ("bitmask", "gaps")
-    if not (sparse or coding == "dense") or not 0 <= count <= total or len(parts) != size + sparse:
+    counted = 0 <= count <= total if sparse else count == total
+    if not (sparse or coding == "dense") or not counted or len(parts) != size + sparse:
         raise CodingError(f"{coding!r} with {count} values in {len(parts)} parts of a tensor of {total}")
     values = parts[1:] if sparse else parts
     stored = [_unpacked(part, count if sparse else total) for part in values]
