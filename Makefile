@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= runs/demo
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint docs install clean
 
 # torch goes first and pinned: any package asking for a plain torch would pull the newest build.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -27,5 +27,9 @@ lint: install
 	$(BIN)/ruff format --check src tests benchmarks examples
 	$(BIN)/mypy
 
+docs: install
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
+	@echo docs/_build/index.html
+
 clean:
-	rm -rf $(VENV) runs build dist src/*.egg-info
+	rm -rf $(VENV) runs build dist src/*.egg-info docs/_build docs/methods.md

@@ -297,3 +297,28 @@ def test_layers_of_which_one_is_too_large_for_greedy_compete_all_the_same(limit,
     again = prunery.prune(model, 0.8, criterion="obs", batches=[x], masks=masks)
     assert all(bool((again[name] <= masks[name]).all()) for name in again)
     assert again.kept == again.total - round(0.8 * again.total)
+
+
+def barely_varying(kind):
+    """A network in which what enters the later layers does not vary, or hardly."""
+    model = mlp(20, 30, 12, 5)
+    with torch.no_grad():
+        if kind == "dead":
+            model[0].bias.fill_(-100)
+        elif kind == "constant":
+            model[0].weight.zero_()
+            model[0].bias.fill_(3)
+        else:
+            for parameter in model[0].parameters():
+                parameter.mul_(1e-20 if kind == "tiny" else 1e15)
+    return model
+
+
+@pytest.mark.filterwarnings("ignore::prunery.errors.SilentCriterionWarning")
+@pytest.mark.parametrize("order", ["greedy", "columns"])
+@pytest.mark.parametrize("kind", ["dead", "constant", "tiny", "huge"])
+def test_inputs_that_hardly_vary_leave_no_nan(kind, order):
+    model, x = barely_varying(kind), draw(64, 20)
+    masks = prunery.prune(model, 0.5, criterion=f"obs(order='{order}')", scope="layer", batches=[x])
+    assert masks.kept == masks.total - round(0.5 * masks.total)
+    assert all(bool(p.isfinite().all()) for p in model.parameters())

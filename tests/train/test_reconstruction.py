@@ -176,3 +176,18 @@ def test_errors_in_a_paused_run_reach_the_caller_and_no_thread_is_left():
             runs[0][0].until("a")
     assert threading.active_count() == threads
     assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("bias", [-100.0, 1e4])
+def test_inputs_that_do_not_vary_leave_the_outputs_as_they_were(bias):
+    dense = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 10))
+    with torch.no_grad():
+        dense[1].weight.mul_(1e-3)
+        dense[1].bias.fill_(bias)
+    model = copy.deepcopy(dense)
+    masks = prunery.prune(model, 0.8)
+    recovery.bind("reconstruct(images=256)")(context(model, masks, dense))
+    x = next(iter(context(model, None, dense).images(64)))
+    assert torch.allclose(
+        model(x), dense(x), rtol=1e-4, atol=1e-3 * abs(float(dense(x).detach().abs().max()))
+    )

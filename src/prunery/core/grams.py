@@ -29,6 +29,9 @@ COLUMNS = 1 << 16
 Of more columns (the places of a convolution) a random part is read.
 """
 
+_ROUNDING = 1e-6
+"""What of a variance, as a share of the mean square, is the rounding of single precision."""
+
 Take = Callable[[Layer, Tensor], None]
 
 
@@ -144,10 +147,20 @@ def moments(q: ScoringContext, layers: Sequence[Layer], *, whole: bool) -> dict[
     means = {name: total / float(counts[name]) for name, total in totals.items()}
     for name, first in firsts.items():
         mean = first / float(counts[name])
-        means[name] -= mean[:, :, None] * mean[:, None]
+        means[name], _ = about_means(means[name], mean)
     for name, mean in means.items():
         check_finite(name, mean)
     return means
+
+
+def about_means(gram: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the means of x xᵀ (g, d, d) about the mean of x (g, d), and which inputs vary, (g, d).
+
+    What single precision leaves of an input that does not vary is rounding: it becomes 0.
+    """
+    about = gram - mean[:, :, None] * mean[:, None]
+    varies = about.diagonal(dim1=1, dim2=2) > _ROUNDING * gram.diagonal(dim1=1, dim2=2)
+    return about * varies[:, None] * varies[:, :, None], varies
 
 
 def input_norms(q: ScoringContext) -> dict[str, Tensor]:

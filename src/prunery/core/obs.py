@@ -105,6 +105,18 @@ def damped(gram: Tensor, damp: float) -> Tensor:
     return gram + torch.diag_embed(mean[:, None].expand(-1, gram.shape[1]))
 
 
+def inverse_of(gram: Tensor, damp: float) -> Tensor:
+    """Return the inverses of damped Grams (g, d, d), symmetric and positive definite.
+
+    Where rounding leaves a Gram that `damp` does not make positive definite, ten times as much is tried.
+    """
+    while True:
+        factor, failed = torch.linalg.cholesky_ex(damped(gram, damp))
+        if not bool(failed.any()):
+            return torch.cholesky_inverse(factor)
+        damp = 10 * damp if damp else 1e-9
+
+
 def _of_layer(
     layer: Layer, gram: Tensor, q: ScoringContext, order: str, damp: float, share: int | None
 ) -> Tensor:
@@ -117,8 +129,7 @@ def _of_layer(
     dead = diagonal <= _DEAD * diagonal.mean(1, keepdim=True)
     w = matrix.of(weight).masked_fill(dead[:, None], 0)  # what they multiply never changes: they go first
     energy = ((w @ gram) * w).sum().clamp_min(torch.finfo(w.dtype).tiny)
-    inverse = torch.linalg.inv(damped(gram, damp))
-    inverse = (inverse + inverse.mT) / 2
+    inverse = inverse_of(gram, damp)
     if order == "auto":
         order = "greedy" if _is_exact(layer) else "columns"
     if order == "once":

@@ -18,7 +18,7 @@ from prunery.core.context import ScoringContext, call_on, first_tensor, running,
 from prunery.core.grams import examples_in, inputs_of, moments
 from prunery.core.layers import Layer
 from prunery.core.matrices import matrix_of
-from prunery.core.obs import damped, grouped
+from prunery.core.obs import grouped, inverse_of
 from prunery.core.selection import Pool
 from prunery.core.sparsegpt import in_columns, whole_quota
 from prunery.forward import eval_mode
@@ -77,8 +77,7 @@ def costs(
     for some in grouped([layer for layer in q.layers if layer.name in levels]):
         grams = moments(q, some, whole=True)
         for layer in some:
-            inverse = torch.linalg.inv(damped(grams.pop(layer.name), damp))
-            inverse = (inverse + inverse.mT) / 2
+            inverse = inverse_of(grams.pop(layer.name), damp)
             live = _live(q, layer)
             found[layer.name] = [(live, 0.0)]
             for kept in reversed([n for n in levels[layer.name] if n < live]):

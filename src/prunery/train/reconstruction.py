@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prunery.core.grams import check_finite, share_of
+from prunery.core.grams import about_means, check_finite, share_of
 from prunery.core.layers import Layer, all_layers
 from prunery.core.matrices import Matrix, check_readable, check_tied, columns, matrix_of
 from prunery.errors import ModelError
@@ -55,8 +55,9 @@ class Sums:
         own, cross = self.own / self.count, self.cross / self.count
         first, dense_first = self.first / self.count, self.dense_first / self.count
         if centred:
-            own = own - first[:, :, None] * first[:, None]
             cross = cross - dense_first[:, :, None] * first[:, None]
+            own, varies = about_means(own, first)
+            cross = cross * varies[:, None]
         return own, cross, first, dense_first
 
 
@@ -207,8 +208,17 @@ def least_squares(
             at = kept[group, row].nonzero()[:, 0]
             if len(at):
                 own = gram[group].index_select(0, at).index_select(1, at)
-                own.diagonal().add_(ridge)
-                right = products[group, row, at] + ridge * near[group, row, at]
-                factor = torch.linalg.cholesky(own)
-                solved[group, row, at] = torch.cholesky_solve(right[:, None], factor)[:, 0]
+                right, close = products[group, row, at], near[group, row, at]
+                solved[group, row, at] = _near(own, right, close, ridge)
     return solved, singular
+
+
+def _near(gram: Tensor, right: Tensor, near: Tensor, ridge: float) -> Tensor:
+    """Return x (d,) of least xᵀ G x - 2 xᵀ right + ridge |x - near|²; more ridge where rounding needs it."""
+    while True:
+        damped = gram.clone()
+        damped.diagonal().add_(ridge)
+        factor, failed = torch.linalg.cholesky_ex(damped)
+        if not bool(failed):
+            return torch.cholesky_solve((right + ridge * near)[:, None], factor)[:, 0]
+        ridge *= 10
