@@ -38,7 +38,8 @@ def test_the_tutorial_of_reports_runs_as_written(tmp_path):
     assert [words[0] for words in asked] == ["plan", "run", "report", "audit"]
     for words in asked:
         status, said, errors, _ = command(*words, cwd=tmp_path)
-        assert status == 0, (words, said, errors)
+        assert status == 0 or (words[0], status) == ("audit", 1), (words, said, errors)
+    assert "values: " in said  # of the audit: it has read the table
     assert (tmp_path / "report" / "report.html").is_file()
 
 
