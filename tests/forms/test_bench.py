@@ -121,7 +121,22 @@ def test_forms_of_a_network_that_can_be_cut(rows):
     text = str(done)
     assert text.splitlines()[-1] == done.verdict
     assert "skips zeros: 1 thread(s)" in text
-    assert done.cut
+
+
+def test_a_few_channels_are_not_worth_odd_widths(rows):
+    dense, model = net(), net()
+    with torch.no_grad():  # one of 16 channels is dead
+        model.layers[0].weight[3] = 0
+        model.layers[0].bias[3] = 0
+    done = bench(model, EXAMPLE, dense=dense, forms=own("skips", "two"), rounds=1)
+    assert [row.name for row in done.rows] == ["dense", "masked", "compacted", "skips zeros", "two at once"]
+    sizes = {
+        row.name: sum(p.numel() for p in row.call.parameters())
+        for row in done.rows
+        if row.name != "two at once"
+    }
+    assert sizes["compacted"] < sizes["skips zeros"] == sizes["masked"]
+    assert [row.name for row in done.rows if row.zeros] == ["compacted", "skips zeros"]
 
 
 def test_what_is_not_there_is_listed_with_the_reason(rows):

@@ -23,7 +23,7 @@ def comparison(busy=1.0, **times):
         right = 901 if name == "dense" else 898
         size = 1000 if name == "dense" else 250
         rows.append(Row(name, print, size, "own", name.isupper(), 0.0, counts(right)))
-    return Comparison(tuple(rows), {}, Latency(calls, 30, 1, "cpu"), True)
+    return Comparison(tuple(rows), {}, Latency(calls, 30, 1, "cpu"))
 
 
 def noisy(*factors):
@@ -32,7 +32,7 @@ def noisy(*factors):
     times = {"dense": [1.0] * 30, "SPARSE": [1 / value for value in values]}
     calls = {name: CallTimes(name, tuple(ms), tuple(ms), 1) for name, ms in times.items()}
     rows = tuple(Row(name, print, 10, "own", name.isupper(), 0.0, None) for name in times)
-    return Comparison(rows, {}, Latency(calls, 30, 1, "cpu"), True)
+    return Comparison(rows, {}, Latency(calls, 30, 1, "cpu"))
 
 
 def test_what_gains_by_pruning_is_the_fastest():

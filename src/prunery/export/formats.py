@@ -30,6 +30,8 @@ FORMATS = ("prunery", "safetensors", "onnx", "pt2")
 TOLERANCE = 1e-4
 """The largest difference of outputs that is kept, as a share of the largest output."""
 
+_LEAST = 0.1  # of the parameters
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -71,7 +73,8 @@ def export(
     torch.export). example: what the model can be called with. masks: removed weights are 0 in the file; the
     model is not changed. inputs: more of what it is called with, real ones, on which outputs are compared;
     those on the example, on random inputs and in other batch sizes always are. smaller: what can be cut out
-    is, as by `prunery.compact`; by default for "onnx" and "pt2" alone, for their readers need no sizes.
+    is, as by `prunery.compact`; by default for "onnx" and "pt2" alone, whose readers need no sizes, and if it
+    is a tenth of the parameters: a few channels less are odd widths, which engines are slower at.
     values: of "prunery" alone, as in `prunery.save`; a difference that comes of them is said, not refused.
 
     The file is there only if outputs differ by at most `tolerance` of the largest. ExportError: they differ
@@ -85,6 +88,8 @@ def export(
     example = placed(example, masked)
     cut = to in ("onnx", "pt2") if smaller is None else smaller
     shipped = compacted(masked, None, example).model.eval() if cut else masked
+    if smaller is None and not worth_cutting(masked, shipped):
+        shipped = masked
     target = Path(path)
     if not target.parent.is_dir():
         raise ExportError(f"to write {target}", f"there is no folder {target.parent}", "make it first")
@@ -96,6 +101,11 @@ def export(
         os.replace(beside, target)
     sizes = (_size(masked), _size(shipped))
     return Exported(target, to, target.stat().st_size, gap, count, batch, sizes, call)
+
+
+def worth_cutting(model: nn.Module, smaller: nn.Module) -> bool:
+    """Return whether a tenth of the parameters goes."""
+    return _size(smaller) <= (1 - _LEAST) * _size(model)
 
 
 def check_format(to: str, values: str) -> None:

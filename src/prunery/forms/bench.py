@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from prunery.core.masks import Masks
 from prunery.errors import ChoiceError, CompactError
 from prunery.export.compact import compacted
-from prunery.export.formats import TOLERANCE, compared
+from prunery.export.formats import TOLERANCE, compared, worth_cutting
 from prunery.export.program import padded
 from prunery.forms.comparison import Comparison, Row
 from prunery.forms.engines import Form, form, reason_of, why_absent
@@ -66,13 +66,13 @@ def bench(
     """Return what each form of a pruned network takes: milliseconds on `example`, bytes, and accuracy.
 
     The forms: the dense network, the masked one, and what is left when all that can be cut out is, in torch;
-    then each engine of `prunery.forms.engines` on the smallest of these, and on the dense one too where
-    something was cut out. masks: removed weights are 0; None for the zeros that the model has. dense: the
-    network before it was pruned; None for the masked one, whose zeros take as long as other weights.
-    trained: the dense one has weights that accuracy can be counted with. split: images for that. inputs: real
-    inputs; on them, the example, random ones and other batch sizes each form is compared with the masked
-    model. forms: names of engines, all by default. progress: called with the name of a form before it is
-    made.
+    then each engine of `prunery.forms.engines` on the masked one, or, where a tenth of the parameters or more
+    is cut out, on what is left and on the dense one too (fewer make odd widths, which engines are slower at).
+    masks: removed weights are 0; None for the zeros that the model has. dense: the network before it was
+    pruned; None for the masked one, whose zeros take as long as other weights. trained: the dense one has
+    weights that accuracy can be counted with. split: images for that. inputs: real inputs; on them, the
+    example, random ones and other batch sizes each form is compared with the masked model. forms: names of
+    engines, all by default. progress: called with the name of a form before it is made.
 
     A form that is not installed, fails, or differs by more than 1e-4 of the largest output is listed with the
     reason. ChoiceError: an unknown form, or `rounds` or `threads` below 1.
@@ -90,7 +90,8 @@ def bench(
     torch.set_num_threads(threads)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            for number, plan in enumerate(_plans(masked, before, cut, chosen)):
+            small = masked if isinstance(cut, str) or not worth_cutting(before, cut) else cut
+            for number, plan in enumerate(_plans(masked, before, cut, small, chosen)):
                 progress(plan.name)
                 place = Path(folder) / str(number)
                 place.mkdir()
@@ -105,7 +106,7 @@ def bench(
             times = latency({row.name: row.call for row in rows}, example, rounds=rounds, threads=threads)
     finally:
         torch.set_num_threads(own_threads)
-    return Comparison(tuple(rows), missing, times, not isinstance(cut, str))
+    return Comparison(tuple(rows), missing, times)
 
 
 def _cut_out(masked: nn.Module, dense: nn.Module, example: Any) -> nn.Module | str:
@@ -120,7 +121,11 @@ def _cut_out(masked: nn.Module, dense: nn.Module, example: Any) -> nn.Module | s
 
 
 def _plans(
-    masked: nn.Module, dense: nn.Module, cut: nn.Module | str, chosen: Sequence[str]
+    masked: nn.Module,
+    dense: nn.Module,
+    cut: nn.Module | str,
+    small: nn.Module,
+    chosen: Sequence[str],
 ) -> Iterator[Plan]:
     """Yield the forms in the order of the table; the dense one is first."""
     yield Plan("dense", "eager", dense, dense, False)
@@ -128,11 +133,10 @@ def _plans(
     yield Plan("masked", "eager", uncut, masked, False)
     yield Plan("compacted", "eager", cut, masked, True)
     engines = [name for name in chosen if name != "eager"]
-    small = masked if isinstance(cut, str) else cut
     for name in engines:
-        gains = bool(form[name].facts.get("zeros")) or not isinstance(cut, str)
+        gains = bool(form[name].facts.get("zeros")) or small is cut
         yield Plan(_label(name), name, small, masked, gains)
-    if not isinstance(cut, str):
+    if small is cut:
         for name in engines:
             if not form[name].facts.get("zeros"):
                 yield Plan(f"dense, {_label(name)}", name, dense, dense, False)

@@ -38,7 +38,6 @@ class Comparison:
     rows: tuple[Row, ...]
     missing: Mapping[str, str]  # why, by name
     latency: Latency
-    cut: bool  # something was cut out of the network
 
     @property
     def elsewhere(self) -> float:
