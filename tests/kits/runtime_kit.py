@@ -73,3 +73,16 @@ class Everything(nn.Module):
         x = self.block(nn.functional.max_pool2d(torch.relu(self.stem(x)), 3, 2, 1))
         x = torch.cat([self.wide(x), self.deep(x)], 1)
         return self.head(self.last(self.join(x)).mean((2, 3)))
+
+
+def conv_net():
+    """Two convolutions, a pool and a linear layer, for images of 16 x 16."""
+    parts = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 16, 3, padding=1)]
+    return pruned(nn.Sequential(*parts, nn.ReLU(), nn.Flatten(), nn.Linear(16 * 64, 10)), 0.9)
+
+
+def agrees(fast, model, *shape, seed=0):
+    """Assert that a callable computes what its model does."""
+    x = drawn(*shape, seed=seed)
+    with torch.no_grad():
+        assert apart(fast(x), model(x)) < 1e-5

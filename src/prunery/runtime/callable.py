@@ -42,8 +42,8 @@ def sparse_callable(
     here; what is not known runs in torch. Results are within 1e-4 of the largest output. float32 on a CPU
     with AVX2 or AVX-512 and llvmlite (`pip install 'prunery[runtime]'`); elsewhere, or where nothing is
     gained, it is the dense model, and `report()` says so. A removed weight is not multiplied: infinity times
-    0 does not become NaN; NaN and infinity that meet a weight spread as in torch. Hooks run once, when the
-    model is read. Calls from several threads wait for each other.
+    0 does not become NaN; NaN and infinity that meet a weight spread as in torch. Hooks run when the model
+    is read, not in a call. Results carry no gradient. Calls from several threads wait for each other.
 
     ModelError: no call of the model, or one that is not on a CPU. ChoiceError: an unknown `tune`, or no
     number of threads.
@@ -148,7 +148,7 @@ class SparseCallable:
                 self._reason, self._running = "sparse kernels gain nothing here", None
         elif self._network is not None:
             dense = least_seconds(partial(self._network.run, given), self.threads)
-        batch = given[0].shape[0] if given else 0
+        batch = given[0].shape[0] if given and given[0].ndim else 0
         self._report = self._reported(batch, seconds if self._running else dense, dense, found)
 
     def _reported(self, batch: int, seconds: float, dense: float, found: list[Timed]) -> Report:
@@ -194,7 +194,7 @@ class SparseCallable:
             )
         if any(t.device.type != "cpu" for t in given):
             raise ModelError("a sparse callable", "its input is not on the CPU", "move it there")
-        if len({t.shape[0] for t in given}) > 1:
+        if self._network is not None and len({t.shape[0] for t in given}) > 1:
             raise ModelError(
                 "a sparse callable", "its inputs differ in their first axis", "give equal batches"
             )

@@ -145,8 +145,11 @@ def layers_of(network: Network) -> Layers:
 
 def _is_constant(layer: Layer, found: Layers) -> bool:
     numbers = layer.step.reads()
-    random = torch.Tag.nondeterministic_seeded in layer.step.function.tags
-    return bool(numbers) and not random and all(n in found.constants for n in numbers)
+    if not numbers or any(n not in found.constants for n in numbers):
+        return False
+    by_batch: list[PerBatch] = []
+    filled((layer.step.args, layer.step.kwargs), lambda n: by_batch.append(n) if type(n) is PerBatch else n)
+    return not by_batch and torch.Tag.nondeterministic_seeded not in layer.step.function.tags
 
 
 def _layer(step: Step, found: Layers) -> Layer:

@@ -91,16 +91,16 @@ def quickest(
 ) -> LinearPlan | ByTorch:
     """Return the quickest way to compute a part of linear layers on as many rows as `given` has.
 
-    seconds: how long the search may take, about.
+    seconds: how long the search may take on the processor, about.
     """
-    rows, begin = given[0].shape[0], time.perf_counter()
+    rows, begin = given[0].shape[0], time.thread_time()
     made = [torch.empty(rows, *part.shapes[n]) for n in part.outputs]
     by_torch = ByTorch(part, given, threads)
     best: tuple[float, Tuner, LinearPlan | ByTorch]
     best = (least_seconds(lambda: in_chunks(by_torch, given, made), threads), by_torch.tuner, by_torch)
     whole = -(-rows // LINE) * LINE if rows > LINE else pitch_of(rows)
     for chunk in dict.fromkeys([*(c for c in CHUNKS[:2] if c < rows), min(whole, CHUNKS[-1])]):
-        if time.perf_counter() - begin < seconds:
+        if time.thread_time() - begin < seconds:
             own = Tuner(tuner.constants, tuner.effort, force=True)
             plan = LinearPlan(part, chunk, threads, own)
             took = least_seconds(lambda plan=plan: in_chunks(plan, given, made), threads)  # type: ignore[misc]

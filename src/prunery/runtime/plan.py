@@ -118,17 +118,17 @@ class Plan:
         if self.lanes > 1:
             geometry = lanes(channels, height, width, self.lanes)
         else:
-            geometry = image(channels, height, width, self._rows(number, height, (1, 1)), pitch)
+            geometry = image(channels, height, width, self._rows(number, (1, 1)), pitch)
         self.buffers[number] = buffer = self._allocate(geometry)
         return buffer
 
-    def _rows(self, number: int, height: int, stride: tuple[int, int]) -> int:
+    def _rows(self, number: int, stride: tuple[int, int]) -> int:
         """The rows of zeros that convolutions of that stride need around a tensor's (phase) planes."""
         rows = 0
         for layer in self.part.readers(number):
             conv = self.part.convolutions.get(layer.output)
             if conv and number in layer.inputs and layer.stride == stride:
-                rows = max(rows, conv.rows_of_zeros(height, self._shape(layer.output)[1]))
+                rows = max(rows, conv.rows_of_zeros())
         return rows
 
     def _allocate(self, geometry: Geometry) -> Buffer:
@@ -166,7 +166,7 @@ class Plan:
             source = self.buffers[number]
             given = source.geometry
             height, width = -(-given.height // stride[0]), -(-given.width // stride[0])
-            rows = self._rows(number, height, stride)
+            rows = self._rows(number, stride)
             made = self._allocate(image(given.channels * stride[0] ** 2, height, width, rows))
             self.phases[number, stride[0]] = made
             self._plane_kernel(Phases(_plane(given), _plane(made.geometry), stride[0]), source, made)

@@ -68,10 +68,9 @@ class Convolution:
         places = range(self.found.shape[2 + axis])
         return [divmod(i * layer.dilation[axis] - layer.padding[axis], layer.stride[axis]) for i in places]
 
-    def rows_of_zeros(self, height: int, made: int) -> int:
-        """Rows of zeros that must lie around each (phase) plane of the input, `height` rows high."""
-        steps = [step for step, _ in self.steps(0)]
-        return max(0, -min(steps), made - 1 + max(steps) - (height - 1))
+    def rows_of_zeros(self) -> int:
+        """Rows of zeros that must lie above each (phase) plane of the input; below it needs no more."""
+        return max(0, -min(step for step, _ in self.steps(0)))
 
 
 def activation(layer: Layer) -> dict[str, float | bool | None]:

@@ -69,7 +69,7 @@ class Tuner:
     found: list[Timed] = field(default_factory=list)
     nbytes: int = 0  # of packed weights and buffers
     flushed: int = 0  # weights that were taken for 0
-    spent: float = 0.0  # seconds
+    spent: float = 0.0  # seconds on the processor
     seen: dict[str, Any] = field(default_factory=dict)  # by the situation
 
     def take(self, other: Tuner) -> None:
@@ -108,7 +108,7 @@ class Tuner:
                 _fill(buffer, task.images)
         best: tuple[Variant, float, list[Kernel]] | None = None
         for variant in candidates:
-            begin = time.perf_counter()
+            begin = time.thread_time()
             kernels = task.kernels(variant)
             job = Job(task.threads)
             for kernel in kernels:
@@ -116,7 +116,7 @@ class Tuner:
             seconds = least_seconds(lambda job=job: job.run(task.images), task.threads)  # type: ignore[misc]
             if best is None or seconds < best[1]:
                 best = (variant, seconds, kernels)
-            self.spent += time.perf_counter() - begin
+            self.spent += time.thread_time() - begin
             if self.spent > SECONDS[self.effort]:
                 break
         assert best is not None
