@@ -12,6 +12,7 @@ from prunery.report.results.study import load
 
 RESULTS = Path(__file__).parent.parent / "results"
 KEPT = sorted(path.parent.name for path in RESULTS.glob("*/records.jsonl.gz"))
+SHIPPED = "ship"  # tables of `prunery bench`, which has no records
 PARTS = sorted(str(path.parent.relative_to(RESULTS)) for path in RESULTS.rglob("table.md"))
 
 
@@ -30,11 +31,20 @@ def remade(tmp_path_factory):
 
 def test_every_folder_keeps_its_records_and_tables_alone_and_says_how_it_was_made():
     folders = sorted(path.name for path in RESULTS.iterdir() if path.is_dir())
-    assert folders == KEPT
+    assert folders == sorted([*KEPT, SHIPPED])
     text = (RESULTS / "README.md").read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in text for name in folders)
-    files = {path.name for path in RESULTS.rglob("*") if path.is_file()}
+    files = {path.name for path in RESULTS.rglob("*") if path.is_file() and path.parent.name != SHIPPED}
     assert files == {"README.md", "records.jsonl.gz", "table.md"}
+
+
+@pytest.mark.parametrize("path", sorted((RESULTS / SHIPPED).glob("*.txt")), ids=lambda path: path.name)
+def test_tables_of_forms_begin_with_their_command_and_name_every_form(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("$ ")
+    for name in ("dense", "masked", "compacted", "sparse callable", "ONNX Runtime", "OpenVINO"):
+        assert f"\n{name}  " in text or f"\nnot there: {name}: " in text
+    assert {"torch.compile", "TorchScript"} <= set(text.split())
 
 
 @pytest.mark.parametrize("name", KEPT)
