@@ -1,4 +1,4 @@
-"""Pictures of each section of a report page, as docs/report/ holds them.
+"""Pictures of the first screen of a report page, as docs/report/ holds them.
 
 python docs/screenshots.py report/report.html docs/report
 
@@ -15,21 +15,22 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 
+SCREENS = {"page": (1440, 900, "light"), "dark": (1440, 900, "dark"), "phone": (390, 844, "light")}
+
+
 def main(page_file: str, out: str) -> None:
-    """Write one PNG per section, and the whole page at the width of a phone."""
+    """Write one PNG a screen: a desktop's in light and dark, and a phone's."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     chromium = os.environ.get("PRUNERY_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.goto(Path(page_file).resolve().as_uri())
-        for number, section in enumerate(page.query_selector_all("main section"), 1):
-            name = section.get_attribute("id") or "section"
-            section.screenshot(path=folder / f"{number:02}-{name}.png")
-        phone = browser.new_page(viewport={"width": 390, "height": 844})
-        phone.goto(Path(page_file).resolve().as_uri())
-        phone.screenshot(path=folder / "phone.png")
+        for name, (width, height, scheme) in SCREENS.items():
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page.goto(Path(page_file).resolve().as_uri())
+            page.wait_for_selector(".plot svg")
+            page.wait_for_timeout(1500)
+            page.screenshot(path=folder / f"{name}.png")
         browser.close()
 
 

@@ -9,9 +9,9 @@ import report_case as case
 
 from prunery.lab import spec as specs
 from prunery.lab.plan import plan as plan_of
-from prunery.report.page import Study
 from prunery.report.results.frame import frame
-from prunery.report.results.groups import groups_of
+from prunery.report.results.published import Published
+from prunery.report.results.study import Loaded
 
 _BLOCKS = [f"stage{1 + i // 7}.block{i % 7}.conv.weight" for i in range(20)]
 LAYERS = (*_BLOCKS, "head.weight")
@@ -19,7 +19,7 @@ METHODS = ("random", "magnitude", "snip", "grasp", "synflow")
 
 
 def study(methods=METHODS, *, sparsities=(0.5, 0.9, 0.98), seeds=3, broken=True, bare=False, published=()):
-    """A `Study` whose records are whole; `broken` adds bad ends, `bare` leaves every table out."""
+    """A loaded study whose records are whole; `broken` adds bad ends, `bare` leaves every table out."""
     spec = case.spec(methods, sparsities=sparsities, seeds=seeds, retrain=4)
     plan = plan_of(spec)
     failures, without, notes = _bad_ends(plan) if broken else ([], set(), {})
@@ -30,8 +30,16 @@ def study(methods=METHODS, *, sparsities=(0.5, 0.9, 0.98), seeds=3, broken=True,
 
 
 def study_of(name, spec, plan, store, *, published=()):
-    table = frame(plan, store)
-    return Study(name, spec, plan, store, table, groups_of(table), published)
+    made = Loaded(name, spec, plan, store, frame(plan, store))
+    made.__dict__["published"] = [Published(**row) for row in published]
+    return made
+
+
+def framed(study, table):
+    """The study with another frame, and so with other groups."""
+    made = Loaded(study.name, study.spec, study.plan, study.store, table)
+    made.__dict__["published"] = study.published
+    return made
 
 
 def _correct(spec):

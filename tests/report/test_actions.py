@@ -1,9 +1,9 @@
 """Recoveries in several actions and cuts inside a training, as reports show them."""
 
+import page_kit as kit
 import report_case as case
 
-from prunery.report.page import records
-from prunery.report.page.contents import Study
+from prunery.report.figures import curves
 from prunery.report.results.columns import COLUMNS, columns_of_rungs, recorded
 from prunery.report.results.frame import frame
 from prunery.report.results.groups import groups_of
@@ -71,9 +71,8 @@ def test_such_a_training_that_diverged_is_named():
     assert (row["status"], row["notes"]) == ("diverged", note)
 
 
-def test_its_curve_follows_the_cut():
-    plan, store, columns, cells = built()
-    study = Study("toy", {}, plan, store, cells, groups_of(cells), columns=columns)
-    place = study.index("inside", "pruned", 0.9)
-    path = next(path for at, seed, path in records.curves(study)["paths"] if (at, seed) == (place, 0))
-    assert [isinstance(part, dict) for part in path] == [False, True, False]
+def test_its_curve_is_cut_after_the_training_before_it():
+    plan, store, *_ = built()
+    store.records = {key: kit.with_tables(record, plan.steps[key]) for key, record in store.records.items()}
+    rows = list(curves.rows(kit.study_of("toy", {}, plan, store), case.cell_of(plan, "inside", 0.9)))
+    assert [row["epoch"] for row in rows if row.get("cut")] == [10]

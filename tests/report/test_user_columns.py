@@ -130,9 +130,9 @@ def test_it_stands_where_its_facts_say(store, folder):
     assert re.search(r"\| magnitude \|.*\| 225 \|", cost), "10 + 5 epochs"
     assert text.count("epochs of training, squared") == 1
     assert "squared" not in (folder / "out" / "cells.csv").read_text()
-    axes = page_data(folder / "out" / "report.html")["costs"]
-    assert (axes[-1]["name"], axes[-1]["unit"]) == ("epochs of training, squared", "epochs²")
-    assert 225 in axes[-1]["values"]
+    (chart,) = page_data(folder / "out" / "report.html")["rows_of_mine_squared"]
+    assert "epochs of training, squared (epochs²)" in json.dumps(chart, ensure_ascii=False)
+    assert 225 in [row["v"] for row in chart["layer"][-1]["data"]["values"]]
 
 
 def test_options_make_a_column_of_their_own(folder):

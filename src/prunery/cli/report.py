@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -48,6 +48,10 @@ def report(
             "--column", metavar="MODULE:ROW", help="A column of your own, of this module; repeatable."
         ),
     ] = None,
+    purpose: Annotated[
+        Literal["paper"] | None,
+        typer.Option("--for", help="paper: only its tables (Markdown, LaTeX, CSV) and figures (PDF)."),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow a run until it is complete.")] = False,
 ) -> int:
     """Show and write the tables and the plot of a store's studies, or of one study."""
@@ -64,7 +68,8 @@ def report(
         print_text(shown, f"written: {out}")
     else:
         studies = [results.load(opened, name, columns or ()) for name in results.names(opened, wanted)]
-        written = write.written(studies, out, texts=texts or (), figures=figures)
+        paper = purpose == "paper"
+        written = write.written(studies, out, texts=texts or (), figures=figures, paper=paper)
         write.print_shown(studies, shown)
         print_text(shown, "written: " + ", ".join(map(str, written)))
     return _end_of_report(studies)

@@ -22,7 +22,7 @@ from prunery.lab.spec_checks import of_methods, of_size, of_task
 from prunery.lab.spec_errors import Problem, of_validation, spec_error
 from prunery.lab.spec_parts import Method, Sparsities, Task, distinct
 from prunery.registry import Choice
-from prunery.train.settings import Training, idle, merged
+from prunery.train.settings import Training, merged
 
 
 def _seeds(value: Any) -> tuple[int, ...]:
@@ -63,6 +63,8 @@ class Spec(BaseModel):
     """The version of this format."""
     name: str = Field(pattern=FILE_NAME, max_length=LONGEST)
     """The study's name in the store and in reports; by default the file's."""
+    question: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    """What the study asks, in a sentence: the title of its report. By default made from its grid."""
     task: Task
     """What is trained, on what, and how."""
     methods: Annotated[tuple[Method, ...], Field(min_length=1)]
@@ -167,12 +169,6 @@ def load(source: str, overrides: Sequence[str] = (), *, scale: str | None = None
         parts = ", ".join(spec.name for spec in specs)
         raise SpecError(source, f"it has several parts: {parts}", "name one: study:NAME/PART")
     return specs[0]
-
-
-def in_use(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a training as plain data, without the settings of another optimiser or schedule than its own."""
-    unused = idle(training)
-    return {name: value for name, value in training.items() if name not in unused}
 
 
 def load_all(source: str, overrides: Sequence[str] = (), *, scale: str | None = None) -> tuple[Spec, ...]:

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from html import escape
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
 
 from prunery.lab.record import canonical
-from prunery.report.figures.plots import Look, looks_of
-from prunery.report.figures.style import FAINT, GREY, INK, png_and_svg
-from prunery.report.results.groups import Group
+from prunery.report.figures import classes as drawn
+from prunery.report.figures.chart import Figure
+from prunery.report.page.render import page
+from prunery.report.results.groups import Group, sparsities
 from prunery.report.results.study import Loaded
-from prunery.report.text import csv_rows, formats
+from prunery.report.text import csv_rows, effects, formats
 from prunery.report.text.captions import task, whole_task
-from prunery.report.text.sentences import answers
 from prunery.report.text.texttable import TextTable, markdown
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-_LEFT, _WIDE, _HIGH = 0.85, 8.6, 4.6  # inches
+from prunery.report.text.winners import winners
 
 
 def files(studies: Sequence[Loaded]) -> dict[str, bytes]:
-    """Return index.html and studies.csv; classes.md, .png and .svg where studies differ in classes."""
-    contents = {"index.html": _index(studies), "studies.csv": _csv(studies)}
+    """Return index.html and studies.csv; classes.md and a figure where classes differ."""
+    figure = _figure(studies)
+    contents = {"index.html": _index(studies, figure), "studies.csv": _csv(studies)}
     if series := _by_classes(studies):
         contents["classes.md"] = markdown(_table(series))[1:].encode()
-        contents |= {
-            f"classes.{kind}": content for kind, content in png_and_svg(partial(_figure, series)).items()
-        }
-    return contents
+    return contents | (figure.files() if figure and figure.name == "classes" else {})
 
 
 def classes(study: Loaded) -> int:
@@ -91,57 +81,40 @@ def _table(series: Sequence[Loaded]) -> TextTable:
     return TextTable(title, header, (*rows, chance), caption, (), fixed=1)
 
 
-def _figure(series: Sequence[Loaded]) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(_WIDE, _HIGH))
-    axes = figure.add_axes((_LEFT / _WIDE, 0.14, 5.1 / _WIDE, 0.7))
-    counts = [classes(s) for s in series]
-    looks = looks_of(series[0].groups)
-    for name, groups in _lines(series).items():
-        first = next(g for g in groups if g)
-        _line(axes, counts, groups, name, looks.get(first.method, Look(INK, "_")))
-    axes.plot(counts, [100 / n for n in counts], color=GREY, linestyle=(0, (2, 3)), linewidth=1)
-    axes.annotate("guessing", (counts[-1], 100 / counts[-1]), (6, 0), textcoords="offset points", color=GREY)
-    axes.set_xscale("log")
-    axes.set_xticks(counts, [str(n) for n in counts])
-    axes.minorticks_off()
-    axes.set_ylim(0, 100)
-    axes.grid(True, color=FAINT, linewidth=0.8)
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_xlabel("classes (log axis)")
-    axes.set_ylabel("top-1 accuracy on test, %")
-    figure.text(_LEFT / _WIDE, 0.92, _table(series).title, fontsize=12.5, fontweight="bold")
-    return figure
-
-
-def _line(axes: Axes, counts: Sequence[int], groups: Sequence[Group | None], name: str, look: Look) -> None:
-    """Draw one line with intervals through the groups that ended well, and name it at its end."""
-    points = [(n, g.summary) for n, g in zip(counts, groups, strict=True) if g and g.sound and g.summary]
-    if not points:
-        return
-    across, means = [n for n, _ in points], [s.mean for _, s in points]
-    halves = [s.half or 0 for _, s in points]
-    drawn: dict[str, Any] = {"color": look.colour, "marker": look.marker, **look.marks()}
-    axes.errorbar(across, means, halves, linewidth=1.6, **drawn)
-    beside: dict[str, Any] = {"textcoords": "offset points", "color": look.colour, "fontsize": 9}
-    axes.annotate(name, (across[-1], means[-1]), (8, -3), **beside)
-
-
-def _index(studies: Sequence[Loaded]) -> bytes:
-    """Return a page that links the studies' pages, each with its first answers."""
-    parts = []
+def _figure(studies: Sequence[Loaded]) -> Figure | None:
+    """Return accuracy against the number of classes; of studies that differ otherwise, side by side."""
+    if series := _by_classes(studies):
+        counts = [classes(study) for study in series]
+        lines = {name: list(zip(counts, groups, strict=True)) for name, groups in _lines(series).items()}
+        return drawn.against_classes(lines, {n: 100 / n for n in counts})
+    levels = {study.name: sparsities(study.groups) for study in studies}
+    shared = set.intersection(*(set(level) for level in levels.values()))
+    if not shared:
+        return None
+    at = sorted(shared)[len(shared) // 2]
+    found: dict[str, list[tuple[str, Group | None]]] = {}
     for study in studies:
-        sentences = "".join(f"<li>{escape(s)}</li>" for s in answers(study.groups)[:2])
-        link = f'<a href="{escape(study.name)}/report.html">{escape(study.name)}</a>'
-        parts.append(f"<h2>{link}</h2><p>{escape(task(study.frame))}</p><ul>{sentences}</ul>")
-    style = (
-        ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;"
-        "margin:2rem auto;padding:0 1rem}h2{margin:2rem 0 0;font-size:1.15rem}p{margin:0;opacity:.75}"
+        for group in study.groups:
+            if group.role == "dense" or (group.role == "pruned" and group.sparsity == at):
+                found.setdefault(formats.label(group), []).append((study.name, group))
+    return (
+        drawn.side_by_side(found)
+        if any(g and g.sound for points in found.values() for _, g in points)
+        else None
     )
-    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><style>{style}</style>"
-    body = f"<main><h1>Pruning studies</h1>{''.join(parts)}</main>"
-    head += "<title>Pruning studies</title>"
-    return f"<!doctype html>\n<html lang=en><head>{head}</head><body>{body}</body></html>\n".encode()
+
+
+def _index(studies: Sequence[Loaded], figure: Figure | None) -> bytes:
+    """Return a page that links the studies' pages, each with its answer."""
+    answers = {
+        s.name: effects.answer(s.effects, winners(s.groups)) or "Nothing is done yet." for s in studies
+    }
+    questions = list(dict.fromkeys(s.spec["question"] for s in studies if s.spec.get("question")))
+    drawn_ones = [figure] if figure else []
+    parts = {
+        "title": questions[0] if len(questions) == 1 else "Pruning studies",
+        "answer": f"{studies[0].name}: {answers[studies[0].name]}",
+        "figures": drawn_ones,
+        "studies": [(s.name, task(s.frame), answers[s.name]) for s in studies],
+    }
+    return page("index.html.j2", parts, drawn_ones)

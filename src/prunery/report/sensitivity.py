@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prunery import atomic
-from prunery.report.figures.style import FAINT, GREY, INK, png_and_svg
+from prunery.report.figures.chart import Figure, data
 from prunery.report.text import csv_rows, formats
 from prunery.report.text.texttable import TextTable, markdown
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from prunery.measure.sensitivity import Scanned, Sensitivity
 
 COLUMNS = ("layer", "sparsity", "correct", "total", "top1", "loss", "kept", "weights", "share", "note")
 UNPRUNED, ABSENT, COLLAPSED = "unpruned", "-", "†"
-_SHADES = ("#F3F3F1", "#FBE0CC", "#F0A868", "#D55E00", "#7A3300")  # one hue: light to dark is more lost
-_CELL, _ROW, _SHARE = 0.78, 0.31, 1.0  # inches
+_SHADES = ["#f3f3f1", "#fbe0cc", "#f0a868", "#d55e00", "#7a3300"]  # one hue: light to dark is more lost
+_ROW, _TOP = 24, 40  # pixels
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,9 @@ def table(scan: Sensitivity, about: About, *, loss: bool = False) -> TextTable:
 
 
 def images(scan: Sensitivity, about: About) -> dict[str, bytes]:
-    """Return the heat map as `{"png": bytes, "svg": bytes}`; empty where no layer has a row."""
-    return png_and_svg(lambda: _figure(scan, about)) if scan.rows else {}
+    """Return the heat map by the kind of its file; empty where no layer has a row."""
+    made = figure(scan, about).files() if scan.rows else {}
+    return {name.rpartition(".")[2]: content for name, content in made.items()}
 
 
 def _markdown(scan: Sensitivity, about: About) -> str:
@@ -128,79 +127,44 @@ def _footnotes(scan: Sensitivity) -> tuple[str, ...]:
     return (*notes, *([f"{ABSENT} the layer was sparser before"] if missing else []))
 
 
-def _figure(scan: Sensitivity, about: About) -> Figure:
-    from matplotlib.figure import Figure
-
-    layers = _layers(scan)
-    left = 0.35 + 0.085 * max(12, *(len(_short(name)) for name in layers))
-    cells_width, high = _CELL * len(scan.sparsities), _ROW * len(layers)
-    width, height = max(left + cells_width + _SHARE + 0.75, 6.6), high + 1.42
-    figure = Figure(figsize=(width, height))
-    bottom = 0.2 / height
-    axes = figure.add_axes((left / width, bottom, cells_width / width, high / height))
-    bars = figure.add_axes(((left + cells_width + 0.12) / width, bottom, _SHARE / width, high / height))
-    _cells(axes, scan)
-    _shares(bars, list(layers.values()))
-    figure.text(
-        0.12 / width, 1 - 0.34 / height, formats.shortened(about.title, 60), fontsize=13, weight="bold"
+def figure(scan: Sensitivity, about: About) -> Figure:
+    """Return the heat map: layers down, sparsities across, shaded by the points lost."""
+    height = _ROW * len(scan.layers) + _TOP
+    title = f"{formats.shortened(about.title, 60)} ({about.criterion}, granularity {about.granularity})"
+    return Figure(
+        "sensitivity",
+        title,
+        " ".join(_caption(scan, about, False)),
+        (partial(_heat, scan),),
+        {},
+        height=height,
     )
-    for line, text in enumerate(_subtitle(scan, about)):
-        figure.text(0.12 / width, 1 - (0.59 + 0.19 * line) / height, text, fontsize=8.8, color=GREY)
-    return figure
 
 
-def _subtitle(scan: Sensitivity, about: About) -> tuple[str, str]:
-    first = f"{about.criterion}, granularity {about.granularity}; nothing retrained"
-    whole = scan.unpruned
-    second = f"validation accuracy, % of {formats.thousands(whole.total)} images; unpruned {whole.top1:.1f}"
-    return first, second + (f"; {COLLAPSED} collapsed" if any(row.note for row in scan.rows) else "")
+def _heat(scan: Sensitivity, _: bool) -> Any:
+    import altair as alt
+
+    rows = [
+        _heat_cell(scan, name, row, s)
+        for name, of_layer in _layers(scan).items()
+        for s, row in zip(scan.sparsities, _across(scan, of_layer), strict=True)
+    ]
+    x = alt.X("at:N", title=None, sort=None, axis=alt.Axis(orient="top", labelAngle=0))
+    y = alt.Y("layer:N", title=None, sort=None, axis=alt.Axis(labelLimit=220))
+    most = max([1.0, *(float(row["lost"]) for row in rows if row["lost"] is not None)])
+    scale = alt.Scale(type="sqrt", domain=[most * i * i / 16 for i in range(5)], range=_SHADES)
+    base = alt.Chart(data(rows)).encode(x=x, y=y)
+    cells = base.mark_rect().encode(color=alt.Color("lost:Q", scale=scale, legend=None))
+    ink = alt.condition(f"datum.lost > {0.4 * most}", alt.value("white"), alt.value("#222222"))
+    return alt.layer(cells, base.mark_text(fontSize=11).encode(text="text:N", color=ink))
 
 
-def _cells(axes: Axes, scan: Sensitivity) -> None:
-    """Draw a cell per layer and sparsity: its accuracy as text, the points lost as its shade."""
-    from matplotlib.colors import LinearSegmentedColormap, PowerNorm
-
-    layers = _layers(scan)
-    lost = [[_lost(scan, row) for row in _across(scan, rows)] for rows in layers.values()]
-    shades = LinearSegmentedColormap.from_list("lost", _SHADES)
-    most = max(1.0, *(value for row in lost for value in row if not math.isnan(value)))
-    norm = PowerNorm(0.5, 0, most)  # a root, so that the first points lost are seen
-    axes.pcolormesh(lost, cmap=shades, norm=norm, edgecolors="white", linewidth=2)
-    for y, rows in enumerate(layers.values()):
-        for x, row in enumerate(_across(scan, rows)):
-            text = ABSENT if row is None else f"{row.top1:.1f}{COLLAPSED if row.note else ''}"
-            dark = row is not None and norm(lost[y][x]) > 0.62
-            at = (x + 0.5, y + 0.5)
-            axes.text(*at, text, ha="center", va="center", fontsize=9, color="white" if dark else INK)
-    axes.set_xticks([x + 0.5 for x in range(len(scan.sparsities))], map(formats.percent, scan.sparsities))
-    axes.set_yticks([y + 0.5 for y in range(len(layers))], map(_short, layers))
-    axes.xaxis.tick_top()
-    _bare(axes)
-
-
-def _lost(scan: Sensitivity, row: Scanned | None) -> float:
-    """Return points of accuracy lost; 0 where there is a gain, NaN where there is no row."""
-    return math.nan if row is None else max(0.0, scan.unpruned.top1 - row.top1)
-
-
-def _shares(axes: Axes, layers: list[list[Scanned]]) -> None:
-    shares = [100 * rows[0].share for rows in layers]
-    at = [y + 0.5 for y in range(len(shares))]
-    axes.barh(at, shares, height=0.55, color=FAINT)
-    for y, share in zip(at, shares, strict=True):
-        axes.text(0.03 * max(shares), y, f"{share:.1f}", va="center", fontsize=8.5, color=GREY)
-    axes.set_ylim(0, len(shares))
-    axes.set_yticks([])
-    axes.set_xticks([0], ["share of weights, %"], ha="left")
-    axes.xaxis.tick_top()
-    _bare(axes)
-
-
-def _bare(axes: Axes) -> None:
-    axes.invert_yaxis()
-    axes.tick_params(length=0, labelsize=9, labelcolor=INK)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+def _heat_cell(scan: Sensitivity, name: str, row: Scanned | None, sparsity: float) -> dict[str, Any]:
+    any_row = next(r for r in scan.rows if r.layer == name)
+    layer = f"{_short(name)}, {100 * any_row.share:.1f} % of weights"
+    lost = None if row is None else max(0.0, scan.unpruned.top1 - row.top1)
+    text = ABSENT if row is None else f"{row.top1:.1f}{COLLAPSED if row.note else ''}"
+    return {"layer": layer, "at": formats.percent(sparsity), "lost": lost, "text": text}
 
 
 def _short(name: str) -> str:

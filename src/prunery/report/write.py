@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prunery import atomic
 from prunery.report import across, page
-from prunery.report.figures import plots
-from prunery.report.figures.figure_files import files as drawn
+from prunery.report.figures import all as figures_of
+from prunery.report.figures.chart import ALL
 from prunery.report.results.columns import recorded
 from prunery.report.results.groups import REFERENCES, groups_of
 from prunery.report.results.study import Loaded, Source, Wanted, load, names
-from prunery.report.text import csv_rows, effects, latex, layers, published_tables, quote, sentences, tables
-from prunery.report.text.captions import task
+from prunery.report.text import (
+    csv_rows,
+    effects,
+    latex,
+    layers,
+    paper_tables,
+    published_tables,
+    quote,
+    sentences,
+    tables,
+)
 from prunery.report.text.cautions import cautions_of
 from prunery.report.text.texttable import TextTable
 from prunery.report.text.texttable import shown as html_free
@@ -34,33 +42,41 @@ def write(
     texts: Sequence[str | Path] = (),
     figures: bool = False,
     columns: Sequence[str] = (),
+    paper: bool = False,
 ) -> list[Path]:
     """Return the paths of the files written: tables, CSV, plots, a page, `texts` with their quotes filled.
 
     table.md, table.tex, cells.csv, summary.csv, layers.csv, accuracy.png, accuracy.svg, report.html; texts
     are Markdown.
-    With `figures`, the page's other figures too, as PNG and SVG in a folder `figures`. `columns`: rows of the
-    user's own, each written `module:row`; each stands in cells.csv and summary.csv and has a table.
+    With `figures`, the page's other figures too, as PNG, SVG and PDF in a folder `figures`. `columns`: rows
+    of the user's own, each written `module:row`; each stands in cells.csv and summary.csv and has a table.
+    `paper`: only the tables and figures that a paper needs: paper.md, paper.tex, a CSV a table.
     Without `study`, all studies of the store; several go to a folder each, with an index. Each file is whole
     or not there, and nothing is written if a text asks for what is not there. The plot needs one pruned cell
     that is done.
     """
     studies = [load(store, name, columns) for name in names(store, study)]
-    return written(studies, out, texts=texts, figures=figures)
+    return written(studies, out, texts=texts, figures=figures, paper=paper)
 
 
 def written(
-    studies: Sequence[Loaded], out: str | Path, *, texts: Sequence[str | Path] = (), figures: bool = False
+    studies: Sequence[Loaded],
+    out: str | Path,
+    *,
+    texts: Sequence[str | Path] = (),
+    figures: bool = False,
+    paper: bool = False,
 ) -> list[Path]:
     """Return the paths of the files written for studies that were loaded."""
     folder = Path(out)
     contents: dict[Path, bytes] = {}
     for study in studies:
         place = folder / study.name if len(studies) > 1 else folder
-        contents |= {place / file: content for file, content in files(study).items()}
-        more = drawn(_page_study(study)) if figures else {}
+        made = paper_tables.files(study) if paper else files(study)
+        contents |= {place / file: content for file, content in made.items()}
+        more = _drawn(study) if figures or paper else {}
         contents |= {place / "figures" / file: content for file, content in more.items()}
-    if len(studies) > 1:
+    if len(studies) > 1 and not paper:
         contents |= {folder / file: content for file, content in across.files(studies).items()}
     contents |= quote.copies(texts, folder, studies, taken=contents)
     for path, content in contents.items():
@@ -102,11 +118,17 @@ def files(study: Loaded) -> dict[str, bytes]:
         ),
         "layers.csv": csv_rows.csv_text(layers.rows(groups, study.store)),
     }
-    title = f"{task(cells)}: accuracy after pruning"
-    images = plots.images(groups, title=title, published=study.published)
     made = {name: text.encode() for name, text in texts.items()}
-    made |= {f"accuracy.{kind}": content for kind, content in images.items()}
-    return made | _page(study)
+    first = figures_of.first(study)
+    return made | (first.files() if first else {}) | {"report.html": page.html(study)}
+
+
+def _drawn(study: Loaded) -> dict[str, bytes]:
+    """Return the files of all figures."""
+    first = figures_of.first(study)
+    drawn = [figure for found in figures_of.others(study).values() for figure in found]
+    drawn = [*([first] if first else []), *drawn]
+    return {name: content for figure in drawn for name, content in figure.files(ALL).items()}
 
 
 def _accuracies(study: Loaded) -> list[TextTable]:
@@ -146,16 +168,6 @@ def _markdown(study: Loaded) -> str:
 
 def _bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {html_free(sentence)}" for sentence in lines)
-
-
-def _page(study: Loaded) -> dict[str, bytes]:
-    return {"report.html": page.html(_page_study(study))}
-
-
-def _page_study(study: Loaded) -> page.Study:
-    published: list[Mapping[str, Any]] = [asdict(p) for p in study.published]
-    loaded = (study.name, study.spec, study.plan, study.store, study.frame, study.groups)
-    return page.Study(*loaded, published=published, columns=study.columns)
 
 
 def _paragraphs(*blocks: Sequence[str]) -> list[RenderableType]:

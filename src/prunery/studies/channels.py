@@ -12,6 +12,7 @@ from typing import Any
 from prunery.lab.spec import Spec, from_plain
 from prunery.studies.table import Scale, controls, named, study
 
+QUESTION = "Weights, filters or channels: what is kept where?"
 _SHARES = ("25%", "50%", "75%")
 _WEIGHTS = ("43.75%", "75%", "93.75%")
 
@@ -57,6 +58,7 @@ def channels(*, scale: Scale = "full") -> Spec:
     return from_plain(
         {
             "name": named("channels", "", scale),
+            "question": QUESTION,
             "task": task,
             "methods": methods,
             "sparsities": list(_SHARES),

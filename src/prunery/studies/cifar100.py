@@ -12,6 +12,7 @@ from prunery.lab.spec import Spec, from_plain
 from prunery.studies.five_criteria import COMPRESSIONS, FEWER, compared, task
 from prunery.studies.table import Scale, controls, named, study
 
+QUESTION = "Does what holds for ten classes hold for a hundred?"
 _SETS = {"cifar10": "cifar10", "cifar100": "cifar100", "coarse": "cifar100-coarse"}
 
 
@@ -44,7 +45,7 @@ def cifar100(*, scale: Scale = "full") -> dict[str, Spec]:
 
 
 def _spec(part: str, scale: Scale, of_part: dict[str, Any], **rest: Any) -> Spec:
-    return compared("cifar100", part, scale, of_part, **rest)
+    return compared("cifar100", part, scale, of_part, question=QUESTION, **rest)
 
 
 def _labels(scale: Scale, of_part: dict[str, Any], classes: int, **rest: Any) -> Spec:
@@ -53,6 +54,7 @@ def _labels(scale: Scale, of_part: dict[str, Any], classes: int, **rest: Any) ->
     return from_plain(
         {
             "name": named("cifar100", f"classes{classes}", scale),
+            "question": QUESTION,
             "task": of_part | (_some(of_part, classes) if classes < 100 else {}),
             "methods": methods,
             **rest,

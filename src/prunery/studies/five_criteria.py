@@ -12,6 +12,7 @@ from prunery.lab.spec import Spec, from_plain
 from prunery.studies.table import Scale, controls, named, study
 
 FEWER = 12_000  # training images of CIFAR-10 and CIFAR-100, at cpu
+QUESTION = "Which of five criteria keeps a network's accuracy best?"
 COMPRESSIONS = [f"compression={c}" for c in (0.05, 0.1, 0.2, 0.5, 1, 2)]
 
 
@@ -58,6 +59,7 @@ def compared(
     *,
     seeds: int,
     sparsities: list[str] | None = None,
+    question: str = QUESTION,
 ) -> Spec:
     """The five criteria and two variations on one task."""
     longer = {"name": "finetune", "training": {"epochs": 2 * of_part["training"]["epochs"]}}
@@ -73,6 +75,7 @@ def compared(
     return from_plain(
         {
             "name": named(study, part, scale),
+            "question": question,
             "task": of_part,
             "methods": methods,
             "sparsities": sparsities or (COMPRESSIONS if scale != "smoke" else COMPRESSIONS[3:]),

@@ -70,6 +70,7 @@ def _spec(part: str, scale: Scale, task: dict[str, Any], *, seeds: int, norms: b
     return from_plain(
         {
             "name": named("no-retraining", part, scale),
+            "question": "How much can be removed from a trained network that is not trained again?",
             "task": task,
             "methods": methods,
             "sparsities": _LEVELS if scale != "smoke" else _LEVELS[1::3],

@@ -57,6 +57,7 @@ def _spec(
     return from_plain(
         {
             "name": named("one-shot-vs-iterative", "", scale),
+            "question": "Is it better to prune at once, or by 10 % of what remains again and again?",
             "task": task,
             "methods": methods,
             "sparsities": list(chains),

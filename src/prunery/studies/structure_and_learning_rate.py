@@ -39,6 +39,7 @@ def structure_and_learning_rate(*, scale: Scale = "full") -> Spec:
     return from_plain(
         {
             "name": named("structure-and-learning-rate", "", scale),
+            "question": "Weights or whole filters, at once or step by step, retrained fast or slowly?",
             "task": {"model": "cnn8", "data": "digits" if small else "cifar10", "training": training},
             "methods": methods,
             "sparsities": weights,

@@ -97,13 +97,6 @@ def default_of(name: str) -> Any:
     return Training.model_fields[next(iter(current_names({name: None})))].default
 
 
-def idle(training: Mapping[str, Any]) -> set[str]:
-    """Return the settings that belong to another optimiser or lr_schedule than that of `training`."""
-    training = current_names(training)
-    owners = {name: (choice, _OWNER[choice]) for name, choice in _BELONGS.items()}
-    return {name for name, (choice, owner) in owners.items() if training.get(choice, owner) != owner}
-
-
 def merged(training: Training, overrides: Mapping[str, Any]) -> Training:
     """`training` with some settings replaced; SpecError for an unknown setting or a value that cannot be.
 

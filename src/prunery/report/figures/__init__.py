@@ -1,4 +1,1 @@
-"""Pictures for papers: accuracy (`plots`) and the page's other figures (`figure_files`).
-
-It imports neither: the page takes its colours from `plots`, and `figure_files` draws the page's data.
-"""
+"""Figures as Altair charts: one drawing for the page, PNG, SVG, PDF and notebooks."""

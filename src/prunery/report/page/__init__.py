@@ -1,6 +1,5 @@
-"""A study as one HTML page that needs nothing else: `page.html(page.Study(...))`."""
+"""A study as one HTML page that needs nothing else: `page.html(loaded)`."""
 
-from prunery.report.page.contents import Study
 from prunery.report.page.render import html
 
-__all__ = ["Study", "html"]
+__all__ = ["html"]

@@ -1,150 +1,141 @@
-"""The page's bytes: one file with its data, style and scripts inside; no date, no random name."""
+"""A study's page: one file with its data, style and scripts inside; no date, no random name."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from prunery.report.page import points, records, shown, words
-from prunery.report.page.contents import Study, series
+from prunery.report.figures import all as figures
+from prunery.report.figures.chart import Figure
+from prunery.report.page import words
 from prunery.report.page.strict import embedded
-from prunery.report.results.groups import arms
-from prunery.report.text import formats, sentences
+from prunery.report.results.columns import recorded
+from prunery.report.results.groups import REFERENCES, groups_of
+from prunery.report.results.study import Loaded
+from prunery.report.text import (
+    effects,
+    formats,
+    measured_tables,
+    published_tables,
+    sentences,
+    tables,
+    winners,
+)
 from prunery.report.text.captions import task, unequal
 from prunery.report.text.cautions import cautions_of
-from prunery.report.text.published_tables import ACCURACIES, below
+from prunery.report.text.texttable import TextTable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-SCRIPTS = (
-    "core",
-    "scales",
-    "chart",
-    "accuracy",
-    "cost",
-    "curves",
-    "layers",
-    "ridges",
-    "tables",
-    "why",
-    "save",
-    "main",
-)
+
+@dataclass(frozen=True)
+class Shown:
+    """A table of the page: its name there, and whether it is folded."""
+
+    id: str
+    table: TextTable
+    folded: bool = True
 
 
-def html(study: Study) -> bytes:
-    """Return a study's report as one HTML file that asks for nothing else; equal records, equal bytes.
-
-    The frame must have a row for each cell of the plan, done or not.
-    """
-    from markupsafe import Markup
-
-    layers, histograms = records.layers_and_histograms(study)
-    data = {
-        "study": study.name,
-        "task": task(study.frame),
-        "series": series(study),
-        "metrics": points.metrics(study),
-        "costs": points.costs(study),
-        "groups": points.entries(study),
-        "published": _published(study),
-        "curves": records.curves(study),
-        "layers": layers,
-        "histograms": histograms,
-        "alphabet": records.ALPHABET,
-    }
-    page = _environment().get_template("page.html.j2")
-    scripts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
-    style = "\n".join(_asset(name) for name in ("page.css", "parts.css"))
-    more = {"style": Markup(style), "scripts": Markup(scripts), "data": Markup(embedded(data))}
-    return page.render(**_parts(study, data), **more).encode()
-
-
-def _parts(study: Study, data: dict[str, Any]) -> dict[str, Any]:
-    """Return what the template shows, as texts and tables."""
-    return {
+def html(study: Loaded) -> bytes:
+    """Return a study's report as one HTML file that asks for nothing else; equal records, equal bytes."""
+    first, others = figures.first(study), figures.others(study)
+    best = winners.winners(study.groups)
+    parts = {
         "study": study.name,
         "task": task(study.frame),
         "lead": words.lead(study),
         "question": words.question(study),
-        "facts": words.facts(study),
-        "methods": words.methods(study),
-        "spec": words.spec_text(study),
-        "answers": [
-            _split(s) for s in (*sentences.answers(study.groups, study.effects), *below(study.pairs()))
-        ],
+        "answer": effects.answer(study.effects, best) or "Nothing is done yet that could be compared.",
+        "first": first,
+        "answers": [*best, *sentences.below_dense(study.groups)],
+        "effects": _table("effects", effects.table(study.effects), folded=False),
+        "sections": [s for s in _sections(study, others) if s["figures"] or s["tables"]],
         "caveats": _caveats(study),
-        "sanity": bool(arms(study.groups, "sanity")),
-        "places": study.places(),
-        "accuracy": shown.accuracy(study),
-        "controls": shown.controls(study),
-        "others": shown.others(study),
-        "differences": shown.differences(study),
-        "costs": shown.costs(study),
-        "unequal": unequal(study.groups),
-        "sizes": shown.sizes(study),
-        "retraining": shown.retraining(study),
-        "problems": shown.problems(study),
-        "published": shown.published(study),
-        "one_seed": _one_seed(study),
-        "latency": study.has("seconds_test"),
-        "has": _has(data),
-        "left_out": data["curves"]["left_out"],
+        "problems": _table("problems", measured_tables.problems(study)),
+        "spec": words.spec_text(study),
+        "cells": Shown("cells", measured_tables.cells(study)),
     }
+    drawn = [f for f in [first, *(f for found in others.values() for f in found)] if f is not None]
+    return page("page.html.j2", parts, drawn)
 
 
-def _caveats(study: Study) -> list[tuple[str, str]]:
-    """Return what a reader must know, each said once: cautions, what numbers are, how verdicts were."""
-    caveats = [("", sentence) for sentence in cautions_of(study.frame, study.groups)]
-    caveats += [("", sentence) for sentence in shown.accuracy(study).table.caption]
-    for table in (each.table for each in shown.differences(study)):
-        known = {sentence for _, text in caveats for sentence in text.split("\n")}
-        new = [sentence for sentence in table.caption[1:] or table.caption if sentence not in known]
-        caveats += [(table.title, "\n".join(new))] if new else []
-    return caveats + [("", sentence) for sentence in shown.costs(study).table.caption]
+def page(template: str, parts: dict[str, Any], drawn: Sequence[Figure]) -> bytes:
+    """Return a template's bytes with the style, the scripts and the figures in it."""
+    from markupsafe import Markup
+
+    data = {figure.name: figure.specs() for figure in drawn}
+    more = {name: Markup(text) for name, text in _scripts(bool(drawn)).items()}
+    return _environment().get_template(template).render(**parts, **more, data=Markup(embedded(data))).encode()
 
 
-def _has(data: dict[str, Any]) -> dict[str, bool]:
-    """Return which figures there is something to draw in."""
-    done = any(point.get("n") for metric in data["metrics"] for point in metric["points"])
-    pruned = any(group["role"] == "pruned" for group in data["groups"])
-    return {
-        "accuracy": done and pruned,
-        "cost": done and bool(data["costs"]),
-        "curves": any(step["loss"] for step in data["curves"]["steps"]),
-        "layers": bool(data["layers"]["names"]),
-        "histograms": bool(data["histograms"]),
-    }
+def _scripts(drawn: bool) -> dict[str, str]:
+    return {"style": _asset("page.css"), "scripts": _asset("main.js"), "vega": _vega() if drawn else ""}
 
 
-def _one_seed(study: Study) -> bool:
-    return all(len(group.runs) == 1 for group in study.groups)
+@cache
+def _vega() -> str:
+    """Return the libraries that draw Vega-Lite charts, as a script that can stand in a page."""
+    import vl_convert
+
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return script.replace("</script", "<\\/script")
 
 
-def _split(sentence: str) -> tuple[str, str]:
-    """Return a sentence as its subject, which is set in bold, and the rest: `At 90 %`, `, snip is ...`."""
-    for mark in (", ", ": "):
-        head, separator, rest = sentence.partition(mark)
-        if separator and len(head) <= 12:
-            return head, separator + rest
-    return "", sentence
+def _sections(study: Loaded, others: dict[str, list[Figure]]) -> list[dict[str, Any]]:
+    """Return the sections between the answer and the cautions: their figures and tables."""
+    accuracy = [Shown("accuracy", tables.accuracy(study.frame, study.groups), folded=False)]
+    extra = [("controls", tables.dense_controls(study.groups)), ("arms", tables.arm_controls(study.groups))]
+    accuracy += [Shown(name, table) for name, table in extra if table]
+    for reference in REFERENCES:
+        if table := tables.differences(study.groups, reference):
+            accuracy.append(Shown(f"to-{reference.replace('_', '-')}", table))
+    for metric in recorded(study.frame, study.columns) if study.groups else ():
+        table = tables.accuracy(study.frame, groups_of(study.frame, metric=metric), metric=metric)
+        accuracy.append(Shown(re.sub(r"[\W_]+", "-", metric.name), table))
+    published = published_tables.tables(published_tables.pairs(study.frame, study.published))
+    costs = Shown("costs", tables.costs(study.groups, study.columns))
+    return [
+        _section("tables", "Accuracy in numbers", [], accuracy),
+        _section("cost", "Accuracy against cost", others.get("cost", []), [costs]),
+        _section(
+            "retraining",
+            "Before and after retraining",
+            others.get("retraining", []),
+            _table("retraining", measured_tables.retraining(study)),
+        ),
+        _section("curves", "Training", others.get("curves", []), []),
+        _section(
+            "layers",
+            "Layers and sizes",
+            others.get("layers", []),
+            _table("sizes", measured_tables.sizes(study)),
+        ),
+        _section(
+            "published", "Published values", [], [Shown(f"published-{i}", t) for i, t in enumerate(published)]
+        ),
+    ]
 
 
-def _published(study: Study) -> list[dict[str, Any]]:
-    """Return the published accuracies that the accuracy figure shows, each with our column beside it."""
-    rows = []
-    for pair in study.pairs():
-        value = pair.published
-        if value.metric in ACCURACIES and value.sparsity > 0:
-            known = {"method": value.method, "sparsity": value.sparsity, "metric": value.metric, "n": value.n}
-            more = {"value": value.value, "note": value.note, "report": value.report}
-            column = (
-                pair.kind.column.name if pair.kind.same else ""
-            )  # another metric is not drawn beside ours
-            rows.append(known | more | {"column": column, "at": formats.percent(value.sparsity)})
-    return rows
+def _section(name: str, title: str, drawn: Sequence[Figure], shown: Sequence[Shown]) -> dict[str, Any]:
+    return {"id": name, "title": title, "figures": list(drawn), "tables": list(shown)}
+
+
+def _table(name: str, table: TextTable | None, *, folded: bool = True) -> list[Shown]:
+    return [] if table is None else [Shown(name, table, folded)]
+
+
+def _caveats(study: Loaded) -> list[str]:
+    """Return what a reader must know, each said once: budgets, bad ends, cautions."""
+    pairs = published_tables.pairs(study.frame, study.published)
+    said = [*sentences.ends(study.groups), *cautions_of(study.frame, study.groups)]
+    budgets = unequal(study.groups, most=2)
+    return [*([budgets] if budgets else []), *said, *published_tables.below(pairs)]
 
 
 @cache
@@ -165,4 +156,5 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.filters["nobreak"] = words.unbroken
+    made.globals["nothing"] = formats.NOTHING
     return made

@@ -39,13 +39,6 @@ def clean(data: Any) -> Any:
     return str(data)
 
 
-def significant(value: Any, digits: int = 4) -> float | None:
-    """Return the number with so many significant digits; None for what is no finite number."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(float(value)):
-        return None
-    return float(f"{float(value):.{digits}g}")
-
-
 def _short(value: float) -> float | int:
     value = round(value, 10)
     return int(value) if value.is_integer() else value

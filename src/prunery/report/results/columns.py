@@ -239,7 +239,9 @@ COLUMNS: tuple[Column, ...] = (
     *(_measured(f"bytes_{kind}", "bytes") for kind in ("dense", "zipped", "sparse")),
     _measured("params_compact", "parameters", label="Parameters once removed units are cut out", **_CUT_OUT),
     _measured("macs_compact", "MACs", label="MACs per example once removed units are cut out", **_CUT_OUT),
-    _measured("bytes_compact", "bytes", label="Bytes once removed units are cut out", **_CUT_OUT),
+    _measured(
+        "bytes_compact", "bytes", label="Bytes once removed units are cut out", figures=COST, **_CUT_OUT
+    ),
     _count(
         "epochs_before", partial(CellRecords.epochs, before=True), "epochs", head="epochs before", tables=COST
     ),

@@ -106,6 +106,11 @@ class Group:
         return None if before is None or after is None else (int(before), int(after))
 
 
+def measured(group: Group) -> list[Run]:
+    """Return the runs that have a measure record, whatever became of them."""
+    return [run for run in group.runs if run.status in ("done", *BROKEN)]
+
+
 def absent(value: Any) -> bool:
     """Return whether a table's value is missing (None, NaN or pandas' NA)."""
     from pandas import isna

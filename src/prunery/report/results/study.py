@@ -83,6 +83,16 @@ class Loaded:
         """Return the published values that belong beside them."""
         return published.rows(self.name, self.frame)
 
+    def has(self, column: str) -> bool:
+        """Return whether the frame has a value in this column."""
+        return column in self.frame.columns and bool(self.frame[column].notna().any())
+
+    def places(self) -> int:
+        """Return how many devices and numbers of threads the done cells' seconds come from; 1 if not told."""
+        known = [c for c in ("device", "threads") if c in self.frame.columns]
+        done = self.frame[self.frame["status"] == "done"]
+        return max(1, len(done[known].drop_duplicates())) if known else 1
+
     @property
     def statuses(self) -> tuple[str, ...]:
         """Return what became of each cell, in the plan's order."""

@@ -45,9 +45,11 @@ _IN_ONE = 3  # effects that one sentence holds
 def change(effect: Effect) -> str:
     """Return what is compared: `removing single weights rather than whole filters`."""
     name = effect.factor.name
-    words = [_WORDS.get(name, {}).get(level, level) for level in (effect.better, effect.worse)]
+    levels = (effect.better, effect.worse)
+    words = [_WORDS.get(name, {}).get(level, level) for level in levels]
     if name == "schedule":
-        known = all(level in _SCHEDULES for level in (effect.better, effect.worse))
+        known = all(level in _SCHEDULES for level in levels)
+        words = words if known else list(levels)
         text = ("pruning {} rather than {}" if known else "the schedule {} rather than {}").format(*words)
     else:
         label = name.removeprefix("training.").replace("_", " ").replace(".", ": ")

@@ -20,7 +20,12 @@ def answers(groups: Sequence[Group], effects: Sequence[Effect] = ()) -> list[str
     best = winners(groups)
     changes = [f"{said[:1].upper()}{said[1:]}." for said in map(sentence, leading(effects))]
     budgets = [said for said in (unequal(groups),) if said and best]
-    return [*changes, *best, *budgets, *_leaving(groups), *_problems(groups), *_cut_off(groups)]
+    return [*changes, *best, *budgets, *below_dense(groups), *ends(groups)]
+
+
+def ends(groups: Sequence[Group]) -> list[str]:
+    """Return what ended badly, by kind: which methods and where."""
+    return [*_problems(groups), *_cut_off(groups)]
 
 
 def bad_runs(groups: Sequence[Group]) -> list[str]:
@@ -71,7 +76,8 @@ def _counted(groups: Sequence[Group], status: str) -> str:
     return f"{runs} of {sum(len(g.runs) for g in groups)}"
 
 
-def _leaving(groups: Sequence[Group]) -> list[str]:
+def below_dense(groups: Sequence[Group]) -> list[str]:
+    """Return at which sparsity each method first falls below the dense network's interval."""
     dense = next((g for g in groups if g.role == "dense" and g.summary), None)
     if dense is None or dense.summary is None or dense.summary.low is None:
         return []
