@@ -99,7 +99,7 @@ def test_with_one_seed_the_pairs_of_methods_are_the_repetitions():
     structure = found["granularity"]
     assert (structure.over, structure.difference.summary.n) == ("contexts", 3)
     assert structure.singles == pytest.approx((10.0, 12.0, 10.0))
-    assert "more in 3 of 3 pairs of methods" in said.sentence(structure)
+    assert "over pairs of methods, more in 3 of 3" in said.sentence(structure)
     assert all(e.difference.verdict is None for e in effects(FOUR, worth, seeds=1))
 
 

@@ -127,7 +127,7 @@ def test_more_methods_are_small_multiples_by_the_factor_that_varies():
 
 
 def test_many_methods_without_a_factor_have_a_chart_each_before_the_others():
-    names = [{"criterion": "magnitude", "name": f"m{i}", "floor": i / 100} for i in range(9)]
+    names = [{"criterion": "magnitude", "name": f"m{i}", "floor": i / 1000} for i in range(9)]
     layout = panels_of(kit.study(names, seeds=1, bare=True, broken=False))
     assert len(layout.panels) == 9
     assert all(len(panel.labels) == 1 and len(panel.behind) == 8 for panel in layout.panels)

@@ -34,7 +34,7 @@ def sparsity_figure(study: Loaded) -> Figure | None:
     draw = [partial(_against_sparsity, study, panel, layout.legend) for panel in layout.panels]
     about = (
         "Lines join means over seeds; shades are 95 % intervals. Grey: the dense network with its interval. "
-        "Crosses: single runs that collapsed or diverged, which enter no mean."
+        "Crosses: single runs that collapsed or diverged, which enter no mean and interrupt their line."
     )
     if study.published:
         about += " Diamonds: published values."
@@ -173,7 +173,7 @@ def _against_count(
 
     def placed(group: Group, label: str) -> dict[str, Any] | None:
         row, value = point(group, label), mean_of(group, column.name)
-        return {**row, "v": rounded(value)} if row and value else None
+        return {**row, "v": rounded(value)} if row and row["y"] is not None and value else None
 
     rows = rows_of(groups, panel.labels, placed)
     y = alt.Y("y:Q", title=f"{TOP1.words}, %", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6))

@@ -44,7 +44,7 @@ def panels_of(study: Loaded) -> Panels:
     if not found:
         each = (Panel(m, {m: m}, tuple(o for o in methods if o != m)) for m in methods)
         return Panels(tuple(each), dict.fromkeys(methods, COLOURS[0]))
-    factor, contexts = max(found, key=lambda f: (max(map(len, f[1])), sum(map(len, f[1]))))
+    factor, contexts = max(found, key=_worth)
     word = _WORDS.get(factor.name, "")
     label = {level: f"{word} {level}".strip() for level in factor.levels}
     made = [Panel(_shared(list(c.values()), word), {m: label[v] for v, m in c.items()}) for c in contexts]
@@ -53,6 +53,13 @@ def panels_of(study: Loaded) -> Panels:
     legend = colours(label.values())
     more = {v: GREY for panel in alone for v in panel.labels.values() if v not in legend}
     return Panels((*made, *alone), legend | more)
+
+
+def _worth(found: tuple[Factor, Sequence[Mapping[str, str]]]) -> tuple[int, int, bool]:
+    """Return how well a factor tells methods apart: its levels, the methods, and whether it is a setting."""
+    factor, contexts = found
+    sizes = [len(context) for context in contexts]
+    return max(sizes), sum(sizes), factor.name.startswith("training.")
 
 
 def _apart(factor: Factor, methods: Sequence[str]) -> list[Mapping[str, str]]:

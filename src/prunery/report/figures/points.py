@@ -11,8 +11,13 @@ from prunery.report.text import formats
 
 
 def point(group: Group, label: str) -> dict[str, Any] | None:
-    """Return a sound group as a row: sparsity, mean, ends of its interval, and words; None otherwise."""
-    if not group.sound or group.summary is None:
+    """Return a group as a row: sparsity, mean, ends of its interval, and words.
+
+    Where runs collapsed or diverged the row has no value, which interrupts its line; None without any run.
+    """
+    if any(group.having(status) for status in BROKEN):
+        return {"series": label, "s": group.sparsity, "y": None}
+    if group.summary is None:
         return None
     summary = group.summary
     row = {"series": label, "s": group.sparsity, "y": rounded(summary.mean), **_about(group)}

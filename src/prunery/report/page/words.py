@@ -29,7 +29,9 @@ def lead(study: Loaded) -> str:
     counts = study.frame["status"].value_counts()
     ran = sum(int(counts.get(status, 0)) for status in ("done", *BROKEN))
     ends = [f"{counts[status]} {status}" for status in (*BROKEN, *ABSENT) if counts.get(status)]
-    text = f"{task(study.frame)}. {ran} of {len(study.frame)} cells are measured"
+    seeds = study.frame["seed"].nunique()
+    text = f"{task(study.frame)}, {seeds} seed{'s' if seeds > 1 else ''}. "
+    text += f"{ran} of {len(study.frame)} cells are measured"
     return f"{text} ({', '.join(ends)})." if ends else f"{text}."
 
 

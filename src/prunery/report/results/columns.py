@@ -205,8 +205,7 @@ COLUMNS: tuple[Column, ...] = (
     _count("total", lambda cell: cell.achieved("total"), "weights"),
     _count("seed", attrgetter("cell.seed")),
     *(each for split in SPLITS for each in _on(split)),
-    _chance(1),
-    _chance(5),
+    *map(_chance, (1, 5)),
     _accuracy(
         "test_corrupted_top1",
         lambda cell: cell.value("corrupted_top1", "test"),

@@ -145,7 +145,7 @@ def _how(effect: Effect) -> str:
     if effect.over == "seeds":
         return interval
     more = sum(single > 0 for single in effect.singles)
-    return f"{interval}, more in {more} of {summary.n} pairs of methods; too few seeds for one over seeds"
+    return f"{interval} over pairs of methods, more in {more} of {summary.n}"
 
 
 def _epochs(effect: Effect) -> str:
