@@ -12,7 +12,8 @@ import prunery
 from prunery.core.layers import prunable
 from prunery.core.matrices import columns, matrix_of
 from prunery.errors import EvidenceError, ModelError
-from prunery.train.beside import modules_of, pairs
+from prunery.train import reconstruction
+from prunery.train.beside import input_sizes, modules_of, pairs
 from prunery.train.moments import summed
 from prunery.train.paused import paused_runs
 from prunery.train.reconstruction import least_squares
@@ -139,9 +140,17 @@ def test_runs_that_pause_give_what_runs_of_their_own_give(build, monkeypatch):
     one, other = context(model, masks, dense), context(twin, masks, dense)
     recovery.bind("reconstruct(images=600)")(one)
     assert threading.active_count() == threads
-    monkeypatch.setattr("prunery.train.reconstruction._HELD", 0)
+
+    def apart(context, layers, calls, images):
+        for layer in layers:
+            sums = reconstruction.Sums.of(matrix_of(layer), context.device)
+            batches = context.images(images, batch=64)
+            for a, b in pairs((dense, twin), layer.module_name, batches, calls=1, side="inputs"):
+                reconstruction._add(sums, layer, a, b, images)
+            yield layer, sums, images
+
+    monkeypatch.setattr(reconstruction, "_summed", apart)
     recovery.bind("reconstruct(images=600)")(other)
-    assert one.book.read < other.book.read
     x = next(iter(context(model, masks, dense).images(128)))
     assert torch.allclose(
         model.eval()(x), twin.eval()(x), atol=2e-3
@@ -164,16 +173,20 @@ def test_errors_in_a_paused_run_reach_the_caller_and_no_thread_is_left():
     x = [torch.zeros(4, 1, 8, 8)] * 2
     failing = copy.deepcopy(model)
     failing.fails = True
-    with paused_runs((model, failing), ["a", "b"], x) as runs:
-        for one, other in runs:
+    with paused_runs((model, failing), ["a", "b"]) as runs:
+        for some in x:
+            runs.add(some)
+        assert runs.examples == sum(map(len, x))
+        for one, other in runs.pairs:
             assert torch.equal(one.until("a"), other.until("a"))
-        runs[0][0].until("b")
+        runs.pairs[0][0].until("b")
         with pytest.raises(KeyError, match="here"):
-            runs[0][1].until("b")
-    with paused_runs((model, model), ["a", "b"], x) as runs:
-        runs[0][0].until("b")
+            runs.pairs[0][1].until("b")
+    with paused_runs((model, model), ["a", "b"]) as runs:
+        runs.add(x[0])
+        runs.pairs[0][0].until("b")
         with pytest.raises(ModelError, match="does not reach"):
-            runs[0][0].until("a")
+            runs.pairs[0][0].until("a")
     assert threading.active_count() == threads
     assert not any(module._forward_pre_hooks for module in model.modules())
 
@@ -191,3 +204,22 @@ def test_inputs_that_do_not_vary_leave_the_outputs_as_they_were(bias):
     assert torch.allclose(
         model(x), dense(x), rtol=1e-4, atol=1e-3 * abs(float(dense(x).detach().abs().max()))
     )
+
+
+def test_more_images_join_where_they_fit_and_all_layers_are_solved_for(monkeypatch):
+    dense, model, masks = pruned(NETS[0])
+    whole = copy.deepcopy(model)
+    recovery.bind("reconstruct(images=320)")(context(whole, masks, dense))
+    inputs = [layer.module_name for layer in prunable(model)]
+    sizes = input_sizes(model, inputs, next(iter(context(model, masks, dense).images(1))))
+    largest, last = max(sizes.values()), sizes[inputs[-1]]
+    assert last < largest
+    monkeypatch.setattr("prunery.train.reconstruction._HELD", 16 * largest * 128)
+    work = context(model, masks, dense)
+    before = layer_errors(model, dense)
+    recovery.bind("reconstruct(images=320)")(work)
+    assert "on 128 to 320 images" in work.book.notes[0]
+    assert all(after < before[name] for name, after in layer_errors(model, dense).items())
+    assert work.book.read == 2 * 320
+    name = inputs[0] + ".weight"
+    assert not torch.equal(model.get_parameter(name), whole.get_parameter(name))

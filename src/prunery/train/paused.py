@@ -85,28 +85,42 @@ class PausedRun:
         self._back.release()
 
 
+class PausedRuns:
+    """Runs of two alike models on the same inputs, in pairs; see `paused_runs`."""
+
+    def __init__(
+        self, models: tuple[nn.Module, nn.Module], by_thread: dict[threading.Thread, PausedRun]
+    ) -> None:
+        self._models, self._by_thread = models, by_thread
+        self.pairs: list[tuple[PausedRun, PausedRun]] = []
+        self.examples = 0
+
+    def add(self, x: Tensor) -> None:
+        """Begin a run of each model on x; it goes through the layers before the next one as they are now."""
+        pair = PausedRun(self._models[0], x), PausedRun(self._models[1], x)
+        self._by_thread |= {run.thread: run for run in pair}
+        self.pairs.append(pair)
+        self.examples += len(x)
+
+
 @contextmanager
-def paused_runs(
-    models: tuple[nn.Module, nn.Module], names: Sequence[str], batches: Sequence[Tensor]
-) -> Iterator[list[tuple[PausedRun, PausedRun]]]:
-    """Within it there is a run of each of two alike models on each batch, in eval mode and without a trace.
+def paused_runs(models: tuple[nn.Module, nn.Module], names: Sequence[str]) -> Iterator[PausedRuns]:
+    """Within it runs of two alike models can be added, in eval mode and without a trace.
 
     names: the layers that will be asked for, each called once, in the order of calls.
     """
-    runs: dict[threading.Thread, PausedRun] = {}
+    by_thread: dict[threading.Thread, PausedRun] = {}
     with ExitStack() as stack:
         for model in models:
             stack.enter_context(no_trace(model))
             modules = modules_of(model)
             for name in names:
-                hook = _arriving(name, runs)
+                hook = _arriving(name, by_thread)
                 stack.callback(modules[name].register_forward_pre_hook(hook, with_kwargs=True).remove)
-        both = [(PausedRun(models[0], x), PausedRun(models[1], x)) for x in batches]
-        runs |= {run.thread: run for pair in both for run in pair}
         try:
-            yield both
+            yield PausedRuns(models, by_thread)
         finally:
-            for run in runs.values():
+            for run in by_thread.values():
                 run.stop()
 
 

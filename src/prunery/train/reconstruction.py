@@ -22,6 +22,7 @@ from prunery.train.paused import paused_runs
 from prunery.train.recovery_context import RecoveryContext
 
 _HELD = 1 << 30  # bytes of what paused runs hold: for each image two networks, a tensor and one beside it
+_TOGETHER = 64  # images in one run
 
 
 @dataclass
@@ -70,15 +71,16 @@ def reconstruct_(context: RecoveryContext, *, images: int, damp: float) -> None:
     _check_called(context, layers, calls)
     place = {name: i for i, name in enumerate(calls)}
     layers = sorted((x for x in layers if x.module_name in calls), key=lambda x: place[x.module_name])
-    singular, peak = list[str](), 0
-    for layer, sums in _summed(context, layers, calls, images):
+    singular, seen, peak = list[str](), list[int](), 0
+    for layer, sums, count in _summed(context, layers, calls, images):
         peak = max(peak, 2 * sums.own.numel() * 8)
+        seen.append(count)
         check_finite(layer.name, sums.own)
         if solve_(context, layer, sums, damp):
             singular.append(layer.name)
-    seen = min(images, len(context.data.train))
+    used = " to ".join(f"{n}" for n in sorted({min(seen), max(seen)}))
     context.note(
-        f"{len(layers)} layers solved for on {seen} images without labels, no gradient step; "
+        f"{len(layers)} layers solved for on {used} images without labels, no gradient step; "
         f"Gram matrices of up to {peak / 2**20:.1f} MB, float64, damped by {damp:g} of their mean diagonal"
     )
     if singular:
@@ -120,17 +122,16 @@ def _check_called(context: RecoveryContext, layers: Sequence[Layer], calls: dict
 
 def _summed(
     context: RecoveryContext, layers: Sequence[Layer], calls: Mapping[str, int], images: int
-) -> Iterator[tuple[Layer, Sums]]:
-    """Yield each layer with the sums over what enters it in both networks; it may be changed before the next.
+) -> Iterator[tuple[Layer, Sums, int]]:
+    """Yield each layer, sums over what enters it in both networks, of how many images; then it may change.
 
-    Layers at which little enough is held for all images share one run of each network, which pauses at each
-    of them; each layer before these has runs of its own that end there.
+    One run of each network on each image pauses at every layer. What paused runs hold is bounded: as many
+    images as fit are begun at the first layers, where tensors are large and have many places, and more as
+    soon as they fit. Up to the last layer that is called several times, each layer has runs of its own.
     """
     models = context.dense, context.model
     names = [layer.module_name for layer in layers]
-    sizes = input_sizes(context.model, names, next(iter(context.images(1))))
-    large = [i for i, n in enumerate(names) if sizes[n] * 16 * images > _HELD or calls[n] > 1]
-    start = max(large, default=-1) + 1
+    start = max((i for i, name in enumerate(names) if calls[name] > 1), default=-1) + 1
     for layer in layers[:start]:
         sums = Sums.of(matrix_of(layer), context.device)
         batches = counted(context, images)
@@ -138,15 +139,28 @@ def _summed(
             models, layer.module_name, batches, calls=calls[layer.module_name], side="inputs"
         ):
             _add(sums, layer, dense, x, images)
-        yield layer, sums
+        yield layer, sums, min(images, len(context.data.train))
     if start == len(layers):
         return
-    with paused_runs(models, names[start:], list(counted(context, images, batch=512))) as runs:
-        for layer in layers[start:]:
+    sizes = input_sizes(context.model, names, next(iter(context.images(1))))
+    left, room = counted(context, images, batch=_TOGETHER), _rooms([sizes[name] for name in names[start:]])
+    with paused_runs(models, names[start:]) as runs:
+        for layer, most in zip(layers[start:], room, strict=True):
+            while not runs.pairs or runs.examples + _TOGETHER <= most:
+                if (some := next(left, None)) is None:
+                    break
+                runs.add(some)
             sums = Sums.of(matrix_of(layer), context.device)
-            for one, other in runs:
-                _add(sums, layer, one.until(layer.module_name), other.until(layer.module_name), images)
-            yield layer, sums
+            for one, other in runs.pairs:
+                dense, x = one.until(layer.module_name), other.until(layer.module_name)
+                _add(sums, layer, dense, x, runs.examples)
+            yield layer, sums, runs.examples
+
+
+def _rooms(sizes: Sequence[int]) -> list[int]:
+    """Return for each layer how many images may be held from there on; what enters has so many elements."""
+    least = [_HELD // (16 * size) for size in sizes]
+    return [min(least[i:]) for i in range(len(least))]
 
 
 def counted(context: RecoveryContext, images: int, *, batch: int = 128) -> Iterator[Tensor]:
