@@ -17,6 +17,7 @@ from prunery.errors import StoreError
 from prunery.inert import inert, show_all
 from prunery.lab.store import Failure
 from prunery.report import write
+from prunery.report.figures.chart import rendered
 from prunery.report.text.csv_rows import csv_text
 from prunery.report.text.texttable import TextTable, markdown
 
@@ -128,3 +129,14 @@ def test_an_error_names_what_was_asked_inert(finished):
         finished[0].study(EVIL)
     assert not ACTIVE.search(inert(str(caught.value)))
     assert spec_data()["name"] == "small"
+
+
+@pytest.mark.parametrize("text", [EVIL, "\ufffe\uffff", "a" * 100_000, "\x1b[2J &lt; <img>"])
+def test_a_chart_of_any_text_is_drawn(text):
+    chart = {
+        "title": text,
+        "data": {"values": [{"a": text, "b": 1}]},
+        "mark": "bar",
+        "encoding": {"x": {"field": "a", "type": "nominal"}, "y": {"field": "b", "type": "quantitative"}},
+    }
+    assert all(len(rendered(chart, kind)) > 1000 for kind in ("png", "svg", "pdf"))

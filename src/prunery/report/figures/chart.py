@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from prunery.inert import inert
+
 if TYPE_CHECKING:
     import altair as alt
 
@@ -20,6 +22,7 @@ INK = {"page": "currentColor", "file": "#222222"}
 KINDS = ("png", "svg")
 ALL = (*KINDS, "pdf")
 _FONT = "Liberation Sans, DejaVu Sans, Arial, sans-serif"
+_LONGEST = 1000  # characters of a text that is drawn: laying out more takes minutes
 _WIDTHS = {1: 560, 2: 330, 3: 250}  # of a chart in a file, by the number of columns
 Rows = Sequence[Mapping[str, Any]]
 Draw = Callable[[bool], "alt.LayerChart | alt.Chart"]
@@ -77,14 +80,24 @@ class Figure:
 
 
 def rendered(spec: Mapping[str, Any], kind: str) -> bytes:
-    """Return a chart as a PNG, SVG or PDF."""
+    """Return a chart as a PNG, SVG or PDF; control characters are spelt out, for no SVG may hold them."""
     import vl_convert
 
+    spec = _inert(spec)
     if kind == "png":
-        return bytes(vl_convert.vegalite_to_png(dict(spec), scale=2))
+        return bytes(vl_convert.vegalite_to_png(spec, scale=2))
     if kind == "pdf":
-        return bytes(vl_convert.vegalite_to_pdf(dict(spec)))
-    return str(vl_convert.vegalite_to_svg(dict(spec))).encode()
+        return bytes(vl_convert.vegalite_to_pdf(spec))
+    return str(vl_convert.vegalite_to_svg(spec)).encode()
+
+
+def _inert(value: Any) -> Any:
+    """Return a chart whose texts hold no control characters, which would end the process, and are not endless."""
+    if isinstance(value, str):
+        return inert(value if len(value) <= _LONGEST else f"{value[:_LONGEST]}...")
+    if isinstance(value, Mapping):
+        return {inert(str(key)): _inert(part) for key, part in value.items()}
+    return [_inert(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def shared(legend: Mapping[str, str], charts: Sequence[Any]) -> Mapping[str, str]:
