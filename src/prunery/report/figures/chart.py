@@ -83,16 +83,16 @@ def rendered(spec: Mapping[str, Any], kind: str) -> bytes:
     """Return a chart as a PNG, SVG or PDF; control characters are spelt out, for no SVG may hold them."""
     import vl_convert
 
-    spec = _inert(spec)
+    drawn: dict[str, Any] = _inert(spec)
     if kind == "png":
-        return bytes(vl_convert.vegalite_to_png(spec, scale=2))
+        return bytes(vl_convert.vegalite_to_png(drawn, scale=2))
     if kind == "pdf":
-        return bytes(vl_convert.vegalite_to_pdf(spec))
-    return str(vl_convert.vegalite_to_svg(spec)).encode()
+        return bytes(vl_convert.vegalite_to_pdf(drawn))
+    return str(vl_convert.vegalite_to_svg(drawn)).encode()
 
 
 def _inert(value: Any) -> Any:
-    """Return a chart whose texts hold no control characters, which would end the process, and are not endless."""
+    """Return a chart without control characters, which would end the process, and without endless texts."""
     if isinstance(value, str):
         return inert(value if len(value) <= _LONGEST else f"{value[:_LONGEST]}...")
     if isinstance(value, Mapping):
