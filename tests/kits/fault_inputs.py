@@ -244,7 +244,7 @@ def given(folder, count, seed):
     (folder / "base").mkdir()
     with _within(folder / "base"):
         ARCHIVED = fault_kit.archived(Path())
-        write.write(archive.opened("whole.jsonl.gz"), "warm")
+        import altair  # noqa: F401  as late as in a report; a chart is not drawn here, for its engine outlives no fork
     IMAGES = folder / "base" / "images.safetensors"
     _write_images(IMAGES)
     names = list(READERS)

@@ -66,9 +66,10 @@ def _child(scratch, make, seed, say):
     faulthandler.disable()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(1, 2)
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+    pages = int(Path("/proc/self/statm").read_text().split()[5]) if Path("/proc/self/statm").exists() else 0
     limit = pages * os.sysconf("SC_PAGE_SIZE") + (2 << 30)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))  # so that a bomb does no harm here
+    # so that a bomb does no harm here; not of addresses: what draws charts reserves more than there are
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     draw, seen = random.Random(seed), []
     try:
         read = make(draw)
