@@ -210,3 +210,20 @@ def test_refusals(kernels):
     for use in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(ModelError, match="machine code"):
             use(fast)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_calls_may_be_in_inference_mode_by_turns(kernels, threads):
+    model = conv_net()
+    fast = prunery.sparse_callable(model, drawn(2, 3, 16, 16), threads=threads)
+    x = drawn(40, 3, 16, 16)
+    with torch.inference_mode():
+        found = [
+            fast(x),
+            fast(x.clone()),
+        ]  # plans are made in the first call, and shared by threads in the next
+        given = x.clone()
+    found += [fast(x), fast(given)]
+    assert not found[0].is_inference()
+    with torch.no_grad():
+        assert max(apart(y, model(x)) for y in found) < 1e-5

@@ -90,7 +90,8 @@ class SparseCallable:
         if signature != self._accepted:
             self._check(given)
             self._accepted = signature
-        with self._lock, torch.no_grad(), _threads(self.threads):
+        # buffers outlive the call and other threads write to them: neither may be of inference mode
+        with self._lock, torch.inference_mode(False), torch.no_grad(), _threads(self.threads):
             if self._network is None:
                 return self._model(*args, **kwargs)
             batch = given[0].shape[0]
