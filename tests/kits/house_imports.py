@@ -10,7 +10,7 @@ from house_rules import Source, Sources, dotted
 # lowest first; a part imports itself and what is below it
 LAYERS = (
     {"errors", "user_code"},
-    {"registry", "seeds", "atomic", "stats", "filenames", "inert"},
+    {"registry", "seeds", "atomic", "stats", "filenames", "inert", "machine"},
     {"factories", "wrappers", "comparisons"},
     {"forward"},
     {"graph"},
@@ -27,7 +27,18 @@ LAYERS = (
     {"prunery"},  # the public face
 )
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
-GROUND = {"errors", "user_code", "registry", "seeds", "atomic", "stats", "comparisons", "filenames", "inert"}
+GROUND = {
+    "errors",
+    "user_code",
+    "registry",
+    "seeds",
+    "atomic",
+    "stats",
+    "comparisons",
+    "filenames",
+    "inert",
+    "machine",
+}
 SEES = {"report": {"lab", *GROUND}, "audit": GROUND}
 
 

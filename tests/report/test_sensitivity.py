@@ -83,7 +83,7 @@ def test_the_same_scan_gives_the_same_bytes_without_a_date():
 
 def shades(scanned):
     """The colours of the picture that hold at least so many pixels as the middle of a cell."""
-    image = np.asarray(Image.open(io.BytesIO(images(scanned, ABOUT)["png"])).convert("RGB"))
+    image = np.asarray(Image.open(io.BytesIO(images(scanned, ABOUT)["sensitivity.png"])).convert("RGB"))
     colours, counts = np.unique(image.reshape(-1, 3), axis=0, return_counts=True)
     return {tuple(map(int, c)) for c, n in zip(colours, counts, strict=True) if n > 2000}
 
@@ -100,7 +100,7 @@ def test_the_picture_grows_with_the_layers():
     heights = []
     for count in (1, 5, 21):
         made = images(scan([f"layer{i}.conv.weight" for i in range(count + 1)]), ABOUT)
-        heights.append(Image.open(io.BytesIO(made["png"])).size[1])
+        heights.append(Image.open(io.BytesIO(made["sensitivity.png"])).size[1])
     first, second, third = heights
     assert third - second == pytest.approx(4 * (second - first), abs=4)  # sixteen layers and four
 

@@ -111,7 +111,7 @@ def _example(found: Subject, batch: int) -> Any:
 def _machine() -> dict[str, str]:
     import torch
 
-    from prunery.lab.environment import processor
+    from prunery.machine import processor
 
     kernels = torch.backends.cpu.get_cpu_capability()
     return {"processor": processor(), "instructions": kernels, "torch": torch.__version__}

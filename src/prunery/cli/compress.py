@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prunery.cli.called_with import ClassesOption, ShapeOption, shape_of
+from prunery.cli.called_with import ClassesOption, ShapeOption, example_of, shape_of
 from prunery.cli.options import ExcludeOption, ModelArgument, say_plain
-from prunery.cli.prune import ScopeOption, SeedOption, SparsityOption, ValuesOption, WeightsOption
+from prunery.cli.prune import (
+    ScopeOption,
+    SeedOption,
+    SparsityOption,
+    ValuesOption,
+    WeightsOption,
+    check_given,
+)
 from prunery.errors import ChoiceError, DataError, ModelError
 
 if TYPE_CHECKING:
@@ -67,7 +75,9 @@ def compress(
     seed: SeedOption = 0,
 ) -> int:
     """Prune a trained network and repair it without retraining, as far as the data allow."""
-    size = _checked(model, weights, data, shape)
+    check_given(model, weights, None if data is None or Path(data).is_dir() else data)
+    size = shape_of(model, shape, needed=True, what="the compression")
+    assert size is not None
     statistics = _numbers("--mean", mean), _numbers("--std", std)
     target = out or Path(f"{weights.stem}-pruned.prunery")
     if not target.parent.is_dir():
@@ -80,12 +90,15 @@ def compress(
     network = build(model, shape=size, classes=classes)
     load_weights_(network, weights, of=model)
     network.eval()
-    used, test = _examples(data, size, images, labels, statistics, seed)
+    used, test = (None, None) if data is None else _images(data, size, images, seed)
+    used, test = (None if part is None else _normalised(part, *statistics) for part in (used, test))
+    if used is not None and not labels:
+        used = replace(used, y=used.y.new_full((len(used),), -1))
     small, masks, report = compressed(
         network,
         sparsity,
         data=used,
-        example=_example(size),
+        example=example_of(size, None),
         exclude=exclude,
         scope=scope,
         images=images,
@@ -102,21 +115,6 @@ def compress(
     return 0
 
 
-def _checked(model: str, weights: Path, data: str | None, shape: str | None) -> Shape | None:
-    """Check what can be without torch and return the shape of an image; else raise."""
-    from prunery.data import names as sets
-    from prunery.models import names
-
-    names.check(model)
-    names.check_there(model)
-    if data is not None and not Path(data).is_dir():
-        sets.check(data)
-        sets.check_there(data)
-    if not weights.is_file():
-        raise ModelError(f"the weights {weights}", "there is no such file", "name one")
-    return shape_of(model, shape, needed=True, what="the compression")
-
-
 def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
     if text is None:
         return None
@@ -126,57 +124,37 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
         raise ChoiceError(f"{option} {text}", "these are no numbers", "write, say, 0.5,0.5,0.5") from None
 
 
-def _example(size: Shape | None) -> Any:
-    import torch
-
-    return torch.zeros(2, *(size or ()))
-
-
-def _examples(
-    data: str | None,
-    size: Shape | None,
-    count: int,
-    labelled: bool,
-    statistics: tuple[tuple[float, ...] | None, tuple[float, ...] | None],
-    seed: int,
-) -> tuple[Any, Split | None]:
-    """Return what the network is repaired with, and the test images where a set has some."""
-    if data is None:
-        return None, None
-    from dataclasses import replace
-
-    import torch
-
-    from prunery.data.batches import normalised
+def _images(data: str, size: Shape, count: int, seed: int) -> tuple[Split, Split | None]:
+    """Return the images of a folder (`count` at most) or of a set, and the test images of a set."""
     from prunery.data.folder import read_folder
-    from prunery.data.images import statistics as statistics_of
+    from prunery.data.images import statistics
     from prunery.data.sets import load
     from prunery.data.splits import Split
 
-    test: Split | None = None
-    if Path(data).is_dir():
-        assert size is not None
-        found = read_folder(data, size, most=count, seed=seed)
-        x, y, own = found.x, found.y, statistics_of(found.x)
-        kinds = f", in {len(found.class_names)} classes" if y is not None else ""
-        scaled = f"; {found.resized:,} were scaled to {size[1]}x{size[2]}" if found.resized else ""
-        say_plain(f"{len(x):,} images of {data}{kinds}{scaled}")
-    else:
+    if not Path(data).is_dir():
         images = load(data)
-        x, y, own = images.train.x, images.train.y, (images.mean, images.std)
-        test = Split("test", images.test.x, images.test.y, *own, images.classes)
-    mean, std = statistics[0] or own[0], statistics[1] or own[1]
-    for name, given in (("--mean", mean), ("--std", std)):
-        if len(given) not in (1, x.shape[1]):
-            found_ = f"{len(given)} numbers for {x.shape[1]} channels"
-            raise DataError(f"{name} {given}", found_, "give one for each channel, or one for all")
-    if min(std) <= 0:
-        raise DataError(f"--std {std}", "images are divided by it", "give numbers above 0")
-    keep = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:count]
-    part = Split("train", x[keep], torch.zeros(len(keep), dtype=torch.long), mean, std, 0)
-    inputs = normalised(part, part.x)
-    test = None if test is None else replace(test, mean=mean, std=std)
-    return ((inputs, y[keep]) if labelled and y is not None else inputs), test
+        about = (images.mean, images.std, images.classes)
+        train, test = (
+            Split(n, p.x, p.y, *about) for n, p in (("train", images.train), ("test", images.test))
+        )
+        return train, test
+    found = read_folder(data, size, most=count, seed=seed)
+    kinds = f", in {len(found.class_names)} classes" if found.class_names else ""
+    scaled = f"; {found.resized:,} were scaled to {size[1]}x{size[2]}" if found.resized else ""
+    say_plain(f"{len(found.x):,} images of {data}{kinds}{scaled}")
+    return Split("train", found.x, found.y, *statistics(found.x), len(found.class_names)), None
+
+
+def _normalised(images: Split, mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> Split:
+    """Return images that these statistics normalise, where they are given; DataError if they do not fit."""
+    made, channels = replace(images, mean=mean or images.mean, std=std or images.std), images.x.shape[1]
+    for name, given in (("--mean", made.mean), ("--std", made.std)):
+        if len(given) not in (1, channels):
+            found = f"{len(given)} numbers for {channels} channels"
+            raise DataError(f"{name} {given}", found, "give one for each channel, or one for all")
+    if min(made.std) <= 0:
+        raise DataError(f"--std {made.std}", "images are divided by it", "give numbers above 0")
+    return made
 
 
 def _both(dense: nn.Module, small: nn.Module, test: Split) -> str:

@@ -61,12 +61,13 @@ def prune(
     seed: SeedOption = 0,
 ) -> int:
     """Prune a network without training it, and write it to a file; what can be cut out is cut out."""
-    _check(model, weights, data)
+    check_given(model, weights, data)
     size = shape_of(model, shape, needed=example is None, what="the pruning")
     from prunery.core.granularity import granularity as granularities
     from prunery.core.prune import prune as pruned
     from prunery.export.compact import compact
     from prunery.export.container import save
+    from prunery.export.formats import parameters_of
     from prunery.export.weights import load_weights_
     from prunery.models.build import build
 
@@ -91,7 +92,8 @@ def prune(
     removable = granularities.bind(granularity).facts.get("removable", False)
     smaller = compact(network, masks, given) if removable else network
     if removable:
-        print(f"{_size(network):,} parameters before, {_size(smaller):,} after: the channels are cut out")
+        before, after = parameters_of(network), parameters_of(smaller)
+        print(f"{before:,} parameters before, {after:,} after: the channels are cut out")
     say_plain(str(save(smaller, out, values=values)))
     if splits is not None:
         load_weights_(network, out, of=model)
@@ -101,7 +103,7 @@ def prune(
     return 0
 
 
-def _check(model: str, weights: Path, data: str | None) -> None:
+def check_given(model: str, weights: Path, data: str | None) -> None:
     """Check what can be without torch: the model, the set and the file of the weights; else raise."""
     from prunery.data import names as sets
     from prunery.models import names
@@ -143,7 +145,3 @@ def _show(masks: Masks) -> None:
     for layer in layers:
         share = 1 - layer.sparsity
         say_plain(f"{layer.name:<{width}}  {layer.kept:>12,} of {layer.total:>12,} weights  {share:>7.2%}")
-
-
-def _size(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -112,7 +113,7 @@ class Asked:
             sets.check(self.data)
             sets.check_there(self.data)
         if not self.is_model:
-            self._check_run(self.record())
+            self._check_run(self.record)
             return self
         if self.weights is None:
             do = "give --weights FILE, or the key of a finished step of --store instead of a model"
@@ -137,6 +138,7 @@ class Asked:
             names.check(self.name)
         return False
 
+    @cached_property
     def record(self) -> Record:
         """Return the record of the run; StoreError where there is none, or it holds no network."""
         from prunery.lab.record import from_json
@@ -159,7 +161,7 @@ class Asked:
 
     def load(self) -> Subject:
         """Return the network."""
-        return _of_model(self) if self.is_model else _of_run(self, self.record())
+        return _of_model(self) if self.is_model else _of_run(self, self.record)
 
 
 def _of_model(asked: Asked) -> Subject:

@@ -44,8 +44,8 @@ def removal_losses(q: ScoringContext) -> dict[str, Tensor]:
     if order not in ORDERS:
         raise ChoiceError(f"order {order!r}", "there is none of that name", f"choose: {', '.join(ORDERS)}")
     shares: dict[str, int] = {}
-    for members in _too_large(q) if order == "auto" else ():
-        shares |= _shares(dict(_losses(members, q, "once", damp, {})), q)
+    for keep, members in _too_large(q) if order == "auto" else ():
+        shares |= _shares(dict(_losses(members, q, "once", damp, {})), keep)
     return dict(_losses(q.layers, q, order, damp, shares))
 
 
@@ -58,26 +58,25 @@ def _losses(
             yield layer.name, _of_layer(layer, grams.pop(layer.name), q, order, damp, shares.get(layer.name))
 
 
-def _too_large(q: ScoringContext) -> Iterator[list[Layer]]:
-    """Yield the layers of each pool in which single weights of several compete, one of them too large."""
+def _too_large(q: ScoringContext) -> Iterator[tuple[int, list[Layer]]]:
+    """Yield what a pool keeps, and its layers, where single weights compete and a layer is too large."""
     layers = {layer.name: layer for layer in q.layers}
     for pool in q.pools:
         units = [q.units[member] for member in pool.members]
         if len(units) > 1 and pool.lines is None and all(unit.norm is None for unit in units):
             members = [layers[unit.name] for unit in units]
             if not all(_is_exact(layer) for layer in members):
-                yield members
+                yield pool.keep, members
 
 
 def _is_exact(layer: Layer) -> bool:
     return layer.parameter.numel() * matrix_of(layer).inputs ** 2 / 3 <= _EXACT
 
 
-def _shares(losses: Mapping[str, Tensor], q: ScoringContext) -> dict[str, int]:
-    """Return how many weights of each layer are among the largest losses, as many as their pool keeps."""
-    pool = next(p for p in q.pools if q.units[p.members[0]].name in losses)
+def _shares(losses: Mapping[str, Tensor], keep: int) -> dict[str, int]:
+    """Return how many weights of each layer are among the `keep` largest losses."""
     flat = torch.cat([value.flatten().float() for value in losses.values()])
-    kept = torch.zeros_like(flat, dtype=torch.bool).index_fill_(0, flat.topk(pool.keep).indices, True)
+    kept = torch.zeros_like(flat, dtype=torch.bool).index_fill_(0, flat.topk(keep).indices, True)
     sizes = [value.numel() for value in losses.values()]
     counts = [int(some.count_nonzero()) for some in torch.split(kept, sizes)]
     return dict(zip(losses, counts, strict=True))

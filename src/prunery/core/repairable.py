@@ -8,7 +8,8 @@ linear, which a layer's are made to be (their lower hull).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice, pairwise
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from prunery.core.matrices import matrix_of
 from prunery.core.obs import grouped, inverse_of
 from prunery.core.selection import Pool
 from prunery.core.sparsegpt import in_columns, whole_quota
-from prunery.forward import eval_mode
+from prunery.forward import StandIns, eval_mode
 
 LEVELS = 8
 """Densities at which each layer is measured: from 0.7 to an eighth of the density that is asked for."""
@@ -116,13 +117,13 @@ def shared(keep: int, layers: Sequence[Costs]) -> list[int]:
             scaled[m] += 1
         return scaled
     pieces = [
-        ((low[1] - high[1]) / (high[0] - low[0]), -m, high[0] - low[0])
+        (_slope(low, high), m, high[0] - low[0])
         for m, points in enumerate(hulls)
         for low, high in pairwise(points)
     ]
-    for _, m, size in sorted(pieces, reverse=True):
+    for _, m, size in sorted(pieces):  # the steepest fall of the cost first
         more = min(size, left)
-        kept[-m] += more
+        kept[m] += more
         left -= more
     return kept
 
@@ -146,17 +147,17 @@ def _live(q: ScoringContext, layer: Layer) -> int:
     return layer.parameter.numel() if mask is None else int(mask.count_nonzero())
 
 
-def _until(q: ScoringContext, images: int) -> Iterator[object]:
+def _until(q: ScoringContext, images: int) -> Iterator[Any]:
     """Yield batches of inputs until they hold so many examples."""
     seen = 0
-    for x in islice(inputs_of(q), images):
+    for x in inputs_of(q):
         yield x
         seen += examples_in(x)
         if seen >= images:
             return
 
 
-def _output(q: ScoringContext, stand_ins: object, x: object) -> Tensor:
+def _output(q: ScoringContext, stand_ins: StandIns, x: Any) -> Tensor:
     args, kwargs = call_on(x, q.where())
-    with eval_mode(q.model), running(q, stand_ins) as model, torch.no_grad():  # type: ignore[arg-type]
+    with eval_mode(q.model), running(q, stand_ins) as model, torch.no_grad():
         return first_tensor(model(*args, **kwargs)).float()

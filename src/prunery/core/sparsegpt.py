@@ -76,7 +76,7 @@ def in_columns(w: Tensor, inverse: Tensor, quota: Quota, mask: Tensor | None = N
     scores = saliency / (1 + saliency) + (~drop).double()
     if order is None:
         return scores, w
-    back = order.argsort().to(w.device)
+    back = order.argsort()
     return scores[:, :, back], w[:, :, back]
 
 

@@ -5,7 +5,7 @@ Axes: b images, C channels, H height, W width. The bits of a batch depend on (se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -61,7 +61,7 @@ class Batches:
         return self.total - self.start
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        split, order = self.split, self._order()
+        split, order, normal = self.split, self._order(), normaliser(self.split)
         for step in range(self.start, self.total):
             rows = slice(step * self.batch, (step + 1) * self.batch)
             x, y = split.x[rows], split.y[rows]
@@ -69,7 +69,7 @@ class Batches:
                 x, y = split.x.index_select(0, order[rows]), split.y.index_select(0, order[rows])
             if self.augmentation != "none":
                 x = self._augmented(x, step)
-            yield normalised(split, x), y
+            yield normal(x), y
 
     def _order(self) -> Tensor | None:
         if not self.shuffle:
@@ -87,12 +87,17 @@ class Batches:
         return x
 
 
+def normaliser(split: Split) -> Callable[[Tensor], Tensor]:
+    """Return what normalises examples of a split, to float32; without statistics they stay as they are."""
+    if not split.mean:
+        return lambda x: x
+    scale, shift = affine(split)
+    return lambda x: x.to(torch.float32, copy=True).mul_(scale).add_(shift)
+
+
 def normalised(split: Split, x: Tensor) -> Tensor:
     """Return examples of a split, float32 and normalised; as they are where the split has no statistics."""
-    if not split.mean:
-        return x
-    scale, shift = affine(split)
-    return x.to(torch.float32, copy=True).mul_(scale).add_(shift)
+    return normaliser(split)(x)
 
 
 def affine(split: Split) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +20,13 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".gif", ".t
 
 @dataclass(frozen=True, eq=False)
 class FolderImages:
-    """Images `x` uint8 (n, C, H, W), with labels `y` int64 (n,) where classes have subfolders.
+    """Images `x` uint8 (n, C, H, W) with labels `y` int64 (n,), -1 where classes have no subfolders.
 
     resized: how many had another size and were scaled, their middle cut out.
     """
 
     x: Tensor
-    y: Tensor | None
+    y: Tensor
     class_names: tuple[str, ...]
     resized: int
 
@@ -44,8 +44,9 @@ def read_folder(path: str | Path, shape: tuple[int, int, int], *, most: int, see
         raise DataError(f"images of {channels} channels", "files have 1 (grey) or 3 (colour)", "give tensors")
     if not folder.is_dir():
         raise DataError(f"the images in {folder}", "there is no such folder", "name a folder or a data set")
-    classes = [sub for sub in sorted(p for p in folder.iterdir() if p.is_dir()) if any(_files(sub))]
-    found = [(file, label) for label, sub in enumerate(classes) for file in _files(sub)]
+    inside = {sub.name: _files(sub) for sub in sorted(folder.iterdir()) if sub.is_dir()}
+    classes = {name: files for name, files in inside.items() if files}
+    found = [(file, label) for label, files in enumerate(classes.values()) for file in files]
     found = found or [(file, -1) for file in _files(folder)]
     if not found:
         do = f"put files there, or folders of them, that end in {', '.join(ENDINGS[:4])}"
@@ -57,17 +58,13 @@ def read_folder(path: str | Path, shape: tuple[int, int, int], *, most: int, see
         images.append(image)
         resized += other
     labels = torch.tensor([found[row][1] for row in chosen])
-    names = tuple(sub.name for sub in classes)
-    return FolderImages(torch.stack(images), labels if classes else None, names, resized)
+    return FolderImages(torch.stack(images), labels, tuple(classes), resized)
 
 
 def _files(folder: Path) -> Sequence[Path]:
     """Return the images below a folder, in the order of their names."""
-    return sorted(p for p in _below(folder) if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
+    every = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(p for p in every if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
 
 
 def _read(file: Path, shape: tuple[int, int, int]) -> tuple[Tensor, bool]:

@@ -99,13 +99,13 @@ def export(
         limit = tolerance if values == "float32" else float("inf")
         gap, count = compared(masked, call, example, inputs, batch, limit, to)
         os.replace(beside, target)
-    sizes = (_size(masked), _size(shipped))
+    sizes = (parameters_of(masked), parameters_of(shipped))
     return Exported(target, to, target.stat().st_size, gap, count, batch, sizes, call)
 
 
 def worth_cutting(model: nn.Module, smaller: nn.Module) -> bool:
     """Return whether a tenth of the parameters goes."""
-    return _size(smaller) <= (1 - _LEAST) * _size(model)
+    return parameters_of(smaller) <= (1 - _LEAST) * parameters_of(model)
 
 
 def check_format(to: str, values: str) -> None:
@@ -219,5 +219,6 @@ def share(expected: Sequence[Tensor], found: Sequence[Tensor] | Exception) -> fl
     return largest
 
 
-def _size(model: nn.Module) -> int:
+def parameters_of(model: nn.Module) -> int:
+    """Return how many parameters a model has."""
     return sum(parameter.numel() for parameter in model.parameters())

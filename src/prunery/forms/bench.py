@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from prunery.core.masks import Masks
 from prunery.errors import ChoiceError, CompactError
 from prunery.export.compact import compacted
-from prunery.export.formats import TOLERANCE, compared, worth_cutting
+from prunery.export.formats import TOLERANCE, compared, parameters_of, worth_cutting
 from prunery.export.program import padded
 from prunery.forms.comparison import Comparison, Row
 from prunery.forms.engines import Form, form, reason_of, why_absent
@@ -111,13 +111,15 @@ def bench(
 
 def _cut_out(masked: nn.Module, dense: nn.Module, example: Any) -> nn.Module | str:
     """Return the smaller network, or why there is none."""
-    if _size(masked) < _size(dense):
+    if parameters_of(masked) < parameters_of(dense):
         return masked  # it was cut before
     try:
         done = compacted(masked, None, example)
     except CompactError as problem:
         return problem.found
-    return "nothing can be cut out" if _size(done.model) == _size(masked) else done.model.eval()
+    if parameters_of(done.model) == parameters_of(masked):
+        return "nothing can be cut out"
+    return done.model.eval()
 
 
 def _plans(
@@ -159,9 +161,10 @@ def _row(
         raise _AbsentError(plan.model)
     if reason := why_absent(plan.engine):
         raise _AbsentError(reason)
-    made: Form = form[plan.engine].function(plan.model, example, threads, folder)
     if plan.name == "dense":
-        made = _as_state_dict(plan.model, made, folder)
+        made = _as_state_dict(plan.model, folder)
+    else:
+        made = form[plan.engine].function(plan.model, example, threads, folder)
     args, kwargs = call_of(example)
     with torch.inference_mode():
         made.call(*args, **kwargs)  # what raises here would end the timing of all
@@ -173,11 +176,7 @@ def _row(
     return Row(plan.name, made.call, made.bytes, made.file, plan.zeros, gap, counts, made.note)
 
 
-def _as_state_dict(model: nn.Module, made: Form, folder: Path) -> Form:
+def _as_state_dict(model: nn.Module, folder: Path) -> Form:
     """Return the dense form as it usually lies on a disk: what torch.save writes."""
     torch.save(model.state_dict(), folder / "model.pt")
-    return Form(made.call, (folder / "model.pt").stat().st_size, "torch.save")
-
-
-def _size(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
+    return Form(model, (folder / "model.pt").stat().st_size, "torch.save")

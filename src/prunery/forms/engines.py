@@ -8,7 +8,6 @@ what brings it; `zeros`, whether it may gain by zeros that cannot be cut out.
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +113,7 @@ def compiled(model: nn.Module, example: Any, threads: int, folder: Path) -> Form
 def torch_script(model: nn.Module, example: Any, threads: int, folder: Path) -> Form:
     """A trace, frozen, by torch.jit.optimize_for_inference."""
     args, kwargs = call_of(example)
-    with warnings.catch_warnings(), quiet(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with quiet(), torch.no_grad():
         trace: Any = torch.jit.trace
         traced = trace(
             copy.deepcopy(model),

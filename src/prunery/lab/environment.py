@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from prunery.machine import processor
 
 
 def environment(*, device: str, origin: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,19 +26,6 @@ def environment(*, device: str, origin: Mapping[str, Any]) -> dict[str, Any]:
         **origin,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-@lru_cache(maxsize=1)
-def processor() -> str:
-    """The processor's name as the system gives it, or its kind."""
-    if sys.platform == "linux":
-        try:
-            with open("/proc/cpuinfo", encoding="utf-8") as file:
-                names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-            return names[0] if names else platform.machine()
-        except OSError:
-            pass
-    return platform.processor() or platform.machine()
 
 
 def library_version() -> str:

@@ -48,9 +48,8 @@ def write(scan: Sensitivity, about: About, out: str | Path) -> list[Path]:
 
 def files(scan: Sensitivity, about: About) -> dict[str, bytes]:
     """Return sensitivity.csv, .md, .png and .svg; the same bytes for the same scan."""
-    texts = {"csv": csv_text(scan), "md": _markdown(scan, about)}
-    made = {kind: content.encode() for kind, content in texts.items()} | images(scan, about)
-    return {f"sensitivity.{kind}": content for kind, content in made.items()}
+    texts = {"sensitivity.csv": csv_text(scan), "sensitivity.md": _markdown(scan, about)}
+    return {name: content.encode() for name, content in texts.items()} | images(scan, about)
 
 
 def csv_text(scan: Sensitivity) -> str:
@@ -73,9 +72,8 @@ def table(scan: Sensitivity, about: About, *, loss: bool = False) -> TextTable:
 
 
 def images(scan: Sensitivity, about: About) -> dict[str, bytes]:
-    """Return the heat map by the kind of its file; empty where no layer has a row."""
-    made = figure(scan, about).files() if scan.rows else {}
-    return {name.rpartition(".")[2]: content for name, content in made.items()}
+    """Return the files of the heat map by name; none where no layer has a row."""
+    return figure(scan, about).files() if scan.rows else {}
 
 
 def _markdown(scan: Sensitivity, about: About) -> str:

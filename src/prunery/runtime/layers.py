@@ -72,10 +72,7 @@ class Layer:
 
     def finished_(self, y: Tensor, residual: Tensor | None) -> Tensor:
         """Return `y` with the residual added and after the activation, both in place."""
-        return self.clamped_(y if residual is None else y.add_(residual))
-
-    def clamped_(self, y: Tensor) -> Tensor:
-        """Return `y` after the activation, which is applied in place."""
+        y = y if residual is None else y.add_(residual)
         if self.low == 0 and self.high is None:
             return y.relu_()
         return y if self.low is None and self.high is None else y.clamp_(self.low, self.high)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
+
+from prunery.machine import processor
 
 _LOCK = threading.Lock()
 _ENGINES: list[Any] = []  # the code lives as long as these do
@@ -60,17 +60,6 @@ def features() -> dict[str, bool]:
     return dict(llvm.get_host_cpu_features()) if platform.machine() in ("x86_64", "AMD64") else {}
 
 
-@lru_cache(maxsize=1)
-def processor() -> str:
-    """Return what this processor calls itself."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 @lru_cache(maxsize=4)
 def _machine(cpu: str) -> Any:
     import llvmlite.binding as llvm
@@ -104,9 +93,3 @@ def _address(text: str, cpu: str) -> int:
     engine.finalize_object()
     _ENGINES.append(engine)
     return int(engine.get_function_address("run"))
-
-
-def function(text: str) -> Any:
-    """Return `run(table, begin, end)` as a Python callable; it does not hold the interpreter's lock."""
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    return kind(address(text))

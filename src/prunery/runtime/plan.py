@@ -221,9 +221,10 @@ class Plan:
         if layer.output not in self.buffers:
             self._new(layer.output)
         views = {n: self._view(n) for n in (*numbers, layer.output)}
+        own = {n: t for n, t in self.tuner.constants.items() if n in layer.step.reads()}
 
         def step(count: int) -> None:
-            values: dict[int, Tensor] = {**self.tuner.constants}
+            values: dict[int, Tensor] = dict(own)
             values.update((n, _unplaned(views[n][:count], len(self.part.shapes[n]))) for n in numbers)
             layer.run(values, count)
             views[layer.output][:count].copy_(_planes(values[layer.output]))

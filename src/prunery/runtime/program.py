@@ -49,7 +49,6 @@ class Step:
     kwargs: Any
     outputs: list[int]
     module: str
-    writes: bool = False
 
     def reads(self) -> list[int]:
         """Return the numbers of the tensors that it reads."""
@@ -157,7 +156,7 @@ class _Numbering:
         outputs = call.output if isinstance(call.output, tuple | list) else [call.output]
         numbers = [self._new(t) if isinstance(t, Tensor) else -1 for t in outputs]
         args, kwargs = arguments
-        step = Step(call.name, call.function, args, kwargs, numbers, call.module, call.writes)
+        step = Step(call.name, call.function, args, kwargs, numbers, call.module)
         self.network.steps.append(step)
 
 

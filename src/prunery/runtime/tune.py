@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from prunery.machine import processor
 from prunery.runtime import native, tuned
 from prunery.runtime.layers import Layer
 from prunery.runtime.products import Buffer, Convolution, Variant
@@ -55,7 +56,7 @@ class Task(NamedTuple):
         planes = [[g.height, g.width, g.pitch, g.lanes] for g in (self.source.geometry, self.made.geometry)]
         where = [[*layer.stride], [*layer.padding], [*layer.dilation], layer.residual is not None]
         share = float(f"{self.conv.found.density:.2g}")
-        here = [native.processor(), made_for.name, torch.__version__, self.threads, effort]
+        here = [processor(), made_for.name, torch.__version__, self.threads, effort]
         return [*here, [*self.conv.found.shape], share, *where, *planes, self.images]
 
 

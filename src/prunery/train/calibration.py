@@ -1,6 +1,7 @@
 """Examples that a trained network is compressed with: part of them are used, part are held out.
 
-They are what the model is called with, as it is (tensors, batches, a data set), or an `ImageSet`.
+They are what the model is called with, as it is (tensors, batches, a data set), or images that are normalised
+when batches are made (an `ImageSet`, or a `Split`).
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def calibration(data: Any, *, examples: int, held_out: float, seed: int) -> Cali
     """Return `examples` random ones of `data` at most, of which the part `held_out` is put aside.
 
     data: a tensor x (n, ...), a pair (x, y) with labels y (n,), a list or DataLoader of x or (x, y), a data
-    set of either, or an ImageSet. DataError: none of these, too few, or values that are NaN or infinite.
+    set of either, an ImageSet, of which the training images count, or a Split, without labels where they are
+    below 0. DataError: none of these, too few, or values that are NaN or infinite.
     """
     x: Tensor
     y: Tensor | None
@@ -54,8 +56,9 @@ def calibration(data: Any, *, examples: int, held_out: float, seed: int) -> Cali
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     if isinstance(data, ImageSet):
-        x, y = data.train.x, data.train.y
-        mean, std = data.mean, data.std
+        x, y, mean, std = data.train.x, data.train.y, data.mean, data.std
+    elif isinstance(data, Split):
+        x, y, mean, std = data.x, data.y if bool((data.y >= 0).all()) else None, data.mean, data.std
     else:
         x, y = _tensors(data, examples)
     if len(x) < LEAST:

@@ -60,7 +60,7 @@ class Report:
     """The rungs in the order in which they were tried, and the dense network; printed, it is a table."""
 
     rungs: tuple[Rung, ...]
-    dense: Rung | None
+    dense: tuple[float, float | None] | None  # its error and agreement
     labelled: bool
     held: int
 
@@ -76,7 +76,8 @@ class Report:
             return "no examples were given: nothing was repaired, and nothing is known of the outputs"
         error, share = ("cross entropy", "accuracy %") if self.labelled else ("error", "as dense %")
         head = ["rung", error, share, "kept", "examples", "labels", "steps", "seconds", "peak MB"]
-        cells = [head, *(_cells(rung) for rung in (self.dense, *self.rungs) if rung)]
+        dense = [] if self.dense is None else [["dense", *_numbers(*self.dense), *[""] * 6]]
+        cells = [head, *dense, *map(_cells, self.rungs)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -86,14 +87,16 @@ class Report:
         return "\n".join([*lines, f"measured on {self.held} examples that no rung saw", *notes])
 
 
+def _numbers(error: float | None, agreement: float | None) -> tuple[str, str]:
+    share = "" if agreement is None else f"{agreement:.2f}"
+    return "not possible" if error is None else f"{error:.4g}", share
+
+
 def _cells(rung: Rung) -> list[str]:
     """Return a rung's line of the table, cell by cell."""
-    if not rung.examples:  # the dense network
-        return [rung.name, f"{rung.error:.4g}", f"{rung.agreement:.2f}" if rung.agreement else "", *[""] * 6]
     return [
         rung.name,
-        "not possible" if rung.error is None else f"{rung.error:.4g}",
-        "" if rung.agreement is None else f"{rung.agreement:.2f}",
+        *_numbers(rung.error, rung.agreement),
         "yes" if rung.kept else "no",
         f"{rung.examples:,}",
         "yes" if rung.labels else "no",
@@ -134,8 +137,9 @@ class Ladder:
 
     def report(self) -> Report:
         """Return what was tried so far."""
-        dense = Rung("dense", *self._measured(self.dense), False, 0, False, 0, 0.0, None)
-        return Report(tuple(self.rungs), dense, self.examples.labelled, len(self.examples.held))
+        return Report(
+            tuple(self.rungs), self._measured(self.dense), self.examples.labelled, len(self.examples.held)
+        )
 
     def start(
         self, name: str, sparsity: Wanted, choices: Mapping[str, Any], actions: Sequence[str | Choice]

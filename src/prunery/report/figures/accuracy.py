@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from prunery.report.figures import axes
-from prunery.report.figures.chart import GREY, Figure, coloured, data, shared
+from prunery.report.figures.chart import COLOURS, GREY, Figure, coloured, data, shared
 from prunery.report.figures.panels import Panel, panels_of
-from prunery.report.figures.points import broken, mean_of, point, rounded, rows_of
+from prunery.report.figures.points import broken, point, rounded, rows_of
 from prunery.report.results.columns import NAMED, TOP1, Column, shown
-from prunery.report.results.groups import Group, groups_of, sparsities
+from prunery.report.results.groups import Group, groups_of, mean_of, sparsities
 from prunery.report.results.study import Loaded
 from prunery.report.text.published_tables import ACCURACIES
 
@@ -68,7 +68,7 @@ def before_and_after(study: Loaded) -> Figure | None:
         return None
     by_split = {label: _pruned(groups_of(study.frame, metric=NAMED[c])) for label, c in _SPLITS.items()}
     methods = list(dict.fromkeys(method for method, _ in by_split["test, after"]))
-    legend = dict(zip(_SPLITS, ("#2f7fc1", "#1a9c74", "#e0712c"), strict=True))
+    legend = dict(zip(_SPLITS, (COLOURS[0], COLOURS[2], COLOURS[1]), strict=True))
     draw = [partial(_by_split, by_split, method, legend) for method in methods]
     about = "Top-1 accuracy of the network as the last cut left it, and after its retraining."
     title = "Before and after retraining"
@@ -132,7 +132,7 @@ def _marks(
 
 
 def _dense(study: Loaded, y: Any) -> list[Any]:
-    """Return the dense network's mean as a rule, its interval as a band, and chance where it is in sight."""
+    """Return the dense network's mean as a rule, and its interval as a band."""
     import altair as alt
 
     dense = next((g for g in study.groups if g.role == "dense" and g.summary), None)

@@ -49,9 +49,7 @@ def switch(levels: Sequence[float]) -> Any:
 def moved(chart: Any, *fields: str) -> Any:
     """Return the chart with `x` from sparsity `s`, and `fields` of accuracies, on the chosen axes."""
     made = chart.transform_calculate(x="logarithmic ? -log(1 - datum.s) / LN10 : datum.s")
-    return (
-        made.transform_calculate(**{f"{name}_up": up(f"datum.{name}") for name in fields}) if fields else made
-    )
+    return made.transform_calculate(**{f"{name}_up": up(f"datum.{name}") for name in fields})
 
 
 def up(value: str) -> str:
@@ -71,11 +69,7 @@ def sparsity(levels: Sequence[float]) -> Any:
     axis = alt.Axis(
         values=alt.ExprRef(values), labelExpr=label, labelOverlap="greedy", labelSeparation=4, grid=True
     )
-    ends = (
-        {way: [spot[0], spot[-1]] for way, spot in spots.items()}
-        if shown
-        else {"true": [0, 1], "false": [0, 1]}
-    )
+    ends = {way: [spot[0], spot[-1]] for way, spot in spots.items()}
     domain = alt.ExprRef(f"logarithmic ? {json.dumps(ends['true'])} : {json.dumps(ends['false'])}")
     return alt.X("x:Q", title="removed", axis=axis, scale=alt.Scale(domain=domain, nice=False, padding=12))
 

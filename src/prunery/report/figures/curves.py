@@ -22,8 +22,9 @@ _UP = {"top1": "validation top-1, %", "loss": "training loss, nats"}
 def figure(study: Loaded) -> Figure | None:
     """Return the curves of the first seed, a line a method; None where no training has its epochs."""
     made: list[dict[str, Any]] = []
+    first = min((cell.seed for cell in study.plan.cells), default=0)
     for cell in study.plan.cells:
-        if cell.role == "pruned" and cell.seed == min(c.seed for c in study.plan.cells) and len(made) < MOST:
+        if cell.role == "pruned" and cell.seed == first and len(made) < MOST:
             made += rows(study, cell)
     if not made:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,13 +33,6 @@ def broken(group: Group, label: str) -> list[dict[str, Any]]:
         for run in group.having(status)
         if run.value is not None
     ]
-
-
-def mean_of(group: Group, column: str) -> float | None:
-    """Return the mean of a column over the runs that were measured."""
-    values = [run.row.get(column) for run in group.runs]
-    known = [float(value) for value in values if value is not None]
-    return statistics.fmean(known) if known else None
 
 
 def rounded(value: float | None, digits: int = 6) -> float | None:

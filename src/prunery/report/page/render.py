@@ -18,7 +18,6 @@ from prunery.report.results.groups import REFERENCES, groups_of
 from prunery.report.results.study import Loaded
 from prunery.report.text import (
     effects,
-    formats,
     measured_tables,
     published_tables,
     sentences,
@@ -156,5 +155,4 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.filters["nobreak"] = words.unbroken
-    made.globals["nothing"] = formats.NOTHING
     return made

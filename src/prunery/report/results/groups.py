@@ -7,6 +7,7 @@ and a group that has collapsed or diverged cells gets no verdict: what is left o
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -237,3 +238,10 @@ def _shuffled(plain: list[Group], group: Group) -> Runs:
 
 def _done(group: Group) -> Runs:
     return {r.seed: r for r in group.runs if r.status == "done" and r.value is not None}
+
+
+def mean_of(group: Group, column: str) -> float | None:
+    """Return the mean of a column over the runs that were measured."""
+    values = [run.row.get(column) for run in group.runs]
+    known = [float(value) for value in values if value is not None]
+    return statistics.fmean(known) if known else None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prunery.report.figures.points import mean_of
 from prunery.report.results.columns import NAMED
-from prunery.report.results.groups import ABSENT, AT_SPARSITY, BROKEN, Group, groups_of
+from prunery.report.results.groups import ABSENT, AT_SPARSITY, BROKEN, Group, groups_of, mean_of
 from prunery.report.results.study import Loaded
 from prunery.report.text import formats, tables
 from prunery.report.text.texttable import TextTable

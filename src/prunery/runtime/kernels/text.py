@@ -51,9 +51,6 @@ class Emitter:
         types = ", ".join(t for t, _ in arguments)
         self.declared[function] = f"declare {kind} @{function}({types})"
         given = ", ".join(f"{t} {value}" for t, value in arguments)
-        if kind == "void":
-            self.act(f"call void @{function}({given})")
-            return ""
         return self.do(f"call {kind} @{function}({given})")
 
     # integers
