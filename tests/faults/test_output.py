@@ -140,3 +140,20 @@ def test_a_chart_of_any_text_is_drawn(text):
         "encoding": {"x": {"field": "a", "type": "nominal"}, "y": {"field": "b", "type": "quantitative"}},
     }
     assert all(len(rendered(chart, kind)) > 1000 for kind in ("png", "svg", "pdf"))
+
+
+def test_an_expression_of_a_chart_stays_whole():
+    names = {f"layer {i}": f"label{i}" for i in range(200)}
+    chart = {
+        "data": {"values": [{"a": "layer 199", "b": 1}]},
+        "mark": "bar",
+        "encoding": {
+            "x": {
+                "field": "a",
+                "type": "nominal",
+                "axis": {"labelExpr": f"{json.dumps(names)}[datum.value]"},
+            },
+            "y": {"field": "b", "type": "quantitative"},
+        },
+    }
+    assert b"label199" in rendered(chart, "svg")

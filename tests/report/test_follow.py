@@ -4,6 +4,7 @@ import io
 
 import pytest
 import report_case as case
+from cli_kit import prunery
 from rich.console import Console
 
 from prunery.lab import spec as specs
@@ -120,3 +121,11 @@ def test_ctrl_c_ends_quietly(tmp_path, stop):
 
 def _files(folder):
     return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def test_a_papers_tables_are_not_followed(tmp_path):
+    status, _, errors, _ = prunery(
+        "report", "runs/none", "-o", "r", "--watch", "--for", "paper", cwd=tmp_path
+    )
+    assert status == 2
+    assert "follow the run first" in errors.lower()

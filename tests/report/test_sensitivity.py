@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from prunery.measure.sensitivity import Scanned, Sensitivity
 from prunery.report import sensitivity as report
-from prunery.report.sensitivity import About, csv_text, files, images, table, write
+from prunery.report.sensitivity import About, csv_text, figure, files, images, table, write
 
 ABOUT = About("lenet300", "mnist", "step 0123", "snip")
 LEVELS = (0.5, 0.995)
@@ -122,3 +123,9 @@ def test_all_files_or_none(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError):
         write(scan(), ABOUT, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_layers_whose_names_shorten_alike_have_a_row_each():
+    names = [f"encoder.layers.encoder_layer_10.mlp.{i}.weight" for i in (0, 3)]
+    drawn = json.dumps(figure(scan(["first.weight", *names]), ABOUT).specs())
+    assert all(f'"layer": "{name}"' in drawn for name in names)

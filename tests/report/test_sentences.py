@@ -181,3 +181,14 @@ def test_neighbouring_sparsities_with_one_answer_are_one_sentence():
         "From 50 % to 80 %, magnitude keeps most",
         "At 90 %, snip keeps most",
     ]
+
+
+def test_a_range_of_intervals_that_are_cut_is_one_of_means_and_too_few_runs_are_no_measure():
+    plan = case.study(["magnitude", "random"], sparsities=[0.5, 0.6])
+    values = {"magnitude": (9990, 9800, 9995), "random": (9950, 9890, 9960)}
+
+    def correct(cell):
+        return values[cell.method][cell.seed] if cell.method in values else 9800
+
+    (sentence, *_) = answers_of(plan, correct)
+    assert "From 50 % to 60 %, random is highest, 99.33 %, but which" in sentence

@@ -62,6 +62,8 @@ def test_inputs_without_a_batch_in_common():
     model, given = pruned(Net(), 0.9), (drawn(4, 8), drawn(5, 8), torch.tensor(2.0))
     fast = prunery.sparse_callable(model, given)
     assert "no batch axis in common" in fast.report().verdict
+    assert fast.report().speedup == 1.0
+    assert "no batch axis in common" in str(fast.report())
     with torch.no_grad():
         assert torch.equal(fast(*given), model(*given))
 
@@ -100,3 +102,13 @@ def test_double_precision_stays_dense():
     fast = prunery.sparse_callable(model, drawn(2, 3, 16, 16).double())
     with torch.no_grad():
         assert torch.allclose(fast(drawn(2, 3, 16, 16).double()), model(drawn(2, 3, 16, 16).double()))
+
+
+def test_a_difference_is_seen_whatever_the_outputs_hold():
+    nan, inf = float("nan"), float("inf")
+    one, yes = torch.tensor([1.0, 2.0]), torch.tensor([True, False])
+    assert module._apart([one, yes], [one, yes]) == 0.0
+    assert module._apart([~yes], [yes]) == 1.0
+    assert module._apart([torch.tensor([nan, 2.0])], [one]) == inf
+    assert module._apart([torch.tensor([1.0, 3.0])], [torch.tensor([inf, 2.0])]) == 0.5
+    assert module._apart([one], [torch.tensor([nan, 2.0])]) == 0.0

@@ -16,6 +16,7 @@ from prunery.cli.options import (
     print_text,
     say_error,
 )
+from prunery.errors import ChoiceError
 
 if TYPE_CHECKING:
     from prunery.report.results.study import Loaded
@@ -40,7 +41,7 @@ def report(
         ),
     ] = None,
     figures: Annotated[
-        bool, typer.Option("--figures", help="Write the page's other figures too, as PNG and SVG.")
+        bool, typer.Option("--figures", help="Write all figures of the page, as PNG, SVG and PDF.")
     ] = False,
     columns: Annotated[
         list[str] | None,
@@ -59,6 +60,9 @@ def report(
     from prunery.report import follow, write
     from prunery.report.results import study as results
 
+    if watch and purpose:
+        do = "follow the run first, then write them"
+        raise ChoiceError(f"--watch with --for {purpose}", "tables of a paper are of a whole study", do)
     root, wanted = _named(source, store, study, scale)
     opened, shown = archive.opened(root), console()
     if watch:

@@ -21,7 +21,7 @@ def write_onnx(program: Program, path: str | os.PathLike[str]) -> None:
 
     ExportError: the extra is not installed, an operation that ONNX has not, or more than 2 GB.
     """
-    check_installed()
+    check_installed("onnx", "onnxscript")
     size = sum(t.numel() * t.itemsize for t in program.traced.state_dict.values())
     if size > _LARGEST:
         do = "export to pt2, or remove more"
@@ -70,9 +70,9 @@ def read_onnx(path: str | os.PathLike[str], *, threads: int | None = None) -> Ca
     return run
 
 
-def check_installed() -> None:
-    """Raise ExportError where a package of the extra is not installed; none is imported."""
-    for name in ("onnx", "onnxscript", "onnxruntime"):
+def check_installed(*packages: str) -> None:
+    """Raise ExportError where a package of the extra is not installed, by default any; none is imported."""
+    for name in packages or ("onnx", "onnxscript", "onnxruntime"):
         if find_spec(name) is None:
             do = "install the extra: pip install 'prunery[export]'"
             raise ExportError("an ONNX file", f"{name} is not installed", do)

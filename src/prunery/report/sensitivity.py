@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -148,7 +149,10 @@ def _heat(scan: Sensitivity, _: bool) -> Any:
         for s, row in zip(scan.sparsities, _across(scan, of_layer), strict=True)
     ]
     x = alt.X("at:N", title=None, sort=None, axis=alt.Axis(orient="top", labelAngle=0))
-    y = alt.Y("layer:N", title=None, sort=None, axis=alt.Axis(labelLimit=220))
+    layers = _layers(scan).items()
+    labels = {name: f"{_short(name)}, {100 * own[0].share:.1f} % of weights" for name, own in layers}
+    label = f"{json.dumps(labels)}[datum.value]"
+    y = alt.Y("layer:N", title=None, sort=None, axis=alt.Axis(labelExpr=label, labelLimit=220))
     most = max([1.0, *(float(row["lost"]) for row in rows if row["lost"] is not None)])
     scale = alt.Scale(type="sqrt", domain=[most * i * i / 16 for i in range(5)], range=_SHADES)
     base = alt.Chart(data(rows)).encode(x=x, y=y)
@@ -158,11 +162,9 @@ def _heat(scan: Sensitivity, _: bool) -> Any:
 
 
 def _heat_cell(scan: Sensitivity, name: str, row: Scanned | None, sparsity: float) -> dict[str, Any]:
-    any_row = next(r for r in scan.rows if r.layer == name)
-    layer = f"{_short(name)}, {100 * any_row.share:.1f} % of weights"
     lost = None if row is None else max(0.0, scan.unpruned.top1 - row.top1)
     text = ABSENT if row is None else f"{row.top1:.1f}{COLLAPSED if row.note else ''}"
-    return {"layer": layer, "at": formats.percent(sparsity), "lost": lost, "text": text}
+    return {"layer": name, "at": formats.percent(sparsity), "lost": lost, "text": text}
 
 
 def _short(name: str) -> str:

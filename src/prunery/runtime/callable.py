@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -229,12 +230,17 @@ def _copied(model: nn.Module) -> nn.Module:
 
 
 def _apart(found: list[Tensor], expected: list[Tensor]) -> float:
-    """The largest difference as a fraction of the largest value."""
+    """The largest difference as a fraction of the largest value; infinite if `found` alone is infinite."""
     worst = 0.0
     for a, b in zip(found, expected, strict=True):
-        scale = float(b.abs().max()) if b.numel() else 0.0
-        difference = float((a - b).abs().max()) if b.numel() else 0.0
-        worst = max(worst, difference / scale if scale else difference)
+        one, other = a.double(), b.double()
+        finite = other.isfinite()
+        if not bool(one[finite].isfinite().all()):
+            return math.inf
+        size, gap = (
+            float(t.where(finite, 0.0).abs().amax()) if b.numel() else 0.0 for t in (other, one - other)
+        )
+        worst = max(worst, gap / size if size else gap)
     return worst
 
 

@@ -43,8 +43,8 @@ class Report:
 
     @property
     def speedup(self) -> float:
-        """How many times as fast as torch's dense kernels."""
-        return self.dense_seconds / self.seconds
+        """How many times as fast as torch's dense kernels; 1 where nothing was timed: it is the model."""
+        return self.dense_seconds / self.seconds if self.seconds else 1.0
 
     def __str__(self) -> str:
         lines = [

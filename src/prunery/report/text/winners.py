@@ -10,6 +10,7 @@ from itertools import combinations, groupby
 from prunery.comparisons import HIGHER, Difference, Pair, compared
 from prunery.report.results.groups import Group, sparsities
 from prunery.report.text import formats
+from prunery.stats import FEW
 
 _ERRORS = 3  # standard errors of a share of the test images
 _NAMED = 4
@@ -122,27 +123,28 @@ def _open(places: Sequence[_Place]) -> str:
     level = list(dict.fromkeys(g.method for p in places for g in p.level))
     lower = {g.method for p in places for g in p.ranked} - set(level)
     names = formats.few(level, most=_NAMED) if len(level) > _NAMED else formats.listed(level)
-    highest = formats.listed(list(dict.fromkeys(p.ranked[0].method for p in places)))
+    firsts = list(dict.fromkeys(p.ranked[0].method for p in places))
     seeds = formats.ranged(float(len(g.values)) for p in places for g in p.ranked)
-    verb = "are" if " and " in highest else "is"
-    text = f"{highest} {verb} highest, {_values(places)}, but which of {names} is best is not shown"
-    text += f" with {seeds} seeds (differences above {_above(places)} would be)"
+    verb = "are" if len(firsts) > 1 else "is"
+    text = f"{formats.listed(firsts)} {verb} highest, {_values(places)}, but which of {names} is best"
+    text += f" is not shown with {seeds} seeds (differences above {_above(places)} would be)"
     return f"{text}; lower: {formats.listed(sorted(lower))}" if lower else text
 
 
 def _above(places: Sequence[_Place]) -> str:
-    halves = [
-        d.summary.half for p in places for d in p.against if d is not None and d.summary.half is not None
-    ]
+    found = [d.summary for p in places for d in p.against if d is not None]
+    enough = [s for s in found if s.n >= FEW] or found  # others are wide for want of runs
+    halves = [s.half for s in enough if s.half is not None]
     low, high = f"{min(halves):.2f}", f"{max(halves):.2f}"
     return low if low == high else f"{low} to {high}"
 
 
 def _values(places: Sequence[_Place]) -> str:
     """Return the first's accuracy, or that at both ends of the range."""
-    ends = dict.fromkeys((places[0].sparsity, places[-1].sparsity))
-    by_sparsity = {p.sparsity: p.ranked[0] for p in places}
-    return " to ".join(f"{formats.values(by_sparsity[s])} %" for s in ends)
+    ends = [p.ranked[0] for p in {p.sparsity: p for p in (places[0], places[-1])}.values()]
+    if len(ends) > 1 and any(g.summary and g.summary.cut for g in ends):  # two ranges, each with two ends
+        return " to ".join(dict.fromkeys(f"{_mean(g):.{formats.DECIMALS}f} %" for g in ends))
+    return " to ".join(f"{formats.values(g)} %" for g in ends)
 
 
 def _mean(group: Group) -> float:

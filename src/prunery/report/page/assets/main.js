@@ -10,6 +10,8 @@ async function draw(box) {
   const options = { ast: true, logLevel: 1, renderer: "svg", actions: { export: { svg: true, png: true }, source: false, compiled: false, editor: false } };
   const { view } = await window.vegaEmbed(box, specs[box.dataset.figure][Number(box.dataset.place)], { ...options, downloadFileName: box.dataset.figure });
   box.style.minHeight = "0";
+  const other = [...views].find(([drawn]) => drawn.dataset.figure === box.dataset.figure);
+  if (other && document.querySelector(`.axes[data-figure="${box.dataset.figure}"]`)) view.signal("logarithmic", other[1].signal("logarithmic")).run();
   views.set(box, view);
   label(box.dataset.figure, view);
 }
