@@ -7,6 +7,7 @@ import pytest
 import torch
 from recovery_kit import NETS, Digits, Twice, context, linear, pruned
 from torch import nn
+from train_kit import norm_network
 
 import prunery
 from prunery.core.layers import prunable
@@ -14,9 +15,9 @@ from prunery.core.matrices import columns, matrix_of
 from prunery.errors import EvidenceError, ModelError
 from prunery.train import reconstruction
 from prunery.train.beside import input_sizes, modules_of, pairs
+from prunery.train.least_squares import Parts, least_squares
 from prunery.train.moments import summed
 from prunery.train.paused import paused_runs
-from prunery.train.reconstruction import least_squares
 from prunery.train.recovery import recovery
 
 
@@ -143,10 +144,10 @@ def test_runs_that_pause_give_what_runs_of_their_own_give(build, monkeypatch):
 
     def apart(context, layers, calls, images):
         for layer in layers:
-            sums = reconstruction.Sums.of(matrix_of(layer), context.device)
+            sums = Parts(layer, context.device)
             batches = context.images(images, batch=64)
             for a, b in pairs((dense, twin), layer.module_name, batches, calls=1, side="inputs"):
-                reconstruction._add(sums, layer, a, b, images)
+                sums.add(a, b, images)
             yield layer, sums, images
 
     monkeypatch.setattr(reconstruction, "_summed", apart)
@@ -223,3 +224,45 @@ def test_more_images_join_where_they_fit_and_all_layers_are_solved_for(monkeypat
     assert work.book.read == 2 * 320
     name = inputs[0] + ".weight"
     assert not torch.equal(model.get_parameter(name), whole.get_parameter(name))
+
+
+def without_bias():
+    model = norm_network()
+    model[0].bias = None
+    return model
+
+
+def test_a_batch_norm_behind_a_layer_takes_the_shift_of_its_outputs(monkeypatch):
+    dense, model, masks = pruned(without_bias)
+    without = copy.deepcopy(model)
+    recovery.bind("reconstruct(images=1000)")(context(model, masks, dense))
+    one, other = summed(context(model, masks, dense), "1", 1000, 1)
+    assert torch.allclose(one.mean(), other.mean(), atol=1e-3)
+    monkeypatch.setattr(reconstruction, "_norms_behind", lambda *args: {})
+    recovery.bind("reconstruct(images=1000)")(context(without, masks, dense))
+    x = next(iter(context(model, None, dense).images(1400)))[:128]
+    errors = [float((m[:2](x) - dense[:2](x)).detach().square().mean()) for m in (model, without)]
+    assert errors[0] < errors[1], errors
+
+
+def test_statistics_that_were_estimated_for_other_weights_are_the_dense_networks_again():
+    dense, model, masks = pruned(norm_network)
+    after = copy.deepcopy(model)
+    recovery.bind("bn")(context(after, masks, dense))
+    assert not torch.equal(after[1].running_var, dense[1].running_var)
+    for some in (model, after):
+        recovery.bind("reconstruct(images=1000)")(context(some, masks, dense))
+    for (name, p), q in zip(model.state_dict().items(), after.state_dict().values(), strict=True):
+        assert torch.allclose(p, q, atol=1e-5), name
+    assert torch.equal(after[1].running_var, dense[1].running_var)
+
+
+def test_with_few_images_the_survivors_are_drawn_towards_the_dense_weights(monkeypatch):
+    dense, model, masks = pruned(linear, 0.5)
+    free = copy.deepcopy(model)
+    recovery.bind("reconstruct(images=40)")(context(model, masks, dense))
+    monkeypatch.setattr(reconstruction, "best_share", lambda *args, **more: 0.0)
+    recovery.bind("reconstruct(images=40)")(context(free, masks, dense))
+    x = torch.cat(list(context(model, None, dense).images(1400)))[40:]
+    errors = [float((some(x) - dense(x)).detach().square().mean()) for some in (model, free)]
+    assert errors[0] < 0.8 * errors[1], errors

@@ -18,6 +18,8 @@ from prunery.core import ranks
 from prunery.core.context import ScoringContext, call_on, lacks, running, stand_ins_of
 from prunery.core.layers import Layer
 from prunery.core.matrices import check_readable, column_count, columns, matrix_of
+from prunery.core.norms_behind import norms_behind
+from prunery.core.shrinkage import FEW, likeliest_share, parted, towards_diagonal
 from prunery.errors import EvidenceError, ModelError
 from prunery.forward import eval_mode
 from prunery.seeds import stream
@@ -33,20 +35,22 @@ _ROUNDING = 1e-6
 """What of a variance, as a share of the mean square, is the rounding of single precision."""
 
 Take = Callable[[Layer, Tensor], None]
+Summed = tuple[Tensor, Tensor, float]
+"""Sums over columns: x xᵀ or x², x, and their number."""
 
 
 @dataclass
 class Moments:
-    """Sums over the columns of one layer, in float64: of x xᵀ (g, d, d) or x² (g, d), and their number.
-
-    centred: columns are counted about their mean, as a bias lets outputs be.
-    """
+    """Sums over the columns of one layer, in float64: of x xᵀ (g, d, d) or x² (g, d), x, and their number."""
 
     whole: bool
-    centred: bool = False
+    compared: bool = False
     total: Tensor | None = None
     first: Tensor | None = None
     count: int = 0
+    rows: int = 0
+    held: Moments | None = None
+    """Sums over the columns of every fourth row, which are not in these, where a Gram has few columns."""
 
     def add(self, piece: Tensor) -> None:
         """Add columns (g, d, n)."""
@@ -56,6 +60,16 @@ class Moments:
         self.total = found if self.total is None else self.total.add_(found)
         self.first = first if self.first is None else self.first.add_(first)
         self.count += piece.shape[-1]
+
+    def parts(self, layer: Layer, x: Tensor, examples: int) -> Iterator[tuple[Moments, Tensor]]:
+        """Yield which sums the rows of x belong to, and these rows; `examples` there are in all."""
+        self.rows += len(x)
+        if not self.compared or not has_few(layer, x, examples):
+            yield self, x
+            return
+        self.held = self.held or Moments(self.whole)
+        for out, rows in parted(x, self.rows - len(x)):
+            yield (self.held if out else self), rows
 
 
 @contextmanager
@@ -113,22 +127,29 @@ def inputs_of(q: ScoringContext) -> Iterator[Any]:
         raise lacks("at least one batch of inputs (it got none)", do)
 
 
-def moments(q: ScoringContext, layers: Sequence[Layer], *, whole: bool) -> dict[str, Tensor]:
+def moments(
+    q: ScoringContext, layers: Sequence[Layer], *, whole: bool, compared: bool = False
+) -> dict[str, Tensor]:
     """Return by parameter name the mean over columns of x xᵀ (whole) or of x², over all ranks.
 
-    x xᵀ is about the mean of x where the layer has a bias, which can make up for it.
+    x xᵀ is about the mean of x where the layer has a bias, which can make up for it. compared: what is
+    returned serves to compare layers: so can the running mean of a batch norm behind a layer, and the Gram of
+    few columns is drawn towards its diagonal (see `shrinkage`), for it would flatter its layer.
     The model runs in eval mode on the context's masked weights; of each layer about COLUMNS columns count.
     EvidenceError: an input of a layer is NaN or infinite.
     """
-    sums = {layer.name: Moments(whole, whole and _has_bias(layer)) for layer in layers}
+    sums = {layer.name: Moments(whole, compared) for layer in layers}
+    modules = dict(named_modules(unwrapped(q.model)))
     examples = sum(examples_in(inputs) for inputs in inputs_of(q)) or 1
 
     def take(layer: Layer, x: Tensor) -> None:
-        draws = stream(q.seed, "columns", layer.name, str(sums[layer.name].count))
-        for piece in columns(layer, x, share=share_of(layer, x, examples), draws=draws):
-            sums[layer.name].add(piece)
+        draws = stream(q.seed, "columns", layer.name, str(sums[layer.name].rows))
+        share = share_of(layer, x, examples)
+        for part, rows in sums[layer.name].parts(layer, x, examples):
+            for piece in columns(layer, rows, share=share, draws=draws):
+                part.add(piece)
 
-    with ranks.in_step(q):
+    with ranks.in_step(q), norms_behind(modules, [layer.module_name for layer in layers]) as behind:
         for inputs in inputs_of(q):
             args, kwargs = call_on(inputs, q.where())
             with (
@@ -138,19 +159,44 @@ def moments(q: ScoringContext, layers: Sequence[Layer], *, whole: bool) -> dict[
                 torch.no_grad(),
             ):
                 model(*args, **kwargs)
-    totals = {name: of.total for name, of in sums.items() if of.total is not None}
-    counts = {name: torch.tensor([float(of.count)]) for name, of in sums.items()}
-    ranks.total(q, totals, 0.0, 1)
-    ranks.total(q, counts, 0.0, 1)
-    firsts = {name: of.first for name, of in sums.items() if of.centred and of.first is not None}
-    ranks.total(q, firsts, 0.0, 1)
-    means = {name: total / float(counts[name]) for name, total in totals.items()}
-    for name, first in firsts.items():
-        mean = first / float(counts[name])
-        means[name], _ = about_means(means[name], mean)
-    for name, mean in means.items():
-        check_finite(name, mean)
+    free = {x.name for x in layers if whole and (_has_bias(x) or (compared and behind[x.module_name]))}
+    means = {}
+    for name, of in sums.items():
+        if of.total is not None and of.first is not None:
+            used, centred = _over_ranks(q, of.total, of.first, of.count), name in free
+            means[name] = _mean(used, centred=centred)
+            if compared:  # on every rank, for all wait for each other
+                held = _held_out(q, of)
+                if held[2]:
+                    share = likeliest_share(means[name], _mean(held, centred=centred))
+                    every = used[0] + held[0], used[1] + held[1], used[2] + held[2]
+                    means[name] = towards_diagonal(_mean(every, centred=centred), share)
+            check_finite(name, means[name])
     return means
+
+
+def _held_out(q: ScoringContext, of: Moments) -> Summed:
+    """Return the sums of the columns that a layer's Moments hold out, over all ranks; of none they are 0."""
+    held = of.held
+    if held is None or held.total is None or held.first is None:
+        assert of.total is not None
+        assert of.first is not None
+        return _over_ranks(q, torch.zeros_like(of.total), torch.zeros_like(of.first), 0)
+    return _over_ranks(q, held.total, held.first, held.count)
+
+
+def _over_ranks(q: ScoringContext, total: Tensor, first: Tensor, count: int) -> Summed:
+    """Return the sums of all ranks: x xᵀ or x², x, and their number."""
+    sums = {"total": total, "first": first, "count": torch.tensor([count], dtype=torch.float64)}
+    ranks.total(q, sums, 0.0, 1)
+    return sums["total"], sums["first"], float(sums["count"])
+
+
+def _mean(sums: Summed, *, centred: bool) -> Tensor:
+    """Return the mean of x xᵀ or x², about the mean of x if `centred`."""
+    total, first, count = sums
+    mean = total / count
+    return about_means(mean, first / count)[0] if centred else mean
 
 
 def about_means(gram: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,6 +225,12 @@ def share_of(layer: Layer, x: Tensor, examples: int) -> float:
     """Return which share of a layer's columns counts: `examples` like those in x give about COLUMNS."""
     most = max(COLUMNS, 64 * matrix_of(layer).inputs)
     return min(1.0, most * len(x) / max(examples * column_count(layer, x), 1))
+
+
+def has_few(layer: Layer, x: Tensor, examples: int) -> bool:
+    """Return whether a layer's Gram has few columns, where `examples` like those in x are read in all."""
+    count = share_of(layer, x, examples) * column_count(layer, x) * examples / max(len(x), 1)
+    return count < FEW * matrix_of(layer).inputs
 
 
 def check_finite(name: str, mean: Tensor) -> None:

@@ -38,7 +38,8 @@ def removal_losses(q: ScoringContext) -> dict[str, Tensor]:
     "greedy": always the cheapest weight of a row goes next, then the others make up for it (OBC, exact);
     "columns": column by column, blocks of 128 with a quota each (SparseGPT); "once": nothing makes up for
     anything; "auto": greedy up to 1e11 multiplications a layer, else columns. Where layers compete and one of
-    them is too large for greedy, "once" says how many weights each keeps, and these orders say which.
+    them is too large for greedy, "once" says how many weights each keeps, and these orders say which. Where
+    they compete, `moments` makes their losses comparable.
     """
     order, damp = q.options.get("order", "auto"), q.options.get("damp", 0.01)
     if order not in ORDERS:
@@ -52,8 +53,9 @@ def removal_losses(q: ScoringContext) -> dict[str, Tensor]:
 def _losses(
     layers: Sequence[Layer], q: ScoringContext, order: str, damp: float, shares: Mapping[str, int]
 ) -> Iterator[tuple[str, Tensor]]:
+    compared = any(len(pool.members) > 1 for pool in q.pools)
     for some in grouped(layers):
-        grams = moments(q, some, whole=True)
+        grams = moments(q, some, whole=True, compared=compared)
         for layer in some:
             yield layer.name, _of_layer(layer, grams.pop(layer.name), q, order, damp, shares.get(layer.name))
 

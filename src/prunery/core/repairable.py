@@ -76,7 +76,7 @@ def costs(
         base.append(_output(q, stand_ins, x))
     spread = torch.cat([y.flatten() for y in base]).var().clamp_min(torch.finfo(torch.float32).tiny)
     for some in grouped([layer for layer in q.layers if layer.name in levels]):
-        grams = moments(q, some, whole=True)
+        grams = moments(q, some, whole=True, compared=True)
         for layer in some:
             inverse = inverse_of(grams.pop(layer.name), damp)
             live = _live(q, layer)

@@ -5,61 +5,24 @@ Axes: g groups, o outputs, d inputs of an output, n columns (see `prunery.core.m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from prunery.core.grams import about_means, check_finite, share_of
+from prunery.core.grams import check_finite
 from prunery.core.layers import Layer, all_layers
-from prunery.core.matrices import Matrix, check_readable, check_tied, columns, matrix_of
+from prunery.core.matrices import check_readable, check_tied, matrix_of
+from prunery.core.norms_behind import norms_behind
 from prunery.errors import ModelError
-from prunery.seeds import stream
+from prunery.forward import no_trace
 from prunery.train.beside import call_order, check_counts, input_sizes, listed, modules_of, pairs
+from prunery.train.least_squares import Parts, best_share, least_squares
 from prunery.train.paused import paused_runs
 from prunery.train.recovery_context import RecoveryContext
 
 _HELD = 1 << 30  # bytes of what paused runs hold: for each image two networks, a tensor and one beside it
 _TOGETHER = 64  # images in one run
-
-
-@dataclass
-class Sums:
-    """Sums over columns, float64: x xᵀ and x̂ xᵀ (g, d, d), x and x̂ (g, d); x̂ is the dense network's x."""
-
-    own: Tensor
-    cross: Tensor
-    first: Tensor
-    dense_first: Tensor
-    count: int = 0
-
-    @staticmethod
-    def of(matrix: Matrix, device: torch.device) -> Sums:
-        """Return sums of nothing."""
-        square = (matrix.groups, matrix.inputs, matrix.inputs)
-        zero = [torch.zeros(shape, dtype=torch.float64, device=device) for shape in (square, square[:2])]
-        return Sums(zero[0], zero[0].clone(), zero[1], zero[1].clone())
-
-    def add(self, dense: Tensor, x: Tensor) -> None:
-        """Add columns (g, d, n) of the two networks."""
-        dense, x = (t.float() if t.itemsize < 4 else t for t in (dense, x))
-        self.own += x @ x.mT
-        self.cross += dense @ x.mT
-        self.first += x.sum(2)
-        self.dense_first += dense.sum(2)
-        self.count += x.shape[2]
-
-    def means(self, *, centred: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the means of x xᵀ and x̂ xᵀ, about the means of x and x̂ if `centred`, and these means."""
-        own, cross = self.own / self.count, self.cross / self.count
-        first, dense_first = self.first / self.count, self.dense_first / self.count
-        if centred:
-            cross = cross - dense_first[:, :, None] * first[:, None]
-            own, varies = about_means(own, first)
-            cross = cross * varies[:, None]
-        return own, cross, first, dense_first
 
 
 def reconstruct_(context: RecoveryContext, *, images: int, damp: float) -> None:
@@ -71,13 +34,19 @@ def reconstruct_(context: RecoveryContext, *, images: int, damp: float) -> None:
     _check_called(context, layers, calls)
     place = {name: i for i, name in enumerate(calls)}
     layers = sorted((x for x in layers if x.module_name in calls), key=lambda x: place[x.module_name])
+    norms, kept = _norms_behind(context.model, calls, first), dict[str, dict[str, Tensor]]()
     singular, seen, peak = list[str](), list[int](), 0
     for layer, sums, count in _summed(context, layers, calls, images):
-        peak = max(peak, 2 * sums.own.numel() * 8)
+        peak = max(peak, 4 * sums.used.own.numel() * 8)
         seen.append(count)
-        check_finite(layer.name, sums.own)
-        if solve_(context, layer, sums, damp):
+        check_finite(layer.name, sums.used.own)
+        norm = norms.get(layer.module_name)
+        if solve_(context, layer, sums, damp, norm):
             singular.append(layer.name)
+        if norm is not None:
+            kept[norm] = {n: b.clone() for n, b in modules_of(context.model)[norm].named_buffers()}
+    for norm, buffers in kept.items():  # the runs have put all buffers back
+        modules_of(context.model)[norm].load_state_dict(buffers, strict=False)
     used = " to ".join(f"{n}" for n in sorted({min(seen), max(seen)}))
     context.note(
         f"{len(layers)} layers solved for on {used} images without labels, no gradient step; "
@@ -120,9 +89,16 @@ def _check_called(context: RecoveryContext, layers: Sequence[Layer], calls: dict
         )
 
 
+def _norms_behind(model: nn.Module, calls: Iterable[str], x: Tensor) -> dict[str, str]:
+    """Return of each called layer the batch norm that takes its outputs, where one does."""
+    with norms_behind(modules_of(model), calls) as behind, no_trace(model), torch.no_grad():
+        model(x)
+    return {layer: norm for layer in calls if (norm := behind[layer]) is not None}
+
+
 def _summed(
     context: RecoveryContext, layers: Sequence[Layer], calls: Mapping[str, int], images: int
-) -> Iterator[tuple[Layer, Sums, int]]:
+) -> Iterator[tuple[Layer, Parts, int]]:
     """Yield each layer, sums over what enters it in both networks, of how many images; then it may change.
 
     One run of each network on each image pauses at every layer. What paused runs hold is bounded: as many
@@ -133,12 +109,12 @@ def _summed(
     names = [layer.module_name for layer in layers]
     start = max((i for i, name in enumerate(names) if calls[name] > 1), default=-1) + 1
     for layer in layers[:start]:
-        sums = Sums.of(matrix_of(layer), context.device)
+        sums = Parts(layer, context.device)
         batches = counted(context, images)
         for dense, x in pairs(
             models, layer.module_name, batches, calls=calls[layer.module_name], side="inputs"
         ):
-            _add(sums, layer, dense, x, images)
+            sums.add(dense, x, images)
         yield layer, sums, min(images, len(context.data.train))
     if start == len(layers):
         return
@@ -150,10 +126,10 @@ def _summed(
                 if (some := next(left, None)) is None:
                     break
                 runs.add(some)
-            sums = Sums.of(matrix_of(layer), context.device)
+            sums = Parts(layer, context.device)
             for one, other in runs.pairs:
                 dense, x = one.until(layer.module_name), other.until(layer.module_name)
-                _add(sums, layer, dense, x, runs.examples)
+                sums.add(dense, x, runs.examples)
             yield layer, sums, runs.examples
 
 
@@ -170,69 +146,38 @@ def counted(context: RecoveryContext, images: int, *, batch: int = 128) -> Itera
         yield x
 
 
-def _add(sums: Sums, layer: Layer, dense: Tensor, x: Tensor, images: int) -> None:
-    """Add the columns of what enters a layer in both networks; the same places are drawn of both."""
-    share, draws = share_of(layer, x, images), ("columns", layer.name, str(sums.count))
-    both = [columns(layer, t, share=share, draws=stream(0, *draws)) for t in (dense, x)]
-    for one, other in zip(*both, strict=True):
-        sums.add(one, other)
+def _has_bias(context: RecoveryContext, layer: Layer) -> bool:
+    dense = modules_of(context.dense)[layer.module_name]
+    return all(isinstance(getattr(m, "bias", None), nn.Parameter) for m in (layer.module, dense))
 
 
-def solve_(context: RecoveryContext, layer: Layer, sums: Sums, damp: float) -> bool:
+def solve_(context: RecoveryContext, layer: Layer, parts: Parts, damp: float, norm: str | None) -> bool:
     """Set a layer's survivors and its bias to the least squares solution; return whether it was singular.
 
-    The outputs W x + b are to be the dense network's Ŵ x̂ + b̂. Damping draws W towards Ŵ.
+    The outputs W x + b are to be the dense network's Ŵ x̂ + b̂. Damping draws W towards Ŵ, where columns are
+    few so much that columns which were held out fit best. norm: the batch norm behind the layer, if there is
+    one: it becomes the dense network's, and where the layer has no bias its running mean takes what a bias
+    would.
     """
-    matrix = matrix_of(layer)
-    dense = modules_of(context.dense)[layer.module_name]
-    weight, target = layer.parameter, dense.get_parameter(layer.name.rpartition(".")[2])
-    bias: Any = getattr(layer.module, "bias", None)
-    dense_bias: Any = getattr(dense, "bias", None)
-    free = bias is not None and dense_bias is not None
-    own, cross, first, dense_first = sums.means(centred=free)
-    wanted = matrix.of(target.detach().double())
+    matrix, has_bias = matrix_of(layer), _has_bias(context, layer)
+    dense, centred = modules_of(context.dense)[layer.module_name], has_bias or norm is not None
+    wanted = matrix.of(dense.get_parameter(layer.name.rpartition(".")[2]).detach().double())
     mask = None if context.masks is None else context.masks.get(layer.name)
-    kept = torch.ones_like(wanted, dtype=torch.bool) if mask is None else matrix.of(mask.to(weight.device))
-    solved, singular = least_squares(wanted @ cross, own, kept, wanted, damp)
+    kept = torch.ones_like(wanted, dtype=torch.bool) if mask is None else matrix.of(mask.to(wanted.device))
+    share = best_share(parts, wanted, kept, damp, centred=centred) if parts.held.count else 0.0
+    own, cross, first, dense_first = parts.together().means(centred=centred)
+    solved, singular = least_squares(wanted @ cross, own, kept, wanted, damp, share)
+    shift = (wanted @ dense_first[:, :, None] - solved @ first[:, :, None]).reshape(-1)
     with torch.no_grad():
-        weight.copy_(matrix.back(solved, tuple(weight.shape)))
-        if free:
-            shift = (wanted @ dense_first[:, :, None] - solved @ first[:, :, None]).reshape(-1)
+        layer.parameter.copy_(matrix.back(solved, tuple(layer.parameter.shape)))
+        if has_bias:
+            bias, dense_bias = (m.get_parameter("bias") for m in (layer.module, dense))
             bias.copy_(dense_bias.double() + shift)
+        if norm is not None:
+            behind = modules_of(context.model)[norm]
+            behind.load_state_dict(modules_of(context.dense)[norm].state_dict())
+            if not has_bias:
+                behind.get_buffer("running_mean").sub_(shift)
         if context.masks is not None:
             context.masks.apply_(context.model)
     return singular
-
-
-def least_squares(
-    products: Tensor, gram: Tensor, kept: Tensor, near: Tensor, damp: float
-) -> tuple[Tensor, bool]:
-    """Return W (g, o, d), 0 where not kept, with W G nearest to products, and whether G is singular.
-
-    Minimises |W x - y|² + λ |W - near|² for each row over what it keeps; λ is `damp` times G's mean diagonal.
-    """
-    solved = torch.zeros_like(products)
-    singular = False
-    for group in range(len(gram)):
-        diagonal = gram[group].diagonal()
-        mean = float(diagonal.mean())
-        singular |= bool((diagonal <= 1e-6 * mean).any()) or mean == 0
-        ridge = damp * mean if mean > 0 else 1.0
-        for row in range(products.shape[1]):
-            at = kept[group, row].nonzero()[:, 0]
-            if len(at):
-                own = gram[group].index_select(0, at).index_select(1, at)
-                right, close = products[group, row, at], near[group, row, at]
-                solved[group, row, at] = _near(own, right, close, ridge)
-    return solved, singular
-
-
-def _near(gram: Tensor, right: Tensor, near: Tensor, ridge: float) -> Tensor:
-    """Return x (d,) of least xᵀ G x - 2 xᵀ right + ridge |x - near|²; more ridge where rounding needs it."""
-    while True:
-        damped = gram.clone()
-        damped.diagonal().add_(ridge)
-        factor, failed = torch.linalg.cholesky_ex(damped)
-        if not bool(failed):
-            return torch.cholesky_solve((right + ridge * near)[:, None], factor)[:, 0]
-        ridge *= 10
