@@ -5,8 +5,8 @@ python benchmarks/one_shot.py resnet20 --nets FOLDER --sparsities 0.5 0.6 0.7 0.
 python benchmarks/one_shot.py mlpnet --nets FOLDER --sparsities 0.9 0.95 0.98 --align 1000 --labelled 6000 \
     --labelled-images 54000
 
-LeNets are trained here (LeNet-300-100 for 20 epochs of SGD with label smoothing, LeNet-5 for 30 of AdamW with a
-weight decay of 0.3; the output layer is not pruned). FOLDER
+LeNets are trained here (LeNet-300-100 for 20 epochs of SGD with label smoothing, LeNet-5 for 30 of AdamW
+with a weight decay of 0.3, of four recipes that were tried on seed 0); the output layer is not pruned. FOLDER
 holds the checkpoints of IST-DASLab/WoodFisher as safetensors (resnet20_cifar10_woodfisher,
 mlpnet_mnist_woodfisher); of these every weight is pruned. Images are training images without labels, but for
 `align_labelled`. Each row of the table is one rung on top of those before it: test accuracy, and the rung's
