@@ -148,6 +148,28 @@ def test_threads_agree(kernels):
         agrees(fast, model, batch, 3, 16, 16)
 
 
+def test_a_callable_that_was_made_for_one_image_takes_many_together(kernels):
+    model = pruned(nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3)), 0.9)
+    fast = prunery.sparse_callable(model, drawn(1, 8, 24, 24), threads=1)
+    plans = fast._running.plans
+    assert [plan.images for plan in plans.values()] == [1]
+    agrees(fast, model, 37, 8, 24, 24)
+    images = max(plan.images for plan in plans.values())
+    assert images > 1
+    assert len(plans) == 2
+    agrees(fast, model, 1, 8, 24, 24)
+    agrees(fast, model, images - 1, 8, 24, 24)
+    assert len(plans) == 2
+
+
+def test_workers_leave_torch_one_thread_each():
+    own = torch.get_num_threads()
+    seen = []
+    at_once([lambda: seen.append(torch.get_num_threads())] * 3)
+    assert seen == [1, 1, 1]
+    assert torch.get_num_threads() == own
+
+
 def test_shares_of_threads():
     def sizes(*how):
         pieces = shares(*how)

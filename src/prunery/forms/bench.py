@@ -19,7 +19,7 @@ from prunery.export.formats import TOLERANCE, compared, parameters_of, worth_cut
 from prunery.export.program import padded
 from prunery.forms.comparison import Comparison, Row
 from prunery.forms.engines import Form, form, reason_of, why_absent
-from prunery.forward import call_of, placed
+from prunery.forward import call_of, placed, threads_of
 from prunery.measure.accuracy import evaluate
 from prunery.measure.latency import latency
 from prunery.wrappers import unwrapped
@@ -86,26 +86,21 @@ def bench(
     before = masked if dense is None else dense.eval()
     example, cut = placed(example, masked), _cut_out(masked, before, example)
     rows, missing = [], {}
-    own_threads = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            small = masked if isinstance(cut, str) or not worth_cutting(before, cut) else cut
-            for number, plan in enumerate(_plans(masked, before, cut, small, chosen)):
-                progress(plan.name)
-                place = Path(folder) / str(number)
-                place.mkdir()
-                untrained = plan.name.startswith("dense") and (dense is None or not trained)
-                counted = None if untrained else split
-                try:
-                    rows.append(_row(plan, example, threads, place, counted, inputs))
-                except _AbsentError as reason:
-                    missing[plan.name] = str(reason)
-                except Exception as problem:  # an engine may raise anything
-                    missing[plan.name] = reason_of(problem)
-            times = latency({row.name: row.call for row in rows}, example, rounds=rounds, threads=threads)
-    finally:
-        torch.set_num_threads(own_threads)
+    with threads_of(threads), tempfile.TemporaryDirectory() as folder:
+        small = masked if isinstance(cut, str) or not worth_cutting(before, cut) else cut
+        for number, plan in enumerate(_plans(masked, before, cut, small, chosen)):
+            progress(plan.name)
+            place = Path(folder) / str(number)
+            place.mkdir()
+            untrained = plan.name.startswith("dense") and (dense is None or not trained)
+            counted = None if untrained else split
+            try:
+                rows.append(_row(plan, example, threads, place, counted, inputs))
+            except _AbsentError as reason:
+                missing[plan.name] = str(reason)
+            except Exception as problem:  # an engine may raise anything
+                missing[plan.name] = reason_of(problem)
+        times = latency({row.name: row.call for row in rows}, example, rounds=rounds, threads=threads)
     return Comparison(tuple(rows), missing, times)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from prunery.data.batches import Batches
 from prunery.errors import ChoiceError, DataError, ModelError
-from prunery.forward import call_of, no_trace, placed, tensors
+from prunery.forward import call_of, no_trace, placed, tensors, threads_of
 from prunery.measure.speed_up import CallTimes, Latency
 from prunery.seeds import stream
 
@@ -53,7 +53,7 @@ def latency(
         found = f"{len(calls)} calls, {rounds} rounds and {threads} threads"
         raise ChoiceError("the latency of calls", found, "give at least one of each")
     with ExitStack() as stack:
-        stack.enter_context(_threads(threads))
+        stack.enter_context(threads_of(threads))
         for module in _modules(calls.values()):
             stack.enter_context(no_trace(module))
         stack.enter_context(torch.inference_mode())
@@ -120,17 +120,6 @@ def _module(call: Callable[..., Any]) -> nn.Module | None:
 
 def _modules(calls: Iterable[Callable[..., Any]]) -> list[nn.Module]:
     return [module for module in map(_module, calls) if module is not None]
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    try:
-        if count is not None:
-            torch.set_num_threads(count)
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

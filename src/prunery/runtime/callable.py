@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -14,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from prunery.errors import ChoiceError, ModelError
-from prunery.forward import call_of, mapped, no_trace, tensors
+from prunery.forward import call_of, mapped, no_trace, tensors, threads_of
 from prunery.runtime import native
 from prunery.runtime.layers import Layers, layers_of
 from prunery.runtime.parts import parts_of
@@ -77,7 +75,7 @@ class SparseCallable:
         self._running: Running | None = None
         self._reason = ""
         args, kwargs = call_of(example)
-        with _threads(threads):
+        with threads_of(threads):
             self._output = _called(model, args, kwargs)
             self._read(model, example)
             self._decide(list(tensors(example)))
@@ -92,7 +90,7 @@ class SparseCallable:
             self._check(given)
             self._accepted = signature
         # buffers outlive the call and other threads write to them: neither may be of inference mode
-        with self._lock, torch.inference_mode(False), torch.no_grad(), _threads(self.threads):
+        with self._lock, torch.inference_mode(False), torch.no_grad(), threads_of(self.threads):
             if self._network is None:
                 return self._model(*args, **kwargs)
             batch = given[0].shape[0]
@@ -242,17 +240,3 @@ def _apart(found: list[Tensor], expected: list[Tensor]) -> float:
         )
         worst = max(worst, gap / size if size else gap)
     return worst
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Within it torch has that many threads."""
-    before = torch.get_num_threads()
-    if before == count:
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from prunery.forward import threads_of
 from prunery.runtime import native
 from prunery.runtime.layers import Layer, Layers
 from prunery.runtime.linear import ByTorch, LinearPlan, in_chunks, quickest
@@ -27,7 +28,7 @@ class Running:
     def __init__(self, network: Layers, parts: list[Layer | Part], threads: int, tuner: Tuner) -> None:
         self.network, self.parts, self.threads, self.tuner = network, parts, threads, tuner
         self.plans: dict[tuple[int, ...], Runner] = {}
-        self.ready: set[tuple[int, int]] = set()  # parts and workers whose plans are made, perhaps not all
+        self.ready: set[tuple[int, int, int]] = set()  # parts, workers, images: their plans are made
         between = [layer for layer in parts if isinstance(layer, Layer)]
         read = {n for layer in between for n in layer.step.reads()} | {*network.outputs}
         self.constants = {n: t for n, t in network.constants.items() if n in read}
@@ -69,26 +70,31 @@ class Running:
             partial(self._piece, part, [t[p] for t in given], [t[p] for t in made], worker, len(pieces) > 1)
             for worker, p in enumerate(pieces)
         ]
-        if all((id(part), worker) in self.ready for worker in range(len(pieces))):
+        used = {(id(part), worker, p.stop - p.start) for worker, p in enumerate(pieces)}
+        if used <= self.ready:
             at_once(runs)
         else:  # plans are tried one at a time, or they would slow each other
-            for run in runs:
-                run()
-            self.ready.update((id(part), worker) for worker in range(len(pieces)))
+            with threads_of(1 if len(runs) > 1 else self.threads):
+                for run in runs:
+                    run()
+            self.ready |= used
         values.update(zip(part.outputs, made, strict=True))
 
     def _piece(self, part: Part, given: list[Tensor], made: list[Tensor], worker: int, alone: bool) -> None:
         batch, begin = given[0].shape[0], 0
+        plan: Plan | Staged | None = None
         while begin < batch:
-            plan = self._plan(part, batch - begin, worker, 1 if alone else self.threads)
+            staged = batch - begin > self.lanes // 2 and part.stages[1] is not None
+            if plan is None or isinstance(plan, Staged) != staged:  # what is left is less: the plan serves it
+                plan = self._plan(part, staged, batch - begin, worker, 1 if alone else self.threads)
             here = slice(begin, begin + plan.images)
             plan.run([t[here] for t in given], [t[here] for t in made])
             begin += plan.images
 
-    def _plan(self, part: Part, left: int, worker: int, threads: int) -> Plan | Staged:
-        """A worker's plan for that many images, or for the first of them."""
-        staged = left > self.lanes // 2 and part.stages[1] is not None
-        key = (id(part), staged, worker, threads)
+    def _plan(self, part: Part, staged: bool, left: int, worker: int, threads: int) -> Plan | Staged:
+        """A worker's plan for that many images, or for the first of them; about as many share one."""
+        left = min(1 << (left - 1).bit_length(), self._fitting(part, threads))
+        key = (id(part), staged or -left, worker, threads)
         plan = self.plans.get(key)
         if plan is None:
             make = partial(self._made, left=left, threads=threads)
@@ -97,8 +103,13 @@ class Running:
         return plan
 
     def _made(self, part: Part, lanes: int, left: int, threads: int) -> Plan:
-        fitting = max(threads, min(MOST_IMAGES, CACHE // part.bytes()))
-        return Plan(part, lanes if lanes > 1 else min(left, fitting), threads, self.tuner, lanes)
+        images = min(left, self._fitting(part, threads))
+        return Plan(part, lanes if lanes > 1 else images, threads, self.tuner, lanes)
+
+    @staticmethod
+    def _fitting(part: Part, threads: int) -> int:
+        """Return how many images of a part the second cache holds, one for each thread at least."""
+        return max(threads, min(MOST_IMAGES, CACHE // part.bytes()))
 
 
 def shares(batch: int, threads: int, lanes: int) -> list[slice]:
@@ -114,12 +125,12 @@ def shares(batch: int, threads: int, lanes: int) -> list[slice]:
 
 
 def at_once(runs: Sequence[Callable[[], None]]) -> None:
-    """Run calls on a thread each; what one of them raises is raised."""
+    """Run calls on a thread each, torch within them too; what one of them raises is raised."""
     errors: list[BaseException] = []
 
     def noted(run: Callable[[], None]) -> None:
         try:
-            with torch.no_grad():
+            with torch.no_grad(), threads_of(1):
                 run()
         except BaseException as error:
             errors.append(error)
