@@ -224,6 +224,29 @@ def test_accuracy_under_corruption(tmp_path):
     assert "corruptions" not in store.record(cell(plan, "dense").path[1]).tables
 
 
+def test_forms_are_timed_of_what_a_method_ends_with_alone(tmp_path):
+    recovered = {**MAGNITUDE, "recovery": ["bn", "bias"]}
+    plan, store = done(tmp_path, methods=[recovered], forms=["eager", "sparse"], before_recovery=True)
+    found = store.record(cell(plan, "m").key)
+    rows = {row["form"]: row for row in found.tables["forms"]}
+    assert {"dense", "masked"} <= set(rows)
+    timed = [row for row in rows.values() if "missing" not in row]
+    assert all(row["ms"] > 0 and row["bytes"] > 0 and row["low"] <= row["high"] for row in timed)
+    assert max(row["difference"] for row in timed) <= 1e-4
+    assert found.tables["forms_said"][0]["said"].endswith(".")
+    others = [store.record(s.key) for s in plan.steps.values() if s.kind == "measure" and s.key != found.key]
+    assert others
+    assert not any("forms" in record.tables for record in others)
+    plain = planned(task=ONE_EPOCH, sparsities=[0.8], seeds=1, methods=[recovered], before_recovery=True)
+    assert set(plan.steps) - set(plain.steps) == {found.key}
+
+
+def test_a_form_that_is_not_there_is_said_before_anything_runs(tmp_path):
+    asked = spec(forms=["sparce"])
+    with pytest.raises(ChoiceError, match="sparce"):
+        preflight.check(asked, plan_of(asked), Store(tmp_path))
+
+
 def test_a_corruption_that_is_not_there_is_said_before_anything_runs(tmp_path):
     asked = spec(corruptions=["fogg"])
     with pytest.raises(ChoiceError, match="fogg"):

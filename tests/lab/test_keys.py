@@ -122,7 +122,9 @@ def test_keys_are_those_of_their_contents_however_they_were_made():
     task = {**TASK, "images": 100, "validation": 0.2}
     changes = {"sanity": ["shuffle", "reinit", "invert"], "threads": 2, "test_curves": True, "task": task}
     found = planned(methods=[CHAIN, chain, listed, during], seeds=[3, 0], corruptions=["contrast"], **changes)
-    for key, step in found.steps.items():
+    timed = planned(methods=[CHAIN, chain], seeds=[3, 0], forms=["eager"], **changes)
+    found = {**found.steps, **timed.steps}
+    for key, step in found.items():
         assert key == key_of(step.kind, step.args, step.parents), step
 
 

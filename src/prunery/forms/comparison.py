@@ -125,6 +125,16 @@ class Comparison:
             )
         return "\n".join([*lines, self.verdict])
 
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row of plain data for each form; of one that is not there only its name and why."""
+        rows = []
+        for row in self.rows:
+            call, speed = self.latency.calls[row.name], self.latency.speed_up(row.name, clock=self.clock)
+            times = {"times": speed.times, "low": speed.low, "high": speed.high, "clock": self.clock}
+            own = {"ms": call.median_ms, "cpu_ms": call.median_cpu_ms, "bytes": row.bytes, "file": row.file}
+            rows.append({"form": row.name, **own, **times, "difference": row.difference})
+        return [*rows, *({"form": name, "missing": reason} for name, reason in self.missing.items())]
+
     def data(self) -> dict[str, Any]:
         """Return everything as plain data: for each form its times in milliseconds, a value a round."""
         forms = {}

@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "estimate": False,
     "sanity": None,
     "corruptions": [],
+    "forms": [],
     "test_curves": False,
 }
 

@@ -214,7 +214,8 @@ class _Building:
         return self.names[extra]
 
     def _cell(self, method: str, role: Role, at: _Seed, path: tuple[str, ...], **about: Any) -> str:
-        key = self._step(self.task.measure, at.number, path[-1:])
+        draft = self.task.shipped if role == "pruned" else self.task.measure
+        key = self._step(draft, at.number, path[-1:])
         about = {"sparsity": 0.0, "dense": at.dense or key, **about}
         self.cells.append(Cell(method, role, seed=at.number, key=key, path=(*path, key), **about))
         return key

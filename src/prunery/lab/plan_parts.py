@@ -30,6 +30,7 @@ class Task:
     whole: Arguments
     test_curves: bool
     measure: Draft
+    shipped: Draft  # measures what a method ends with
     drafts: dict[Any, Draft] = field(default_factory=dict)
 
     @staticmethod
@@ -47,8 +48,11 @@ class Task:
         )
         whole = Arguments({"validation": task.validation, "images": task.images}, beside=base)
         measured = {"corruptions": list(spec.corruptions), **_including(spec.included)}
-        measure = Arguments(measured, beside=whole).draft("measure")
-        return Task(base, whole, spec.test_curves, measure)
+        measuring = Arguments(measured, beside=whole)
+        measure = measuring.draft("measure")
+        forms = {"forms": list(spec.forms)}
+        shipped = Arguments(forms, beside=measuring).draft("measure") if spec.forms else measure
+        return Task(base, whole, spec.test_curves, measure, shipped)
 
     def dense(self, training: Training) -> Draft:
         """Return the draft of a dense network's training from initialisation."""

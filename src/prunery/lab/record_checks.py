@@ -114,6 +114,15 @@ _TABLES: dict[str, tuple[Mapping[str, Test], Mapping[str, Test]]] = {
             **dict.fromkeys(("test_correct", "test_total", "removed"), _optional(_is_count)),
         },
     ),
+    "forms": (
+        {"form": _is_text},
+        {
+            **dict.fromkeys(("ms", "cpu_ms", "times", "low", "high", "difference"), is_number),
+            "bytes": _is_count,
+            **dict.fromkeys(("file", "clock", "missing"), _is_text),
+        },
+    ),
+    "forms_said": ({"said": _is_text}, {}),
     "layers": ({"name": _is_text}, dict.fromkeys(_AMOUNTS, _is_count)),
     "histograms": (
         {

@@ -88,6 +88,9 @@ class Spec(BaseModel):
     """Whether the test split is read after every epoch too: a diagnostic by which nothing is chosen."""
     corruptions: tuple[str, ...] = ()
     """Corruptions of the test images (see `prunery.data.corruptions`) that accuracy is measured under too."""
+    forms: tuple[str, ...] = ()
+    """Forms of each pruned network that are timed on one image, with the bytes of their files: `eager`,
+    `sparse`, `onnx_runtime` and whatever else `prunery.forms.engines` has."""
     threads: int = Field(default=1, ge=1, strict=True)
     """Processor threads of each step; part of what a result depends on."""
 

@@ -25,6 +25,7 @@ from prunery.report.text import (
     tables,
 )
 from prunery.report.text.cautions import cautions_of
+from prunery.report.text.forms import forms
 from prunery.report.text.texttable import TextTable
 from prunery.report.text.texttable import shown as html_free
 
@@ -143,14 +144,15 @@ def _accuracies(study: Loaded) -> list[TextTable]:
 
 
 def _tables(study: Loaded) -> list[TextTable]:
-    """Return all tables: accuracy, controls, differences, published values, other metrics, costs."""
+    """Return all tables: accuracy, controls, differences, published values, other metrics, costs, forms."""
     cells, groups = study.frame, study.groups
     compared = [effects.table(study.effects), *(tables.differences(groups, r) for r in REFERENCES)]
     listed = recorded(cells, study.columns)
     others = [tables.accuracy(cells, groups_of(cells, metric=m), metric=m) for m in listed]
     published = published_tables.tables(published_tables.pairs(cells, study.published))
     made = [*_accuracies(study), *(t for t in compared if t is not None), *published, *others]
-    return [*made, tables.costs(groups, study.columns)]
+    shipped = forms(study)
+    return [*made, tables.costs(groups, study.columns), *([shipped] if shipped else [])]
 
 
 def _markdown(study: Loaded) -> str:

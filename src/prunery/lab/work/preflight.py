@@ -27,6 +27,7 @@ from prunery.data.images import ImageSet
 from prunery.data.sets import load
 from prunery.errors import ModelError, PruneryError, SparsityError
 from prunery.factories import as_ours, is_factory
+from prunery.forms.engines import form
 from prunery.lab.plan import Plan
 from prunery.lab.plan import plan as plan_of
 from prunery.lab.spec import Spec, from_plain
@@ -49,6 +50,8 @@ def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None =
         load(spec.task.data, data_dir=data_dir)
     for name in spec.corruptions:
         corruption[name]  # a name that is not there raises
+    for name in spec.forms:
+        form[name]
     data = images(spec.task.data)
     if store is not None:
         check_begun(plan, store)

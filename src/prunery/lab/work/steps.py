@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from prunery.core.masks import Masks
+from prunery.data.batches import Batches
 from prunery.lab import numbers
 from prunery.lab.environment import environment
 from prunery.lab.plan import Step
@@ -98,6 +100,7 @@ def measure(context: StepContext) -> dict[str, Any]:
             "histograms": [asdict(layer) for layer in histograms(whole, masks, include=context.include)],
             "predicted": numbers.predicted_rows(counts),
             **({"corruptions": [asdict(row) for row in hard.rows]} if hard else {}),
+            **forms_of(context, whole, masks),
             "cost_notes": [{"note": note} for note in price.notes],
         },
         "notes": (f"test: {trouble}",) if trouble else (),
@@ -119,6 +122,20 @@ def corrupted(context: StepContext, model: nn.Module) -> Robustness | None:
     kinds = context.args.get("corruptions")
     test = context.splits.test.to(context.device)
     return robustness(model, test, kinds=kinds, seed=context.seed) if kinds else None
+
+
+def forms_of(context: StepContext, model: nn.Module, masks: Masks | None) -> dict[str, Any]:
+    """Return the tables of the forms that the study asks for: what each takes, and what is to be said."""
+    names, threads = context.args.get("forms"), int(context.args["threads"])
+    if not names:
+        return {}
+    from prunery.forms.bench import bench
+
+    masks = None if masks is None else masks.to("cpu")
+    images = next(iter(Batches(context.splits.test, batch=8, seed=0)))[0].cpu()
+    model = copy.deepcopy(model).cpu()
+    done = bench(model, images[:1], masks=masks, inputs=[images], forms=names, threads=threads)
+    return {"forms": done.table(), "forms_said": [{"said": done.verdict}]}
 
 
 KINDS: dict[str, Callable[[StepContext], dict[str, Any]]] = {

@@ -26,6 +26,7 @@ from prunery.report.text import (
 )
 from prunery.report.text.captions import task, unequal
 from prunery.report.text.cautions import cautions_of
+from prunery.report.text.forms import forms
 from prunery.report.text.texttable import TextTable
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def _sections(study: Loaded, others: dict[str, list[Figure]]) -> list[dict[str, 
             others.get("layers", []),
             _table("sizes", measured_tables.sizes(study)),
         ),
+        _section("forms", "Forms to ship", [], _table("forms", forms(study), folded=False)),
         _section(
             "published", "Published values", [], [Shown(f"published-{i}", t) for i, t in enumerate(published)]
         ),

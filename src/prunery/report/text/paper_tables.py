@@ -10,6 +10,7 @@ from prunery.report.results.columns import TOP1, recorded
 from prunery.report.results.groups import Group, arms, groups_of, measured
 from prunery.report.results.study import Loaded
 from prunery.report.text import csv_rows, effects, formats, latex, layers, measured_tables, tables
+from prunery.report.text.forms import forms
 from prunery.report.text.texttable import TextTable, markdown
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def paper_tables(study: Loaded) -> dict[str, TextTable]:
         "cuts": cuts(study),
         "retraining": measured_tables.retraining(study, ("test", "validation", "train")),
         "times": times(study),
+        "forms": forms(study),
     }
     return made | {name: table for name, table in found.items() if table is not None and table.rows}
 
