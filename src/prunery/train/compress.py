@@ -46,7 +46,7 @@ def compress(
     images: int = 4096,
     held_out: float = 0.125,
     steps: int = 300,
-    batch: int = 128,
+    batch: int = 64,
     learning_rate: float = 0.002,
     augmentation: str = "none",
     seed: int = 0,
