@@ -135,8 +135,9 @@ def reconstruct(context: RecoveryContext, *, images: int = 4096, damp: float = 0
     least squares of the dense network's outputs, on training images without labels. damp: the share of the
     mean of the Gram's diagonal that draws the weights towards the dense ones; it decides where inputs are
     always 0. Of few examples a quarter is held out, which says how much more they are drawn. A batch norm
-    behind a layer becomes the dense network's, but for the shift of a layer without a bias. Layers without removed weights are solved for too. ModelError: a pruned weight that is neither
-    of a linear layer nor of a convolution, or that modules share.
+    behind a layer becomes the dense network's, but for the shift of a layer without a bias. Layers without
+    removed weights are solved for too. ModelError: a pruned weight that is neither of a linear layer nor of a
+    convolution, or that modules share.
     """
     from prunery.train.reconstruction import reconstruct_
 
