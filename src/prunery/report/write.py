@@ -11,7 +11,7 @@ from prunery.report import across, page
 from prunery.report.figures import all as figures_of
 from prunery.report.figures.chart import ALL
 from prunery.report.results.columns import recorded
-from prunery.report.results.groups import REFERENCES, groups_of
+from prunery.report.results.groups import REFERENCES
 from prunery.report.results.study import Loaded, Source, Wanted, load, names
 from prunery.report.text import (
     csv_rows,
@@ -109,10 +109,10 @@ def shown(study: Loaded, *, width: int) -> list[RenderableType]:
 
 def files(study: Loaded) -> dict[str, bytes]:
     """Return the contents of a study's files by name."""
-    cells, groups = study.frame, study.groups
+    cells, groups, every = study.frame, study.groups, _tables(study)
     texts = {
-        "table.md": _markdown(study),
-        "table.tex": latex.document(_tables(study)),
+        "table.md": _markdown(study, every),
+        "table.tex": latex.document(every),
         "cells.csv": csv_rows.csv_text(csv_rows.cell_rows(cells, study.columns)),
         "summary.csv": csv_rows.csv_text(
             csv_rows.summary_rows(cells, groups, study.published, study.columns)
@@ -148,15 +148,15 @@ def _tables(study: Loaded) -> list[TextTable]:
     cells, groups = study.frame, study.groups
     compared = [effects.table(study.effects), *(tables.differences(groups, r) for r in REFERENCES)]
     listed = recorded(cells, study.columns)
-    others = [tables.accuracy(cells, groups_of(cells, metric=m), metric=m) for m in listed]
+    others = [tables.accuracy(cells, study.groups_by(m), metric=m) for m in listed]
     published = published_tables.tables(published_tables.pairs(cells, study.published))
     made = [*_accuracies(study), *(t for t in compared if t is not None), *published, *others]
     shipped = forms(study)
     return [*made, tables.costs(groups, study.columns), *([shipped] if shipped else [])]
 
 
-def _markdown(study: Loaded) -> str:
-    first, *others = [tables.markdown(table) for table in _tables(study)]
+def _markdown(study: Loaded, every: Sequence[TextTable]) -> str:
+    first, *others = [tables.markdown(table) for table in every]
     pairs = published_tables.pairs(study.frame, study.published)
     answers = [*sentences.answers(study.groups, study.effects), *published_tables.below(pairs)]
     lists = {

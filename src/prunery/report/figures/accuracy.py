@@ -12,7 +12,7 @@ from prunery.report.figures.chart import COLOURS, GREY, Figure, coloured, data, 
 from prunery.report.figures.panels import Panel, panels_of
 from prunery.report.figures.points import broken, point, rounded, rows_of
 from prunery.report.results.columns import NAMED, TOP1, Column, shown
-from prunery.report.results.groups import Group, groups_of, mean_of, sparsities
+from prunery.report.results.groups import Group, mean_of, sparsities
 from prunery.report.results.study import Loaded
 from prunery.report.text.published_tables import ACCURACIES
 
@@ -66,7 +66,7 @@ def before_and_after(study: Loaded) -> Figure | None:
     """Return train and test accuracy after retraining and test before it, a chart a method; or None."""
     if not (study.has("before_test_top1") and study.has("train_top1")):
         return None
-    by_split = {label: _pruned(groups_of(study.frame, metric=NAMED[c])) for label, c in _SPLITS.items()}
+    by_split = {label: _pruned(study.groups_by(NAMED[c])) for label, c in _SPLITS.items()}
     methods = list(dict.fromkeys(method for method, _ in by_split["test, after"]))
     legend = dict(zip(_SPLITS, (COLOURS[0], COLOURS[2], COLOURS[1]), strict=True))
     draw = [partial(_by_split, by_split, method, legend) for method in methods]

@@ -14,7 +14,7 @@ from prunery.report.figures.chart import Figure
 from prunery.report.page import words
 from prunery.report.page.strict import embedded
 from prunery.report.results.columns import recorded
-from prunery.report.results.groups import REFERENCES, groups_of
+from prunery.report.results.groups import REFERENCES
 from prunery.report.results.study import Loaded
 from prunery.report.text import (
     effects,
@@ -96,7 +96,7 @@ def _sections(study: Loaded, others: dict[str, list[Figure]]) -> list[dict[str, 
         if table := tables.differences(study.groups, reference):
             accuracy.append(Shown(f"to-{reference.replace('_', '-')}", table))
     for metric in recorded(study.frame, study.columns) if study.groups else ():
-        table = tables.accuracy(study.frame, groups_of(study.frame, metric=metric), metric=metric)
+        table = tables.accuracy(study.frame, study.groups_by(metric), metric=metric)
         accuracy.append(Shown(re.sub(r"[\W_]+", "-", metric.name), table))
     published = published_tables.tables(published_tables.pairs(study.frame, study.published))
     costs = Shown("costs", tables.costs(study.groups, study.columns))

@@ -12,7 +12,7 @@ from prunery.lab.archive import Archive, plan_of
 from prunery.lab.plan import Plan
 from prunery.lab.store import Store
 from prunery.report.results import published, validity
-from prunery.report.results.columns import COLUMNS, Column, columns_of_rungs
+from prunery.report.results.columns import COLUMNS, TOP1, Column, columns_of_rungs
 from prunery.report.results.effects import Effect, effects_of
 from prunery.report.results.frame import frame
 from prunery.report.results.groups import ABSENT, Group, groups_of
@@ -71,7 +71,17 @@ class Loaded:
     @cached_property
     def groups(self) -> list[Group]:
         """Return the cells' groups under top-1 accuracy on test."""
-        return groups_of(self.frame)
+        return self.groups_by(TOP1)
+
+    def groups_by(self, metric: Column) -> list[Group]:
+        """Return the cells' groups under a metric; they are made once."""
+        if metric.name not in self._groups:
+            self._groups[metric.name] = groups_of(self.frame, metric=metric)
+        return self._groups[metric.name]
+
+    @cached_property
+    def _groups(self) -> dict[str, list[Group]]:
+        return {}
 
     @cached_property
     def effects(self) -> list[Effect]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prunery.report.results.columns import NAMED
-from prunery.report.results.groups import ABSENT, AT_SPARSITY, BROKEN, Group, groups_of, mean_of
+from prunery.report.results.groups import ABSENT, AT_SPARSITY, BROKEN, Group, mean_of
 from prunery.report.results.study import Loaded
 from prunery.report.text import formats, tables
 from prunery.report.text.texttable import TextTable
@@ -54,7 +54,7 @@ def retraining(study: Loaded, splits: Sequence[str] = ("test", "train")) -> Text
     """Return accuracy before and after retraining; None where it was not measured."""
     known = [s for s in splits if study.has(f"before_{s}_top1")]
     columns = [c for s in known for c in (f"before_{s}_top1", f"{s}_top1")]
-    by_column = {c: groups_of(study.frame, metric=NAMED[c]) for c in columns}
+    by_column = {c: study.groups_by(NAMED[c]) for c in columns}
     rows, notes, n = [], formats.Footnotes(), tables.usual_n(study.groups)
     for place, group in enumerate(study.groups):
         cells = [by_column[c][place] for c in columns]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prunery.report.results.columns import TOP1, recorded
-from prunery.report.results.groups import Group, arms, groups_of, measured
+from prunery.report.results.groups import Group, arms, measured
 from prunery.report.results.study import Loaded
 from prunery.report.text import csv_rows, effects, formats, latex, layers, measured_tables, tables
 from prunery.report.text.forms import forms
@@ -35,7 +35,7 @@ def paper_tables(study: Loaded) -> dict[str, TextTable]:
     made = {"accuracy": tables.accuracy(study.frame, study.groups)}
     for metric in recorded(study.frame, study.columns):
         if metric.split == "test" and metric != TOP1:
-            groups = groups_of(study.frame, metric=metric)
+            groups = study.groups_by(metric)
             made[metric.name.removeprefix("test_")] = tables.accuracy(study.frame, groups, metric=metric)
     found = {
         "effects": effects.table(study.effects),

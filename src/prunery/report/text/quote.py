@@ -21,7 +21,7 @@ from prunery.errors import SpecError
 from prunery.lab.spec_parts import Sparsities
 from prunery.registry import Registry, nearest
 from prunery.report.results.columns import TOP1, Column
-from prunery.report.results.groups import Against, Group, groups_of
+from prunery.report.results.groups import Against, Group
 from prunery.report.results.study import Loaded
 from prunery.report.text import formats
 
@@ -89,7 +89,7 @@ def _options(body: str, where: str) -> dict[str, str] | None:
 def _value(options: dict[str, str], studies: Sequence[Loaded], where: str) -> str:
     study = _study(options.get("study"), studies, where)
     metric = _metric(options.get("metric", TOP1.name), study, where)
-    group = _group(options, groups_of(study.frame, metric=metric), where)
+    group = _group(options, study.groups_by(metric), where)
     left = [f"{run.status}: seed {run.seed}" for run in group.runs if run.status != "done"]
     if left or group.summary is None:
         raise SpecError(
