@@ -35,6 +35,16 @@ def test_fewer_columns_than_inputs_still_say_a_share():
     assert likeliest_share(gram(x[:30]), gram(x[30:])) >= 0.4
 
 
+def test_rare_inputs_do_not_drown_what_the_others_say():
+    x = draw(4000, 20) @ (draw(1, 20, seed=5) + 0.1 * draw(20, 20, seed=6))
+    rare = torch.zeros(4000, 5)
+    rare[3990:] = 1
+    x = torch.cat([x, rare], 1)
+    assert likeliest_share(gram(x[:3000]), gram(x[3000:])) == 0
+    rare[7] = 0.01
+    assert likeliest_share(gram(torch.cat([x[:3000, :20], rare[:3000]], 1)), gram(x[3000:])) == 0
+
+
 def test_towards_the_diagonal_keeps_it():
     some = gram(draw(30, 4))
     moved = towards_diagonal(some, 0.25)

@@ -18,6 +18,7 @@ FEW = 32
 
 SHARES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 0.9)
 _EVERY = 4  # of so many rows one is held out
+_ODD = 4.0
 _LEAST = 1e-6  # of a live input's variance: below it an eigenvalue is rounding
 
 
@@ -33,11 +34,13 @@ def parted(x: Any, seen: int) -> Iterator[tuple[bool, Any]]:
 def likeliest_share(used: Tensor, held: Tensor) -> float:
     """Return the share of SHARES with which Grams `used` (g, d, d) make those of held-out columns likeliest.
 
-    Both are means of x xᵀ, of normally distributed columns; inputs that are always 0 in either do not count.
+    Both are means of x xᵀ, of normally distributed columns. An input whose mean square in one is more than
+    _ODD times that in the other is rarely anything but 0, as a picture's border is: it does not count.
     """
     total = torch.zeros(len(SHARES), dtype=torch.float64)
     for one, other in zip(used.double().cpu(), held.double().cpu(), strict=True):
-        live = (one.diagonal() > 0) & (other.diagonal() > 0)
+        ratio = other.diagonal() / one.diagonal()  # NaN or infinite where an input is always 0
+        live = (ratio > 1 / _ODD) & (ratio < _ODD)
         scale = one.diagonal()[live].rsqrt()
         one, other = (g[live][:, live] * scale[:, None] * scale for g in (one, other))
         values, vectors = torch.linalg.eigh(one)
