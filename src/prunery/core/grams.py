@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from prunery.core import ranks
 from prunery.core.context import ScoringContext, call_on, lacks, running, stand_ins_of
 from prunery.core.layers import Layer
-from prunery.core.matrices import check_readable, column_count, columns, matrix_of
+from prunery.core.matrices import bias_of, check_readable, column_count, columns, entering, matrix_of
 from prunery.core.norms_behind import norms_behind
 from prunery.core.shrinkage import FEW, likeliest_share, parted, towards_diagonal
 from prunery.errors import EvidenceError, ModelError
 from prunery.forward import eval_mode
+from prunery.graph.multihead import in_parts
 from prunery.seeds import stream
 from prunery.wrappers import named_modules, unwrapped
 
@@ -100,7 +101,7 @@ def reading(model: nn.Module, layers: Iterable[Layer], take: Take) -> Iterator[N
 
 def _handing(layer: Layer, take: Take, called: set[str]) -> Any:
     def hand(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        x = args[0] if args else next(iter(kwargs.values()), None)
+        x = entering(module, args, kwargs)
         if isinstance(x, Tensor):
             called.add(layer.name)
             with torch.no_grad():
@@ -149,7 +150,8 @@ def moments(
             for piece in columns(layer, rows, share=share, draws=draws):
                 part.add(piece)
 
-    with ranks.in_step(q), norms_behind(modules, [layer.module_name for layer in layers]) as behind:
+    names = [layer.module_name for layer in layers]
+    with ranks.in_step(q), in_parts(q.model), norms_behind(modules, names) as behind:
         for inputs in inputs_of(q):
             args, kwargs = call_on(inputs, q.where())
             with (
@@ -159,7 +161,9 @@ def moments(
                 torch.no_grad(),
             ):
                 model(*args, **kwargs)
-    free = {x.name for x in layers if whole and (_has_bias(x) or (compared and behind[x.module_name]))}
+    free = {
+        x.name for x in layers if whole and (bias_of(x) is not None or (compared and behind[x.module_name]))
+    }
     means = {}
     for name, of in sums.items():
         if of.total is not None and of.first is not None:
@@ -238,10 +242,6 @@ def check_finite(name: str, mean: Tensor) -> None:
     if not bool(mean.isfinite().all()):
         found = "some are NaN or infinite, or their squares are"
         raise EvidenceError(f"the inputs of {name!r}", found, "look for NaN in the inputs and weights")
-
-
-def _has_bias(layer: Layer) -> bool:
-    return isinstance(getattr(layer.module, "bias", None), nn.Parameter)
 
 
 def examples_in(inputs: Any) -> int:

@@ -6,7 +6,7 @@ vectors that the matrix multiplies, one for each example and place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -86,14 +86,47 @@ def check_readable(layer: Layer) -> None:
     """Raise ModelError for a layer whose columns cannot be read from what its module is called with."""
     from torch import nn
 
+    from prunery.graph.multihead import PrunedMultiheadAttention
+
     module = layer.module
-    in_attention = type(module).__name__ == "NonDynamicallyQuantizableLinear"  # attention reads its weight
-    if in_attention or not (isinstance(module, nn.Linear | nn.modules.conv._ConvNd) or is_conv1d(module)):
+    if isinstance(module, nn.MultiheadAttention):
+        plain = type(module) in (nn.MultiheadAttention, PrunedMultiheadAttention)
+        read = plain and layer.name.endswith("in_proj_weight") and not module.add_zero_attn
+        read = read and module.bias_k is None
+    else:
+        read = isinstance(module, nn.Linear | nn.modules.conv._ConvNd) or is_conv1d(module)
+    if not read:
         raise ModelError(
             f"the inputs of {layer.name!r}",
             f"what {type(module).__name__} multiplies its weight by is not what the module is called with",
             "exclude it, or use a criterion and a recovery that read no inputs of layers",
         )
+
+
+def entering(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Return what a module's weight multiplies, of what the module is called with.
+
+    ModelError: attention on queries, keys and values that are not one tensor.
+    """
+    from torch import nn
+
+    x = args[0] if args else next(iter(kwargs.values()), None)
+    if not isinstance(module, nn.MultiheadAttention):
+        return x
+    given = [*args[:3], *(kwargs[name] for name in ("query", "key", "value") if name in kwargs)]
+    if any(other is not given[0] for other in given):
+        raise ModelError(
+            f"the inputs of a {type(module).__name__}",
+            "its queries, keys and values are not one tensor, and its packed weight multiplies each apart",
+            "exclude it, or use a criterion and a recovery that read no inputs of layers",
+        )
+    return given[0]
+
+
+def bias_of(layer: Layer, module: nn.Module | None = None) -> Any:
+    """Return the bias beside a layer's weight, in its own module or a like one; None where there is none."""
+    name = "in_proj_bias" if layer.name.endswith("in_proj_weight") else "bias"
+    return (layer.module if module is None else module)._parameters.get(name)
 
 
 def check_tied(model: nn.Module, layer: Layer) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from torch import Tensor, nn
 
 
 class NormsBehind:
@@ -25,9 +24,10 @@ class NormsBehind:
         norm = next(iter(norms)) if len(norms) == 1 else None
         return norm if norm is not None and self._makers[norm] == {layer} else None
 
-    def made(self, layer: str, output: Tensor) -> None:
-        """Note what a layer put out."""
-        self._last[layer] = weakref.ref(output)
+    def made(self, layer: str, output: Any) -> None:
+        """Note what a layer put out; attention puts out a tuple, which no norm takes."""
+        if isinstance(output, Tensor):
+            self._last[layer] = weakref.ref(output)
 
     def taken(self, norm: str, x: Tensor) -> None:
         """Note what a norm was called on."""
@@ -40,8 +40,6 @@ class NormsBehind:
 @contextmanager
 def norms_behind(modules: dict[str, nn.Module], layers: Iterable[str]) -> Iterator[NormsBehind]:
     """Within it runs of the model tell which norms with running statistics stand behind the named modules."""
-    from torch import nn
-
     found = NormsBehind()
     with ExitStack() as stack:
         for name in layers:

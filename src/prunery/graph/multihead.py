@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+_SIZES = ("num_heads", "embed_dim", "kdim", "vdim", "_qkv_same_embed_dim")
 
 
 class PrunedMultiheadAttention(nn.MultiheadAttention):
@@ -59,7 +63,7 @@ class PrunedMultiheadAttention(nn.MultiheadAttention):
         causal = is_causal and key_padding_mask is None and not need_weights
         mask = None if causal else self._mask(query, attn_mask, key_padding_mask)
         out, weights = self._attend(self._projected(query, key, value), mask, causal, need_weights)
-        out = functional.linear(out, self.out_proj.weight, self.out_proj.bias)
+        out = self.out_proj(out)
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
         if together:
@@ -102,6 +106,32 @@ class PrunedMultiheadAttention(nn.MultiheadAttention):
             weights = functional.dropout((scores if mask is None else scores + mask).softmax(-1), dropout)
             out = weights @ v
         return out.permute(2, 0, 1, 3).flatten(2), weights  # laid out as torch's module does it
+
+
+@contextmanager
+def in_parts(*models: nn.Module) -> Iterator[None]:
+    """Within it torch's attention calls `out_proj` as a module, so that what enters it can be seen.
+
+    Results are the same but for rounding. Attention with added keys (`add_bias_kv`, `add_zero_attn`), and
+    classes derived from torch's, are left as they are.
+    """
+    found = [m for model in models for m in model.modules() if type(m) is nn.MultiheadAttention]
+    plain = [m for m in found if m.bias_k is None and not m.add_zero_attn]
+    before = [dict(vars(m)) for m in plain]
+    fast: Any = torch.backends.mha
+    fused = fast.get_fastpath_enabled()
+    try:
+        for module in plain:
+            PrunedMultiheadAttention.replace_(module)
+        if plain:
+            fast.set_fastpath_enabled(False)
+        yield
+    finally:
+        for module, state in zip(plain, before, strict=True):
+            module.__class__ = nn.MultiheadAttention
+            for name in _SIZES:
+                vars(module)[name] = state[name]
+        fast.set_fastpath_enabled(fused)
 
 
 def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:

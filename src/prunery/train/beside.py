@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from prunery.core.matrices import entering
 from prunery.errors import ChoiceError, ModelError
 from prunery.forward import no_trace
 from prunery.wrappers import named_modules, unwrapped
@@ -47,8 +48,8 @@ def input_sizes(model: nn.Module, names: Iterable[str], x: Tensor) -> dict[str, 
     modules, sizes = modules_of(model), dict[str, int]()
 
     def noting(name: str) -> Any:
-        def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            sizes.setdefault(name, (args[0] if args else next(iter(kwargs.values()))).numel() // len(x))
+        def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            sizes.setdefault(name, entering(module, args, kwargs).numel() // len(x))
 
         return note
 
@@ -69,7 +70,7 @@ def reached(model: nn.Module, module: nn.Module, x: Tensor, *, calls: int, side:
     found: list[Tensor] = []
 
     def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        keep(args[0] if args else next(iter(kwargs.values()), None))
+        keep(entering(module, args, kwargs))
 
     def leave(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         keep(output)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunery.core.matrices import entering
 from prunery.errors import ModelError
 from prunery.forward import no_trace
 from prunery.train.beside import modules_of
@@ -125,9 +126,9 @@ def paused_runs(models: tuple[nn.Module, nn.Module], names: Sequence[str]) -> It
 
 
 def _arriving(name: str, runs: dict[threading.Thread, PausedRun]) -> Any:
-    def arrive(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def arrive(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         run = runs.get(threading.current_thread())
         if run is not None:
-            run.arrive(name, args[0] if args else next(iter(kwargs.values())))
+            run.arrive(name, entering(module, args, kwargs))
 
     return arrive

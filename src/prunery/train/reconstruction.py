@@ -6,16 +6,19 @@ Axes: g groups, o outputs, d inputs of an output, n columns (see `prunery.core.m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prunery.core.grams import check_finite
 from prunery.core.layers import Layer, all_layers
-from prunery.core.matrices import check_readable, check_tied, matrix_of
+from prunery.core.matrices import bias_of, check_readable, check_tied, entering, matrix_of
 from prunery.core.norms_behind import norms_behind
 from prunery.errors import ModelError
 from prunery.forward import no_trace
+from prunery.graph.multihead import in_parts
 from prunery.train.beside import call_order, check_counts, input_sizes, listed, modules_of, pairs
 from prunery.train.least_squares import Parts, best_share, least_squares
 from prunery.train.paused import paused_runs
@@ -28,8 +31,13 @@ _TOGETHER = 64  # images in one run
 def reconstruct_(context: RecoveryContext, *, images: int, damp: float) -> None:
     """Solve for the values of each layer in the order of calls; see `prunery.train.recovery.reconstruct`."""
     check_counts(images=images)
-    layers = _layers(context)
+    with in_parts(context.model, context.dense):
+        _reconstruct(context, images, damp)
+
+
+def _reconstruct(context: RecoveryContext, images: int, damp: float) -> None:
     first = next(iter(context.images(1)))
+    layers = _of_one_input(context, _layers(context), first)
     calls = call_order(context.model, {layer.module_name for layer in layers}, first)
     _check_called(context, layers, calls)
     place = {name: i for i, name in enumerate(calls)}
@@ -65,7 +73,7 @@ def _layers(context: RecoveryContext) -> list[Layer]:
             check_readable(layer)
             check_tied(context.model, layer)
         except ModelError:
-            if layer.name in masks and not bool(masks[layer.name].all()):
+            if _is_masked(context, layer.name):
                 raise
             continue
         found.append(layer)
@@ -76,6 +84,33 @@ def _layers(context: RecoveryContext) -> list[Layer]:
             f"to reconstruct {listed(missing)}", "they are no weights of layers", "prune without `include`"
         )
     return found
+
+
+def _of_one_input(context: RecoveryContext, layers: Sequence[Layer], x: Tensor) -> list[Layer]:
+    """Return the layers without attention on several inputs; ModelError if such a layer is masked."""
+    several: dict[nn.Module, ModelError] = {}
+
+    def look(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            entering(module, args, kwargs)
+        except ModelError as problem:
+            several[module] = problem
+
+    packed = {layer.module for layer in layers if isinstance(layer.module, nn.MultiheadAttention)}
+    with ExitStack() as stack:
+        for module in packed:
+            stack.callback(module.register_forward_pre_hook(look, with_kwargs=True).remove)
+        with no_trace(context.model), torch.no_grad():
+            context.model(x) if packed else None
+    for layer in layers:
+        if layer.module in several and _is_masked(context, layer.name):
+            raise several[layer.module]
+    return [layer for layer in layers if layer.module not in several]
+
+
+def _is_masked(context: RecoveryContext, name: str) -> bool:
+    masks: Mapping[str, Tensor] = context.masks or {}
+    return name in masks and not bool(masks[name].all())
 
 
 def _check_called(context: RecoveryContext, layers: Sequence[Layer], calls: dict[str, int]) -> None:
@@ -146,11 +181,6 @@ def counted(context: RecoveryContext, images: int, *, batch: int = 128) -> Itera
         yield x
 
 
-def _has_bias(context: RecoveryContext, layer: Layer) -> bool:
-    dense = modules_of(context.dense)[layer.module_name]
-    return all(isinstance(getattr(m, "bias", None), nn.Parameter) for m in (layer.module, dense))
-
-
 def solve_(context: RecoveryContext, layer: Layer, parts: Parts, damp: float, norm: str | None) -> bool:
     """Set a layer's survivors and its bias to the least squares solution; return whether it was singular.
 
@@ -159,8 +189,10 @@ def solve_(context: RecoveryContext, layer: Layer, parts: Parts, damp: float, no
     one: it becomes the dense network's, and where the layer has no bias its running mean takes what a bias
     would.
     """
-    matrix, has_bias = matrix_of(layer), _has_bias(context, layer)
-    dense, centred = modules_of(context.dense)[layer.module_name], has_bias or norm is not None
+    matrix, dense = matrix_of(layer), modules_of(context.dense)[layer.module_name]
+    bias, dense_bias = bias_of(layer), bias_of(layer, dense)
+    has_bias = bias is not None and dense_bias is not None
+    centred = has_bias or norm is not None
     wanted = matrix.of(dense.get_parameter(layer.name.rpartition(".")[2]).detach().double())
     mask = None if context.masks is None else context.masks.get(layer.name)
     kept = torch.ones_like(wanted, dtype=torch.bool) if mask is None else matrix.of(mask.to(wanted.device))
@@ -171,7 +203,6 @@ def solve_(context: RecoveryContext, layer: Layer, parts: Parts, damp: float, no
     with torch.no_grad():
         layer.parameter.copy_(matrix.back(solved, tuple(layer.parameter.shape)))
         if has_bias:
-            bias, dense_bias = (m.get_parameter("bias") for m in (layer.module, dense))
             bias.copy_(dense_bias.double() + shift)
         if norm is not None:
             behind = modules_of(context.model)[norm]
