@@ -69,8 +69,9 @@ class Parts:
     """Sums over a layer's columns; where it has few, those of every fourth row apart (see `shrinkage`)."""
 
     def __init__(self, layer: Layer, device: torch.device) -> None:
-        self.used, self.held = (Sums.of(matrix_of(layer), device) for _ in range(2))
-        self._layer, self._rows = layer, 0
+        self.used = Sums.of(matrix_of(layer), device)
+        self.held: Sums | None = None
+        self._layer, self._device, self._rows = layer, device, 0
 
     def add(self, dense: Tensor, x: Tensor, images: int) -> None:
         """Add what enters the layer in both networks; the same places are drawn of both."""
@@ -81,21 +82,29 @@ class Parts:
         for (held, one), (_, other) in zip(*both, strict=True):
             pieces = [columns(layer, t, share=share, draws=stream(0, *draws)) for t in (one, other)]
             for first, second in zip(*pieces, strict=True):
-                (self.held if held else self.used).add(first, second)
+                self._sums(held).add(first, second)
 
     def together(self) -> Sums:
         """Return the sums over all columns; what was held out is no longer apart."""
-        if self.held.count:
+        if self.held is not None:
             self.used += self.held
-            self.held.count = 0
+            self.held = None
         return self.used
+
+    def _sums(self, held: bool) -> Sums:
+        if held and self.held is None:
+            self.held = Sums.of(matrix_of(self._layer), self._device)
+        return self.held if held and self.held is not None else self.used
 
 
 def best_share(parts: Parts, wanted: Tensor, kept: Tensor, damp: float, *, centred: bool) -> float:
     """Return the share of SHARES whose solution comes nearest on columns that it was not solved on.
 
-    wanted, kept: the dense weights and which stay (g, o, d), of which some rows are tried.
+    wanted, kept: the dense weights and which stay (g, o, d), of which some rows are tried. 0 where no columns
+    were held out.
     """
+    if parts.held is None:
+        return 0.0
     rows = torch.arange(0, wanted.shape[1], max(1, wanted.shape[1] // _TRIED), device=wanted.device)
     wanted, kept = wanted[:, rows], kept[:, rows]
     own, cross, *_ = parts.used.means(centred=centred)

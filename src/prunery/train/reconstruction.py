@@ -45,7 +45,7 @@ def _reconstruct(context: RecoveryContext, images: int, damp: float) -> None:
     norms, kept = _norms_behind(context.model, calls, first), dict[str, dict[str, Tensor]]()
     singular, seen, peak = list[str](), list[int](), 0
     for layer, sums, count in _summed(context, layers, calls, images):
-        peak = max(peak, 4 * sums.used.own.numel() * 8)
+        peak = max(peak, (2 if sums.held is None else 4) * sums.used.own.numel() * 8)
         seen.append(count)
         check_finite(layer.name, sums.used.own)
         norm = norms.get(layer.module_name)
@@ -196,7 +196,7 @@ def solve_(context: RecoveryContext, layer: Layer, parts: Parts, damp: float, no
     wanted = matrix.of(dense.get_parameter(layer.name.rpartition(".")[2]).detach().double())
     mask = None if context.masks is None else context.masks.get(layer.name)
     kept = torch.ones_like(wanted, dtype=torch.bool) if mask is None else matrix.of(mask.to(wanted.device))
-    share = best_share(parts, wanted, kept, damp, centred=centred) if parts.held.count else 0.0
+    share = best_share(parts, wanted, kept, damp, centred=centred)
     own, cross, first, dense_first = parts.together().means(centred=centred)
     solved, singular = least_squares(wanted @ cross, own, kept, wanted, damp, share)
     shift = (wanted @ dense_first[:, :, None] - solved @ first[:, :, None]).reshape(-1)
