@@ -90,7 +90,7 @@ def check_readable(layer: Layer) -> None:
 
     module = layer.module
     if isinstance(module, nn.MultiheadAttention):
-        plain = type(module) in (nn.MultiheadAttention, PrunedMultiheadAttention)
+        plain = type(module) is nn.MultiheadAttention or isinstance(module, PrunedMultiheadAttention)
         read = plain and layer.name.endswith("in_proj_weight") and not module.add_zero_attn
         read = read and module.bias_k is None
     else:

@@ -63,12 +63,15 @@ class PrunedMultiheadAttention(nn.MultiheadAttention):
         causal = is_causal and key_padding_mask is None and not need_weights
         mask = None if causal else self._mask(query, attn_mask, key_padding_mask)
         out, weights = self._attend(self._projected(query, key, value), mask, causal, need_weights)
-        out = self.out_proj(out)
+        out = self._out(out)
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
         if together:
             return out[:, 0], None if weights is None else weights[0]
         return (out.transpose(0, 1) if self.batch_first else out), weights
+
+    def _out(self, mixed: Tensor) -> Tensor:
+        return functional.linear(mixed, self.out_proj.weight, self.out_proj.bias)
 
     def _projected(self, *inputs: Tensor) -> list[Tensor]:
         """Return queries, keys and values with axes (example, head, position, feature)."""
@@ -108,27 +111,36 @@ class PrunedMultiheadAttention(nn.MultiheadAttention):
         return out.permute(2, 0, 1, 3).flatten(2), weights  # laid out as torch's module does it
 
 
+class _InParts(PrunedMultiheadAttention):
+    """Calls `out_proj` as a module, so that its hooks run."""
+
+    def _out(self, mixed: Tensor) -> Tensor:
+        return self.out_proj(mixed)  # type: ignore[no-any-return]
+
+
 @contextmanager
 def in_parts(*models: nn.Module) -> Iterator[None]:
     """Within it torch's attention calls `out_proj` as a module, so that what enters it can be seen.
 
     Results are the same but for rounding. Attention with added keys (`add_bias_kv`, `add_zero_attn`), and
-    classes derived from torch's, are left as they are.
+    classes derived from torch's but that of fewer heads, are left as they are.
     """
-    found = [m for model in models for m in model.modules() if type(m) is nn.MultiheadAttention]
+    kinds = (nn.MultiheadAttention, PrunedMultiheadAttention)
+    found = [m for model in models for m in model.modules() if isinstance(m, kinds) and type(m) in kinds]
     plain = [m for m in found if m.bias_k is None and not m.add_zero_attn]
-    before = [dict(vars(m)) for m in plain]
+    before = [(type(m), dict(vars(m))) for m in plain]
     fast: Any = torch.backends.mha
     fused = fast.get_fastpath_enabled()
     try:
         for module in plain:
             PrunedMultiheadAttention.replace_(module)
+            module.__class__ = _InParts
         if plain:
             fast.set_fastpath_enabled(False)
         yield
     finally:
-        for module, state in zip(plain, before, strict=True):
-            module.__class__ = nn.MultiheadAttention
+        for module, (kind, state) in zip(plain, before, strict=True):
+            module.__class__ = kind
             for name in _SIZES:
                 vars(module)[name] = state[name]
         fast.set_fastpath_enabled(fused)
