@@ -22,21 +22,59 @@ _BRIEFLY = {
 }
 
 
+_NUMBER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(?![\w.]*\w)")  # none within a name
+
+
+@dataclass
+class _Told:
+    """Notes that differ in their numbers alone, as they were marked; `every`: each cell's runs all say it."""
+
+    texts: dict[str, list[str]] = field(default_factory=dict)  # by text: its words and numbers, by turns
+    every: bool = True
+
+    def text(self) -> str:
+        """Return the one text, or one for all, with the range of each number."""
+        if len(self.texts) == 1:
+            return next(iter(self.texts))
+        columns = zip(*self.texts.values(), strict=True)
+        merged = "".join(_range_of(parts) if i % 2 else parts[0] for i, parts in enumerate(columns))
+        return merged if self.every else f"some seeds: {merged}"
+
+
 @dataclass
 class Footnotes:
-    """The footnotes of a table: equal texts share one mark."""
+    """The footnotes of a table: texts that are equal, or told with other numbers, share one mark."""
 
-    texts: list[str] = field(default_factory=list)
+    found: dict[object, str | _Told] = field(default_factory=dict)
 
     def mark(self, text: str) -> str:
         """Return the mark, such as `[2]`, of a footnote with this text."""
-        if text not in self.texts:
-            self.texts.append(text)
-        return f"[{self.texts.index(text) + 1}]"
+        self.found.setdefault(text, text)
+        return self._mark(text)
+
+    def told(self, note: str, runs: Sequence[Run], *, every: bool) -> str:
+        """Return the mark of what these runs say, one for all notes that differ in their numbers alone."""
+        parts = _NUMBER.split(note)
+        key = tuple(parts[::2])
+        told = self.found.setdefault(key, _Told())
+        assert isinstance(told, _Told)
+        told.texts[f"{seeds(runs)}: {note}"] = parts
+        told.every &= every
+        return self._mark(key)
+
+    def _mark(self, key: object) -> str:
+        return f"[{list(self.found).index(key) + 1}]"
 
     def lines(self) -> list[str]:
         """Return the footnotes in the order of their marks."""
-        return [f"[{i}] {text}" for i, text in enumerate(self.texts, 1)]
+        texts = (found if isinstance(found, str) else found.text() for found in self.found.values())
+        return [f"[{i}] {text}" for i, text in enumerate(texts, 1)]
+
+
+def _range_of(numbers: Sequence[str]) -> str:
+    """Return `3`, or `3-12` where numbers differ, as they are written."""
+    ordered = sorted(set(numbers), key=lambda text: float(text.replace(",", "")))
+    return ordered[0] if len(ordered) == 1 else f"{ordered[0]}-{ordered[-1]}"
 
 
 def label(group: Group) -> str:
@@ -208,7 +246,16 @@ def _remarks(group: Group, footnotes: Footnotes) -> str:
     for run in group.runs:
         for note in run.notes if run.status == "done" else filter(emptied, run.notes):
             by_note.setdefault(note, []).append(run)
-    marks = [footnotes.mark(f"{seeds(runs)}: {note}") for note, runs in by_note.items()]
+    said = {note: {run.seed for run in runs} for note, runs in by_note.items()}
+    alike: dict[tuple[str, ...], set[int]] = {}
+    for note, who in said.items():
+        alike.setdefault(tuple(_NUMBER.split(note)[::2]), set()).update(who)
+    done = {run.seed for run in group.runs if run.status == "done"}
+    marks = []
+    for note, runs in by_note.items():
+        every = alike[tuple(_NUMBER.split(note)[::2])] >= done
+        marks.append(footnotes.told(note, runs, every=every))
+    marks = list(dict.fromkeys(marks))
     achieved = group.first("sparsity_achieved")
     if achieved is not None and abs(achieved - group.sparsity) > 5e-4:
         marks.append(footnotes.mark(f"achieved {percent(round(achieved, 4))} of the weights"))
