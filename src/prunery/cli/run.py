@@ -172,7 +172,7 @@ def _tell(outcome: Outcome, plan: Plan, store: Store, out: Console) -> None:
         for key, failure in outcome.failed.items()
     ]
     blocked = [named[key] for key in outcome.blocked]
-    wrong += [f"not done, for what it starts from failed: {name}" for name in blocked[:_NAMED]]
+    wrong += [f"not done, because a step before it failed: {name}" for name in blocked[:_NAMED]]
     if len(blocked) > _NAMED:
         wrong.append(f"... and {len(blocked) - _NAMED} more")
     for line in wrong:
