@@ -43,9 +43,9 @@ def test_a_study_that_replaces_a_larger_one_says_so(ran, tmp_path):
     [
         (["--help"], "Usage: prunery"),
         (["run", "--help"], "--workers"),
-        (["plan", "study:demo"], "75 pruned cells and 6 controls, from 3 dense trainings"),
+        (["plan", "study:demo", "--no-timing"], "75 pruned cells and 6 controls, from 3 dense trainings"),
         (
-            ["plan", "study:demo", "--set", "seeds=1"],
+            ["plan", "study:demo", "--no-timing", "--set", "seeds=1"],
             "25 pruned cells and 2 controls, from 1 dense trainings",
         ),
     ],

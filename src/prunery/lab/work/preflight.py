@@ -7,7 +7,7 @@ has the examples that a criterion is scored on. A user's model is tried out as i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ from prunery.lab.spec_parts import Method
 from prunery.lab.store import Store
 from prunery.lab.work.context import images, splits
 from prunery.lab.work.provenance import check_begun
+from prunery.lab.work.trial import trial_plain
 from prunery.lab.work.user_model import check_output, tried_out
 from prunery.models.build import build
 from prunery.models.names import Shape
@@ -68,14 +69,26 @@ def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None =
                 balanced(train, per_class=per_class, seed=spec.seeds[0])
 
 
-def check_plain(spec: dict[str, Any], store: str | None, data_dir: str | None, begun: bool) -> None:
-    """Check as `check` does, from plain data; with `begun`, only that a store's steps still stand for it."""
+def check_plain(
+    spec: dict[str, Any],
+    store: str | None,
+    data_dir: str | None,
+    begun: bool,
+    trial: dict[str, Any] | None = None,
+) -> None:
+    """Check as `check` does, from plain data; with `begun`, only that a store's steps still stand for it.
+
+    trial: what `trial_plain` is given after the checks; one that cannot be made writes nothing.
+    """
     asked = from_plain(spec)
     planned, there = plan_of(asked), None if store is None else Store(store, create=False)
     if not begun:
         check(asked, planned, there, data_dir=data_dir)
     elif there is not None:
         check_begun(planned, there)
+    if trial is not None:
+        with suppress(Exception):  # the run itself will say what is wrong
+            trial_plain(**trial)
 
 
 def _built(spec: Spec, plan: Plan, shape: Shape, classes: int) -> nn.Module:
