@@ -125,7 +125,8 @@ def agreed(name: str, estimates: Sequence[Estimate], workers: int, out: Console)
     size = sum(e.bytes or 0 for e in estimates)
     if seconds / workers <= LONG and size <= LARGE:
         return True
-    takes = f"it takes about {in_words(seconds, size, workers)}"
+    known = seconds if any(e.seconds is not None for e in estimates) else None
+    takes = f"it takes about {in_words(known, size, workers)}"
     if not (sys.stdin.isatty() and out.is_terminal):
         do = "add --yes to run it; prunery plan says what takes the time"
         raise PruneryError(f"running {name}", takes, do)

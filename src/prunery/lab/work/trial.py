@@ -154,9 +154,9 @@ def _fitting(few: float, images: int, seconds: float) -> int:
 
 
 def _warm(call: Callable[[], object], seconds: float) -> float:
-    """Return the seconds of a call, of a second one where the first was quick: it warms up."""
+    """Return the seconds of a second call, for the first one warms up; of the first where it is very slow."""
     first = _timed(call)
-    return first if first > seconds / 4 else _timed(call)
+    return first if first > 2 * seconds else _timed(call)
 
 
 def _timed(call: Callable[[], object]) -> float:
