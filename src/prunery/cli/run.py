@@ -86,11 +86,14 @@ def run(
 def execute(study: Prepared, where: Where, out: Console) -> int:
     """Run a study that was checked; return the exit status: 0 done, 1 something failed, 130 stopped."""
     from prunery.lab.engines import local
+    from prunery.lab.pretrained import keep
     from prunery.lab.progress import Shown
     from prunery.lab.spec import plain
     from prunery.lab.store import Store
 
     spec, store = study.spec, Store(where.store)  # made once nothing speaks against the study
+    if spec.task.weights is not None:
+        keep(store, spec.task.weights)
     _tell_replaced(spec, study.plan, store, out)
     store.save_study(spec.name, plain(spec))
     engine = where.engine or local.run
