@@ -15,7 +15,7 @@ from prunery.lab.estimate import Estimate, Rates, Trial, control_epochs, estimat
 from prunery.lab.plan import plan
 from prunery.lab.progress import amount
 from prunery.lab.store import Store
-from prunery.lab.work.trial import trial, trial_plain
+from prunery.lab.work.trial import is_short, trial, trial_plain
 
 WEIGHTS = 4 * (64 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10)  # bytes of lenet300 on digits
 
@@ -139,3 +139,12 @@ def test_what_is_told_to_a_process_apart_is_plain():
     made = planned(seeds=1)
     told = expected.told(list(made.steps.values()), "x.json", 1.0)
     assert json.loads(json.dumps(told)) == told
+
+
+def test_a_study_that_is_short_on_any_machine_needs_no_trial():
+    training = raw()["task"]["training"]
+    assert is_short(planned().steps.values())
+    longer = planned(task={**raw()["task"], "training": {**training, "epochs": 100}})
+    assert not is_short(longer.steps.values())
+    assert not is_short(planned(seeds=1, task={**raw()["task"], "data": "mnist"}).steps.values())
+    assert not is_short(planned(seeds=1, task={**raw()["task"], "model": "lab_nets:normed"}).steps.values())

@@ -79,7 +79,7 @@ def prepared(spec: Spec, where: Where, out: Console, *, timed: bool) -> Prepared
     print_text(out, f"{begins}, {epochs} epochs{at_once}")
     rates = rates_of(known if timed else None)
     unknown = rates.unknown(todo) if timed else []
-    trial = _checked(spec, planned, known, where, unknown, out)
+    trial = _checked(spec, planned, known, where, (todo, unknown), out)
     if where.data_dir is not None:
         os.environ["PRUNERY_DATA"] = str(Path(where.data_dir).resolve())  # for the workers
     if trial is not None:
@@ -89,17 +89,26 @@ def prepared(spec: Spec, where: Where, out: Console, *, timed: bool) -> Prepared
 
 
 def _checked(
-    spec: Spec, planned: Plan, known: Store | None, where: Where, unknown: Sequence[Step], out: Console
+    spec: Spec,
+    planned: Plan,
+    known: Store | None,
+    where: Where,
+    steps: tuple[Sequence[Step], Sequence[Step]],
+    out: Console,
 ) -> Trial | None:
-    """Make the checks before a run; return the trial of the steps, None where there is none."""
+    """Make the checks before a run; return a trial, None where there is none.
+
+    steps: those that are to do, and those among them that a trial is made of.
+    """
+    todo, unknown = steps
     if planned.names_code:
         return _checked_apart(spec, known, where, unknown, out)
     from prunery.lab.work import preflight
-    from prunery.lab.work.trial import trial
+    from prunery.lab.work.trial import is_short, trial
 
     preflight.check(spec, planned, known, data_dir=where.data_dir)
     with suppress(Exception):  # the run itself will say what is wrong
-        return trial(unknown, seconds=_GLANCE) if unknown else None
+        return trial(unknown, seconds=_GLANCE) if unknown and not is_short(todo) else None
     return None
 
 

@@ -9,7 +9,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from prunery.lab.plan import Step
 from prunery.lab.work.context import images
 from prunery.measure.accuracy import evaluate
 from prunery.models.build import build
+from prunery.models.names import MODELS
 from prunery.train.job import Job, job_of
 from prunery.train.settings import Training
 
@@ -33,6 +34,7 @@ SECONDS = 2.5
 """That a trial takes, building networks aside."""
 GLANCE = 1.0
 """The same before a run, at most: steps of small networks end it sooner."""
+_SHORT = 900.0  # seconds
 _FEW = 8  # images of the first two steps, which warm up and say whether a whole batch fits into the time
 _STEPS = 8
 _EVALUATED = 500
@@ -66,6 +68,29 @@ def trial(steps: Sequence[Step], *, seconds: float = SECONDS) -> Trial:
     finally:
         torch.set_num_threads(threads)
     return Trial(found, sizes)
+
+
+def is_short(steps: Iterable[Step]) -> bool:
+    """Return whether the steps take minutes on any machine, which no trial needs to tell.
+
+    A bound: a network uses each weight at most once at each place of an image, a training step costs three
+    evaluations, and a processor does 10^9 products a second. Code of a user's own is not judged.
+    """
+    weights: dict[tuple[str, str, int], int] = {}
+    products = 0.0
+    for step in steps:
+        name, data = step.args["model"], step.args["data"]
+        if name not in MODELS or data not in DATASETS:
+            return False
+        images = _data(step.args)
+        key = (name, data, images.classes)
+        if key not in weights:
+            model = build(name, shape=images.shape, classes=images.classes, device="meta")
+            weights[key] = sum(p.numel() for p in model.parameters())
+        each = weights[key] * images.shape[1] * images.shape[2]
+        all_of_them = images.train + images.validation + images.test
+        products += each * (3 * step.epochs * images.train + (step.kind == "measure") * all_of_them)
+    return products < _SHORT * 1e9
 
 
 def trial_plain(steps: Sequence[Mapping[str, Any]], path: str, seconds: float = SECONDS) -> None:
