@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from prunery.comparisons import Pair, compared, paired, simultaneous_tail, spreads_differ
+from prunery.comparisons import (
+    Pair,
+    compared,
+    detectable_by,
+    paired,
+    simultaneous_tail,
+    spread_of,
+    spreads_differ,
+)
 from prunery.stats import median_interval, noise_floor, summary, t_quantile
 
 
@@ -229,3 +237,28 @@ def test_the_interval_of_a_median_covers_it(memory, least):
     intervals = np.array([median_interval(list(row)) for row in np.exp(noise)])  # skewed; its median is 1
     covered = float(((intervals[:, 0] <= 1) & (intervals[:, 1] >= 1)).mean())
     assert least <= covered < 0.995
+
+
+@pytest.mark.parametrize(("seeds", "methods"), [(3, [4, 4, 4]), (5, [2]), (4, [1, 1])])
+def test_what_a_plan_says_is_what_the_intervals_then_show(seeds, methods):
+    draws, pairs, tables = np.random.default_rng(0), [], []
+    for place, count in enumerate(methods):
+        arms = draws.normal(size=(count + 1, seeds))
+        tables.append(arms.tolist())
+        values = [dict(enumerate(row)) for row in arms.tolist()]
+        pairs += [Pair(place, i, "dense", values[i], values[0]) for i in range(1, count + 1)]
+    found = detectable_by(seeds, methods)
+    for pair, difference in zip(pairs, compared(pairs), strict=True):
+        error = math.sqrt(2 / seeds)  # of a spread of 1, in place of the one that was drawn
+        assert found[pair.place] == pytest.approx(difference.detectable / difference.error * error)
+    assert spread_of(tables) == pytest.approx(1, abs=0.6)
+
+
+def test_a_spread_is_what_methods_and_seeds_leave():
+    rows = [[1.0, 2.0, 3.0], [11.0, 12.0, 13.0]]  # seeds and methods explain all of it
+    assert spread_of([rows]) == pytest.approx(0)
+    # -1, 1 and 0 about the means of one arm are halved by the other: 2 * (0.5 ** 2 + 0.5 ** 2) over 2
+    assert spread_of([[[-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]) == pytest.approx(math.sqrt(0.5))
+    assert spread_of([[[1.0, 2.0], [3.0, 5.0]], [[1.0, 2.0, 3.0]]]) is None
+    assert detectable_by(2, [4]) is None
+    assert detectable_by(3, []) is None

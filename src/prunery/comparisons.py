@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+POOLED = 3  # arms at one place, with which their spreads are pooled
 UNLIKE = 0.01  # the level of the test that spreads differ
 _POWER = 0.8
 _POINTS = 2000
@@ -139,7 +140,7 @@ def _pooled(pairs: Sequence[Pair]) -> tuple[float, int] | None:
 
     arms = {p.arm: p.values for p in pairs} | {p.reference: p.baseline for p in pairs}
     seeds = sorted(set.intersection(*(set(values) for values in arms.values())))
-    if len(arms) < 3 or len(seeds) < FEW:
+    if len(arms) < POOLED or len(seeds) < FEW:
         return None
     table = np.array([[values[seed] for seed in seeds] for values in arms.values()])
     left = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
@@ -211,3 +212,37 @@ def detectable(freedom: int, error: float, critical: float | None = None) -> flo
 
     reach = t_quantile(freedom) if critical is None else critical
     return (reach + float(stdtrit(freedom, _POWER))) * error
+
+
+def detectable_by(seeds: int, methods: Sequence[int]) -> list[float] | None:
+    """Return, for each place, the true difference from a reference that is shown four times out of five.
+
+    In standard deviations of a run about the means of its method and its seed. `methods`: how many are
+    compared with the reference at each place (a sparsity). As `compared` makes the intervals where spreads
+    are equal; None for fewer than three seeds, which have no interval.
+    """
+    if seeds < FEW or not methods:
+        return None
+    freedoms = [(m if m + 1 >= POOLED else 1) * (seeds - 1) for m in methods]
+    tail = simultaneous_tail(tuple(sorted(zip(freedoms, methods, strict=True))))
+    error = math.sqrt(2 / seeds)
+    return [detectable(freedom, error, t_quantile(freedom, tail)) for freedom in freedoms]
+
+
+def spread_of(tables: Sequence[Sequence[Sequence[float]]]) -> float | None:
+    """Return the standard deviation of a run about the means of its method and its seed, in the values' unit.
+
+    `tables`: of each place, a row of values for each method, by seed. Pooled over the tables; None where no
+    table has two rows and three seeds.
+    """
+    import numpy as np
+
+    squares, freedom = 0.0, 0
+    for rows in tables:
+        if len(rows) < 2 or len(rows[0]) < FEW:
+            continue
+        table = np.array(rows)
+        left = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+        squares += float((left**2).sum())
+        freedom += (len(rows) - 1) * (len(rows[0]) - 1)
+    return math.sqrt(squares / freedom) if freedom else None

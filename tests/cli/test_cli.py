@@ -43,9 +43,9 @@ def test_a_study_that_replaces_a_larger_one_says_so(ran, tmp_path):
     [
         (["--help"], "Usage: prunery"),
         (["run", "--help"], "--workers"),
-        (["plan", "study:demo"], "75 pruned cells and 6 controls, from 3 dense trainings"),
+        (["plan", "study:demo", "--no-timing"], "75 pruned cells and 6 controls, from 3 dense trainings"),
         (
-            ["plan", "study:demo", "--set", "seeds=1"],
+            ["plan", "study:demo", "--no-timing", "--set", "seeds=1"],
             "25 pruned cells and 2 controls, from 1 dense trainings",
         ),
     ],
@@ -181,7 +181,7 @@ def test_a_step_that_fails_is_said_and_status_is_1(ran, tmp_path):
     assert status == 1
     assert "3 steps done, 17 were there" in " ".join(out.split()), "snip needs no trained network"
     assert "failed: prune, magnitude 95%, seed 0" in text
-    assert "not done, for what it starts from failed: recover, magnitude 95%, seed 0" in text
+    assert "not done, because a step before it failed: recover, magnitude 95%, seed 0" in text
     status, out, _, _ = prunery("status", "--store", "s", cwd=tmp_path)
     assert status == 1
     assert "was altered" in out

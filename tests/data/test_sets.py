@@ -71,7 +71,7 @@ def test_the_order_of_look_up(place, monkeypatch):
     monkeypatch.setenv("PRUNERY_DATA", str(place))  # without the set: the cache serves
     assert load("tiny").content == content
     assert asked == ["hub"]
-    with pytest.raises(DataError, match="leave the folder away"):  # an explicit folder must hold it
+    with pytest.raises(DataError, match="leave the folder out"):  # an explicit folder must hold it
         load("tiny", data_dir=place)
 
 

@@ -38,7 +38,7 @@ def changed(store, change):
 
 
 @pytest.mark.parametrize(
-    ("seeds", "words"), [(1, "One seed shows hardly"), (2, "2 seeds show hardly"), (3, "")]
+    ("seeds", "words"), [(1, "One seed says little"), (2, "2 seeds say little"), (3, "")]
 )
 def test_c1_few_seeds(seeds, words):
     plan = case.study(seeds=seeds)
@@ -69,14 +69,17 @@ def test_c14_fewer_than_five_operating_points():
     plan = case.study(sparsities=FIVE)
     assert sentences_of("C14", plan, case.store(plan, right)) == []
     few = case.study(sparsities=FIVE[:4])
-    assert "4 sparsities show no trade-off" in sentences_of("C14", few, case.store(few, right))[0]
+    assert (
+        "4 sparsities are too few to show a trade-off" in sentences_of("C14", few, case.store(few, right))[0]
+    )
     some = case.study(["random", {"criterion": "snip", "sparsities": [0.9]}], sparsities=FIVE)
     assert sentences_of("C14", some, case.store(some, right)) == [
-        "Few sparsities (snip has 1) show no trade-off: 5 or more, from harmless to extreme, would."
+        "The sparsities of some methods (snip has 1) are too few to show a trade-off: use 5 or more, from "
+        "harmless to extreme."
     ]
     none = case.study(["random", {"criterion": "snip", "sparsities": [0.9]}], sparsities=FIVE[:3])
     assert sentences_of("C14", none, case.store(none, right))[0].startswith(
-        "Only 1-3 sparsities a method show"
+        "1-3 sparsities a method are too few"
     )
 
 

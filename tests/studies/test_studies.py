@@ -51,8 +51,9 @@ def test_larger_scales_are_sound_and_say_their_size(name, scale):
         assert plan(spec).epochs() > 0
 
 
-def test_full_is_the_scale_without_saying():
-    assert load_all("study:no-retraining") == load_all("study:no-retraining", scale="full")
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_cpu_is_the_scale_without_saying(name):
+    assert load_all(f"study:{name}") == load_all(f"study:{name}", scale="cpu")
 
 
 def test_chains_land_on_their_targets_and_overshoot_where_published():

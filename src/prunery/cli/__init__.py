@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -32,17 +32,34 @@ from prunery.cli import (
     unpack,
     why,
 )
-from prunery.cli.options import say_error
+from prunery.cli.options import INTERRUPTED, say_error
 from prunery.errors import PruneryError
 from prunery.inert import show_all
 
 app = typer.Typer(
     name="prunery",
-    help="Prune neural networks, compare ways of pruning under one honest protocol.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from prunery.lab.environment import library_version
+
+        print(f"prunery {library_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Prune neural networks, compare ways of pruning under one honest protocol."""
 
 
 def _ending(command: Callable[..., int | None]) -> Callable[..., None]:
@@ -50,7 +67,12 @@ def _ending(command: Callable[..., int | None]) -> Callable[..., None]:
 
     @wraps(command)
     def ended(*args: Any, **options: Any) -> None:
-        raise typer.Exit(command(*args, **options) or 0)
+        try:
+            status = command(*args, **options) or 0
+        except KeyboardInterrupt:  # typer would say nothing
+            say_error("stopped by Ctrl-C")
+            status = INTERRUPTED
+        raise typer.Exit(status)
 
     return ended
 

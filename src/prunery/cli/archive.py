@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from prunery.cli.options import (
-    console,
-)
+from prunery.cli.options import console
+from prunery.errors import ChoiceError
 
-if TYPE_CHECKING:
-    pass
+_ENDING = ".jsonl.gz"
 
 
 def archive(
@@ -19,6 +17,9 @@ def archive(
     out: Annotated[str, typer.Option("-o", "--out", metavar="FILE", help="The file, NAME.jsonl.gz.")],
 ) -> None:
     """Write a store's records, without weights, to one small file that every report can be made from."""
+    if not out.endswith(_ENDING):
+        do = f"write -o NAME{_ENDING}; its lines are JSON, packed by gzip"
+        raise ChoiceError(f"an archive in {out}", f"its name does not end in {_ENDING}", do)
     from prunery.lab import archive as archives
     from prunery.lab.store import Store
 

@@ -34,9 +34,11 @@ def demo(store: StoreOption = "runs/demo", workers: WorkersOption = None, data_d
 
 
 def _demo_on(study: str, store: str, workers: int | None, data_dir: str | None, out: Console) -> int:
+    from prunery.cli.prepared import Where, prepared
     from prunery.lab.spec import load
 
-    return execute(load(study), store, workers=workers, data_dir=data_dir, out=out)
+    where = Where(store, workers, data_dir)
+    return execute(prepared(load(study), where, out, timed=False), where, out)
 
 
 def _show_demo(study: str, store: Path, out: Console) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from prunery.cli.options import (
     INTERRUPTED,
@@ -20,7 +20,6 @@ from prunery.cli.options import (
     TimeoutOption,
     WorkersOption,
     console,
-    cores,
     load_specs,
     say_error,
 )
@@ -29,12 +28,16 @@ from prunery.errors import PruneryError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from prunery.lab.engines.outcome import Engine, Outcome
+    from prunery.cli.prepared import Prepared, Where
+    from prunery.lab.engines.outcome import Outcome
     from prunery.lab.plan import Plan
     from prunery.lab.spec import Spec
     from prunery.lab.store import Store
 
 
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Do not ask before a run of more than an hour or 5 GB.")
+]
 _NAMED = 10  # steps that are named among those that could not be done
 
 
@@ -49,16 +52,29 @@ def run(
     store: StoreOption = STORE,
     data_dir: DataOption = None,
     step_timeout: TimeoutOption = None,
+    yes: YesOption = False,
 ) -> int:
-    """Run a study: do every step that the store does not have yet. Run it again to go on."""
+    """Run a study: do every step that the store does not have yet. Run it again to go on.
+
+    What takes more than an hour or 5 GB asks first; off a terminal, it needs --yes.
+    """
+    from prunery.cli.expected import agreed
+    from prunery.cli.prepared import Where, prepared
     from prunery.lab.engines.engine import engine_named
 
     out, doing = console(), engine_named(engine, address=address, step_timeout=step_timeout)
     arms = ("sanity=[shuffle, reinit, invert]",) if sanity else ()
+    where = Where(store, workers, data_dir, step_timeout, doing)
+    specs = load_specs(spec, (*(overrides or ()), *arms), scale=scale)
+    studies = [prepared(part, where, out, timed=not yes) for part in specs]
+    estimates = [study.estimate for study in studies if study.estimate is not None]
+    if not yes and not agreed(spec, estimates, where.at_once or 1, out):
+        return 1
     done = 0
-    for part in load_specs(spec, (*(overrides or ()), *arms), scale=scale):
-        told: dict[str, Any] = {"workers": workers, "data_dir": data_dir, "step_timeout": step_timeout}
-        ended = execute(part, store, **told, out=out, engine=doing)
+    for study in studies:
+        if len(studies) > 1:
+            out.print(f"study {study.spec.name}", markup=False, highlight=False)
+        ended = execute(study, where, out)
         if ended == INTERRUPTED:
             return ended
         done = max(done, ended)
@@ -67,79 +83,23 @@ def run(
     return done
 
 
-def execute(
-    spec: Spec,
-    store_dir: str,
-    *,
-    workers: int | None,
-    data_dir: str | None,
-    out: Console,
-    engine: Engine | None = None,
-    step_timeout: float | None = None,
-) -> int:
-    """Run a study; return the exit status: 0 done, 1 something failed, 130 stopped.
-
-    engine: what does the steps; worker processes on this machine for None. step_timeout: seconds that the
-    checks before the run may take, where they run code of a user's own; the engine has a limit of its own.
-    """
+def execute(study: Prepared, where: Where, out: Console) -> int:
+    """Run a study that was checked; return the exit status: 0 done, 1 something failed, 130 stopped."""
     from prunery.lab.engines import local
-    from prunery.lab.plan import plan
+    from prunery.lab.pretrained import keep
     from prunery.lab.progress import Shown
     from prunery.lab.spec import plain
     from prunery.lab.store import Store
 
-    planned = plan(spec)
-    engine = engine or local.run
-    if getattr(engine, "func", engine) == local.run:
-        workers = workers or cores()
-    known = Store(store_dir, create=False) if Store.is_at(store_dir) else None
-    todo = [step for key, step in planned.steps.items() if known is None or not known.has(key)]
-    if todo:
-        epochs = sum(step.epochs for step in todo)
-        begins = f"study {spec.name}: {len(todo)} of {len(planned.steps)} steps to do"
-        at_once = f", {workers} workers" if workers else ""
-        out.print(f"{begins}, {epochs} epochs{at_once}", markup=False, highlight=False)
-        _check(spec, planned, known, data_dir=data_dir, seconds=step_timeout, out=out)
-        if data_dir is not None:
-            os.environ["PRUNERY_DATA"] = str(Path(data_dir).resolve())  # for the workers
-    elif known is not None and planned.names_code:  # it may have changed
-        _check(spec, planned, known, data_dir=data_dir, seconds=step_timeout, out=out, begun=True)
-    store = known or Store(store_dir)  # made once nothing speaks against the study
-    _tell_replaced(spec, planned, store, out)
+    spec, store = study.spec, Store(where.store)  # made once nothing speaks against the study
+    if spec.task.weights is not None:
+        keep(store, spec.task.weights)
+    _tell_replaced(spec, study.plan, store, out)
     store.save_study(spec.name, plain(spec))
-    outcome = engine(planned, store, workers=workers, progress=Shown(out))
-    _tell(outcome, planned, store, out)
+    engine = where.engine or local.run
+    outcome = engine(study.plan, store, workers=where.at_once, progress=Shown(out))
+    _tell(outcome, study.plan, store, out)
     return INTERRUPTED if outcome.interrupted else int(not outcome.complete)
-
-
-def _check(
-    spec: Spec,
-    planned: Plan,
-    known: Store | None,
-    *,
-    data_dir: str | None,
-    seconds: float | None,
-    out: Console,
-    begun: bool = False,
-) -> None:
-    """Make the checks before a run; where they run code of a user's own, in a process that it may end."""
-    if not planned.names_code:
-        from prunery.lab.work import preflight
-
-        preflight.check(spec, planned, known, data_dir=data_dir)
-        return
-    from prunery.lab.engines import apart
-    from prunery.lab.spec import plain
-
-    store = None if known is None else str(known.root)
-    told = {"spec": plain(spec), "store": store, "data_dir": data_dir, "begun": begun}
-    apart.call(
-        "prunery.lab.work.preflight:check_plain",
-        told,
-        asked="checking the study before its run",
-        seconds=seconds,
-        say=lambda text: out.print(text, markup=False, highlight=False),
-    )
 
 
 def _tell_replaced(spec: Spec, planned: Plan, store: Store, out: Console) -> None:
@@ -172,7 +132,7 @@ def _tell(outcome: Outcome, plan: Plan, store: Store, out: Console) -> None:
         for key, failure in outcome.failed.items()
     ]
     blocked = [named[key] for key in outcome.blocked]
-    wrong += [f"not done, for what it starts from failed: {name}" for name in blocked[:_NAMED]]
+    wrong += [f"not done, because a step before it failed: {name}" for name in blocked[:_NAMED]]
     if len(blocked) > _NAMED:
         wrong.append(f"... and {len(blocked) - _NAMED} more")
     for line in wrong:

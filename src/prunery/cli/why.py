@@ -47,7 +47,7 @@ def why(
         raise StoreError(
             f"step {full_key}",
             "its record is there, and files that it names are not",
-            "run the study again: the step is done anew",
+            "run the study again: the step is done again",
         )
     print_text(
         out,

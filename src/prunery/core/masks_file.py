@@ -71,7 +71,7 @@ def _wrong(about: Any, names: Collection[str]) -> str:
     if not isinstance(about, dict) or about.get("format") != _FORMAT:
         return "the file holds something else"
     if {*about} - {_SEAL} != _KEYS or not all(isinstance(about[key], dict) for key in ("shapes", "units")):
-        return "its header is none of masks"
+        return "its header is not that of a masks file"
     shapes, units, uncounted = about["shapes"], about["units"], about["uncounted"]
     if {*names} != {*shapes}:
         return "its header names other masks than it holds"

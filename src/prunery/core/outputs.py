@@ -36,7 +36,7 @@ def without_outputs(
         given = example is not None or batches is not None
         found = "no layer's values leave the model" if given else "no example tells more"
         warnings.warn(
-            f"{layers[-1].name} is taken for the output layer, for it is the last that the model registers "
+            f"{layers[-1].name} is taken for the output layer because the model registers it last "
             f"({found}); name the output layer in exclude" + ("" if given else ", or pass example="),
             OutputWarning,
             stacklevel=3,

@@ -112,6 +112,6 @@ def _missing(facts: Facts, root: Path) -> DataError:
     return DataError(
         f"data set {facts.name!r} in {root}",
         f"it {problem} {facts.path}/{facts.pattern('train')}",
-        f"put the parquet files of {facts.repository} there, or leave the folder away to look in {VARIABLE}, "
+        f"put the parquet files of {facts.repository} there, or leave the folder out to look in {VARIABLE}, "
         "the cache and the public repository",
     )

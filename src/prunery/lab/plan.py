@@ -73,7 +73,7 @@ class _Building:
     def add_seed(self, seed: int) -> None:
         """Add the controls and every method at every sparsity, for one seed."""
         init = self._step(self.task.base.draft("init"), seed, ())
-        train = self._step(self.task.dense(self.spec.task.training), seed, (init,))
+        train = self._step(self.task.dense(self.spec.task.training, weights=self.task.weights), seed, (init,))
         at = _Seed(seed, init, train)
         at = _Seed(seed, init, train, self._cell("dense", "dense", at, (init, train)))
         for method in self.methods:
@@ -185,7 +185,7 @@ class _Building:
 
     def _as_long(self, at: _Seed) -> None:
         """Dense controls for what is pruned at init and trained longer than dense, where none is as long."""
-        start = self.spec.task.training.epochs
+        start = 0 if self.task.weights else self.spec.task.training.epochs
         there = {start, *(extra.epochs(start) for extra in self.names)}
         for method in self.methods:
             if method.method.at == "trained" or not method.trains:

@@ -29,6 +29,7 @@ class Task:
     base: Arguments
     whole: Arguments
     test_curves: bool
+    weights: str | None  # the digest of those that the dense training starts from
     measure: Draft
     shipped: Draft  # measures what a method ends with
     drafts: dict[Any, Draft] = field(default_factory=dict)
@@ -52,13 +53,15 @@ class Task:
         measure = measuring.draft("measure")
         forms = {"forms": list(spec.forms)}
         shipped = Arguments(forms, beside=measuring).draft("measure") if spec.forms else measure
-        return Task(base, whole, spec.test_curves, measure, shipped)
+        weights = task.weights.sha256 if task.weights else None
+        return Task(base, whole, spec.test_curves, weights, measure, shipped)
 
-    def dense(self, training: Training) -> Draft:
-        """Return the draft of a dense network's training from initialisation."""
-        at = ("train", training)
+    def dense(self, training: Training, *, weights: str | None = None) -> Draft:
+        """Return the draft of a dense network's training, from initialisation or from weights."""
+        at = ("train", training, weights)
         if at not in self.drafts:
-            self.drafts[at] = self._with(self.trained(training, 0)).draft("train")
+            begun = {} if weights is None else {"weights": weights}
+            self.drafts[at] = self._with({**self.trained(training, 0), **begun}).draft("train")
         return self.drafts[at]
 
     def trained(self, training: Training, phase: int) -> dict[str, Any]:
@@ -194,7 +197,7 @@ class Prepared:
         behind = [] if resets else [self.during]
         listed = [*behind, *self.trainings[resets[-1] if resets else 0 :]]
         trainings = tuple(t for t in listed if t is not None and t.epochs)
-        if not trainings or (resets and trainings == (dense,)):
+        if not trainings or (resets and trainings == (dense,) and self.task.weights is None):
             return None
         return Extra(trainings, 1 if resets else rounds, from_start=bool(resets))
 

@@ -131,6 +131,13 @@ class Shown:
         return f" | {' | '.join(parts)}" if parts else ""
 
 
+def amount(size: float) -> str:
+    """Return a number of bytes in words: `40 kB`, `3 MB`, `2.5 GB`."""
+    if size < 1e6:
+        return f"{size / 1e3:.0f} kB"
+    return f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
+
+
 def duration(seconds: float) -> str:
     """`40 s`, `3 min`, `2.5 h`."""
     if seconds < 90:

@@ -30,6 +30,7 @@ from prunery.data import names as data_names
 from prunery.errors import SpecError
 from prunery.lab import actions, limits
 from prunery.lab.actions import Action, plain
+from prunery.lab.pretrained import Weights, weights_of
 from prunery.models import names as model_names
 from prunery.registry import BoundEntry, Choice, Registry, is_dotted
 from prunery.train.settings import Training
@@ -116,6 +117,8 @@ class Task(BaseModel):
     """How many of the remaining training images are used, drawn from the seed; all of them by default."""
     classes: Annotated[int | None, Field(ge=2, strict=True)] = None
     """How many of the data set's classes are used, drawn from the seed; all of them by default."""
+    weights: Annotated[Weights | None, BeforeValidator(weights_of)] = None
+    """A file of weights that the dense training starts from; its content enters keys, its path does not."""
 
 
 Place = Literal["init", "trained"]

@@ -7,6 +7,7 @@ scratch/KEY-*/     what a worker is writing now; worthless once the worker is go
 failed/KEY.json    why a step failed; removed when it succeeds
 locks/KEY          held (flock) by the worker that does the step; a dead process holds nothing
 studies/NAME.json  the spec of each study that ran here
+weights/           copies of weights that studies start from, by their sha256
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from prunery.registry import nearest
 VERSION = 1
 _MARK, _RECORD = "store.json", "record.json"
 _SYNCS = 8  # files that are written out at the same time
-_FOLDERS = ("steps", "partial", "scratch", "failed", "locks", "studies")
+_FOLDERS = ("steps", "partial", "scratch", "failed", "locks", "studies", "weights")
 
 
 class Store:
@@ -103,6 +104,10 @@ class Store:
     def path(self, key: str) -> Path:
         """The folder of a finished step."""
         return self.root / "steps" / file_name("the step", key)
+
+    def weights(self, name: str) -> Path:
+        """The path of a copy of weights that a study starts from."""
+        return self.root / "weights" / file_name("the weights", name)
 
     def file(self, key: str, name: str) -> Path:
         """The path of a step's file, once its sha256 is that of the record; else StoreError."""

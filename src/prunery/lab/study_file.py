@@ -39,7 +39,7 @@ def read(path: Path, name: str) -> dict[str, Any]:
     raise StoreError(
         f"study {name!r}",
         f"its file {path} is torn or was altered",
-        "run the study again, which writes it anew; finished steps are kept",
+        "run the study again, which writes it again; finished steps are kept",
     )
 
 

@@ -75,7 +75,7 @@ def _table(series: Sequence[Loaded]) -> TextTable:
     chance = ("guessing", *(f"{100 / classes(s):.2f}" for s in series))
     caption = (
         "Top-1 accuracy (k = 1) on the test images of these classes, in %, mean ± half-width of the 95 % "
-        "t-interval. The classes are drawn anew for each seed; fewer classes have fewer training images.",
+        "t-interval. Each seed draws its own classes; fewer classes have fewer training images.",
     )
     title = f"Accuracy against the number of classes: {whole_task(series[0].frame)}"
     return TextTable(title, header, (*rows, chance), caption, (), fixed=1)

@@ -18,7 +18,7 @@ _WEIGHTS = ("43.75%", "75%", "93.75%")
 
 
 @study.add(name="channels")
-def channels(*, scale: Scale = "full") -> Spec:
+def channels(*, scale: Scale = "cpu") -> Spec:
     """All images and 30 epochs at full; 6 000 images and 12 epochs at cpu; the digits at smoke."""
     small = scale == "smoke"
     epochs = {"full": 30, "cpu": 12, "smoke": 3}[scale]

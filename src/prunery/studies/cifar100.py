@@ -17,7 +17,7 @@ _SETS = {"cifar10": "cifar10", "cifar100": "cifar100", "coarse": "cifar100-coars
 
 
 @study.add(name="cifar100")
-def cifar100(*, scale: Scale = "full") -> dict[str, Spec]:
+def cifar100(*, scale: Scale = "cpu") -> dict[str, Spec]:
     """VGG-16, ten epochs, as report E; at smoke digits.
 
     At cpu `cnn8`, five epochs on 12 000 images and three compressions; with fewer classes, as many images of

@@ -17,7 +17,7 @@ COMPRESSIONS = [f"compression={c}" for c in (0.05, 0.1, 0.2, 0.5, 1, 2)]
 
 
 @study.add(name="five-criteria")
-def five_criteria(*, scale: Scale = "full") -> dict[str, Spec]:
+def five_criteria(*, scale: Scale = "cpu") -> dict[str, Spec]:
     """`fc` on MNIST at every scale but smoke, and VGG-16 on CIFAR-10 (with and without batch norm) at full.
 
     At cpu `cnn8`, a plain network of three convolutions, stands for VGG-16, on 12 000 images; VGG-16 itself

@@ -28,7 +28,7 @@ _CIFAR = {
 
 
 @study.add(name="ladder")
-def ladder(*, scale: Scale = "full") -> dict[str, Spec]:
+def ladder(*, scale: Scale = "cpu") -> dict[str, Spec]:
     """LeNets on MNIST, ResNets on CIFAR-10; at cpu ResNet-8 on 10 000 images, three scopes for one rung."""
     if scale == "smoke":
         training = {"epochs": 4, "optimizer": "adam", "learning_rate": 3e-3, "batch": 64}

@@ -28,7 +28,7 @@ _CIFAR = {
 
 
 @study.add(name="no-retraining")
-def no_retraining(*, scale: Scale = "full") -> dict[str, Spec]:
+def no_retraining(*, scale: Scale = "cpu") -> dict[str, Spec]:
     """MNIST at the report's own size at every scale but smoke; its CIFAR-10 half is cut down for a CPU."""
     if scale == "smoke":
         plain = {"data": "digits", "training": _SMOKE}

@@ -25,7 +25,7 @@ _TRAINING: dict[str, Any] = {
 
 
 @study.add(name="one-shot-vs-iterative")
-def one_shot_vs_iterative(*, scale: Scale = "full") -> Spec:
+def one_shot_vs_iterative(*, scale: Scale = "cpu") -> Spec:
     """ResNet-18, 90 epochs a round; at cpu `cnn8` on 5 000 images, one epoch a round; at smoke digits."""
     if scale == "smoke":
         plain = {**_TRAINING, "epochs": 5, "batch": 64, "augmentation": "none"}

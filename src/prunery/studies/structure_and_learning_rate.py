@@ -18,7 +18,7 @@ _RATES = (0.8, 0.01, 0.0001)
 
 
 @study.add(name="structure-and-learning-rate")
-def structure_and_learning_rate(*, scale: Scale = "full") -> Spec:
+def structure_and_learning_rate(*, scale: Scale = "cpu") -> Spec:
     """The report's own size at full (three seeds) and cpu (one); the digits at smoke."""
     small = scale == "smoke"
     training = {

@@ -1,8 +1,8 @@
 """The table of studies.
 
 A row is a function without required arguments that returns a Spec, or a mapping from the names of its parts
-to their Specs. Its option `scale` says how large: `full` is the reports' own size (for a GPU), `cpu` answers
-the same question on two cores, `smoke` only shows in a minute that everything runs.
+to their Specs. Its option `scale` says how large: `cpu`, the default, answers the question on two cores,
+`full` is the reports' own size (for a GPU), `smoke` only shows in a minute that everything runs.
 """
 
 from typing import Any, Literal

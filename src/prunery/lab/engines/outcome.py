@@ -20,7 +20,7 @@ from prunery.lab.store import Store
 class Outcome:
     """What became of each step, by key; seconds is the wall time of the run.
 
-    cached: the store had it, or another run did it meanwhile. blocked: what it starts from failed.
+    cached: the store had it, or another run did it meanwhile. blocked: a step before it failed.
     """
 
     cached: tuple[str, ...] = ()

@@ -7,7 +7,8 @@ has the examples that a criterion is scored on. A user's model is tried out as i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,9 +26,11 @@ from prunery.data.batches import balanced
 from prunery.data.corruptions import corruption
 from prunery.data.images import ImageSet
 from prunery.data.sets import load
-from prunery.errors import ModelError, PruneryError, SparsityError
+from prunery.errors import ModelError, PruneryError, SparsityError, StoreError
+from prunery.export.weights import load_weights_
 from prunery.factories import as_ours, is_factory
 from prunery.forms.engines import form
+from prunery.lab import pretrained
 from prunery.lab.plan import Plan
 from prunery.lab.plan import plan as plan_of
 from prunery.lab.spec import Spec, from_plain
@@ -35,6 +38,7 @@ from prunery.lab.spec_parts import Method
 from prunery.lab.store import Store
 from prunery.lab.work.context import images, splits
 from prunery.lab.work.provenance import check_begun
+from prunery.lab.work.trial import trial_plain
 from prunery.lab.work.user_model import check_output, tried_out
 from prunery.models.build import build
 from prunery.models.names import Shape
@@ -58,6 +62,8 @@ def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None =
     task = spec.task
     train = splits(task.data, task.validation, spec.seeds[0], task.classes, task.images).train
     model = _built(spec, plan, data.shape, task.classes or data.classes)
+    if task.weights is not None:
+        load_weights_(model, _weights(task.weights, store), of=task.model)
     if spec.included:
         _check_usual(task.model, model)
     for method in spec.compared:
@@ -68,14 +74,34 @@ def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None =
                 balanced(train, per_class=per_class, seed=spec.seeds[0])
 
 
-def check_plain(spec: dict[str, Any], store: str | None, data_dir: str | None, begun: bool) -> None:
-    """Check as `check` does, from plain data; with `begun`, only that a store's steps still stand for it."""
+def check_plain(
+    spec: dict[str, Any],
+    store: str | None,
+    data_dir: str | None,
+    begun: bool,
+    trial: dict[str, Any] | None = None,
+) -> None:
+    """Check as `check` does, from plain data; with `begun`, only that a store's steps still stand for it.
+
+    trial: what `trial_plain` is given after the checks; one that cannot be made writes nothing.
+    """
     asked = from_plain(spec)
     planned, there = plan_of(asked), None if store is None else Store(store, create=False)
     if not begun:
         check(asked, planned, there, data_dir=data_dir)
     elif there is not None:
         check_begun(planned, there)
+    if trial is not None:
+        with suppress(Exception):  # the run itself will say what is wrong
+            trial_plain(**trial)
+
+
+def _weights(weights: pretrained.Weights, store: Store | None) -> Path:
+    """Return the file of the weights that the study starts from: the store's copy, or the user's."""
+    if store is not None:
+        with suppress(StoreError):  # there is no copy yet
+            return pretrained.kept(store, weights.sha256)
+    return pretrained.unchanged(weights)
 
 
 def _built(spec: Spec, plan: Plan, shape: Shape, classes: int) -> nn.Module:

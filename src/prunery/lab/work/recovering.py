@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from prunery.core.masks import Masks
 from prunery.errors import MasksError, SpecError
+from prunery.export.weights import load_weights_
 from prunery.lab import numbers
 from prunery.lab.actions import choice_in, needed
+from prunery.lab.pretrained import kept
 from prunery.lab.record import Number
 from prunery.lab.work import sanity
 from prunery.lab.work.context import CHECKPOINT, StepContext
@@ -36,6 +38,8 @@ def recover(context: StepContext) -> dict[str, Any]:
 def performed(context: StepContext, action: BoundEntry) -> dict[str, Any]:
     """Do an action on the parent's network under its masks, keep what it leaves, and tell what it did."""
     model, masks = context.parent()
+    if (weights := context.args.get("weights")) is not None:
+        load_weights_(model, kept(context.store, weights), of=context.args["model"])
     price = context.cost(model, masks)
     work = _work(context, action, model, masks)
     copies = {name: mask.clone() for name, mask in (masks or {}).items()}

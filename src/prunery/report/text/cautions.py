@@ -35,12 +35,12 @@ def cautions_of(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
 
 @caution.add(rule="C1")
 def seeds(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
-    """Warn of fewer repetitions than an interval needs to mean much."""
+    """Warn of fewer seeds than an interval needs."""
     count = frame["seed"].nunique()
     if count >= FEW_SEEDS:
         return []
-    subject = "One seed shows" if count == 1 else f"{count} seeds show"
-    return [f"{subject} hardly how runs differ: {FEW_SEEDS} or more, better five, would."]
+    subject = "One seed says" if count == 1 else f"{count} seeds say"
+    return [f"{subject} little about how runs differ: use {FEW_SEEDS} seeds or more, better five."]
 
 
 @caution.add(rule="C9")
@@ -71,13 +71,13 @@ def points(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
         return []
     n = next(iter(few.values()))
     if few == dict.fromkeys(methods, n):
-        subject = "Only one sparsity shows" if n == 1 else f"Only {n} sparsities show"
+        subject = "One sparsity is" if n == 1 else f"{n} sparsities are"
     elif len(few) == len(methods):
-        subject = f"Only {formats.ranged(map(float, few.values()))} sparsities a method show"
+        subject = f"{formats.ranged(map(float, few.values()))} sparsities a method are"
     else:
         whose = formats.listed([f"{m} has {n}" for m, n in few.items()])
-        subject = f"Few sparsities ({whose}) show"
-    return [f"{subject} no trade-off: {FEW_POINTS} or more, from harmless to extreme, would."]
+        subject = f"The sparsities of some methods ({whose}) are"
+    return [f"{subject} too few to show a trade-off: use {FEW_POINTS} or more, from harmless to extreme."]
 
 
 @caution.add(rule="C15")
@@ -111,7 +111,7 @@ def baseline(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
 
 @caution.add(rule="C19")
 def still_moving(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
-    """Warn of training that had not come to rest when it ended."""
+    """Warn of training that still made progress when it ended."""
     restless = [g for g in groups if g.role in ("dense", "pruned") and _moves(g)]
     if not restless:
         return []
@@ -120,8 +120,8 @@ def still_moving(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
         for method in formats.methods(restless)
     ]
     return [
-        f"Not trained to rest (over the last tenth of its epochs train accuracy still rose by more than "
-        f"{RISING:g} points an epoch, or train loss fell by more than {100 * FALLING:g} %): "
+        f"Training stopped while it still made progress (over its last tenth, train accuracy rose by more "
+        f"than {RISING:g} points an epoch, or train loss fell by more than {100 * FALLING:g} %): "
         f"{formats.listed(moving)}."
     ]
 

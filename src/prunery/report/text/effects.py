@@ -19,7 +19,7 @@ _UNITS = {
 _SCHEDULES = {"one_shot": "at once", "iterative": "step by step"}
 _SCOPES = {"global": "over the whole network", "layer": "in each layer by itself"}
 _PLACES = {"trained": "the trained network", "init": "the untrained network"}
-_RECOVERIES = {"none": "doing nothing after the cut", "bn": "estimating batch norm's statistics anew"}
+_RECOVERIES = {"none": "doing nothing after the cut", "bn": "estimating batch norm's statistics again"}
 _PHRASES = {
     "granularity": "removing {} rather than {}",
     "criterion": "the criterion {} rather than {}",
