@@ -243,7 +243,7 @@ def report(name: str, case: Case, asked: argparse.Namespace) -> None:
 
 def aligned(case: Case, asked: argparse.Namespace) -> list[str]:
     """Return the last rung, if it is asked for."""
-    told = f"images={len(case.used)}, steps={asked.align}, batch=32, learning_rate=0.0005"
+    told = f"images={len(case.used)}, steps={asked.align}, batch=32, learning_rate=0.0001"
     return [f"align({told})"] if asked.align else []
 
 

@@ -98,6 +98,27 @@ def test_blocks():
     assert blocks(nested) == ["stem", "body.0", "body.1"]
 
 
+@pytest.mark.parametrize("action", ["align", "distill_blocks"])
+def test_steps_that_lead_away_at_any_rate_are_undone(action):
+    dense, model, masks = pruned(Digits)
+    before = copy.deepcopy(model.state_dict())
+    work = context(model, masks, dense)
+    recovery.bind(f"{action}(learning_rate=1e30, steps=20, images=256)")(work)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert action == "distill_blocks" or "undone" in work.book.notes[0]
+
+
+def test_a_rate_that_is_too_high_is_lowered():
+    dense, model, masks = pruned(Digits)
+    recovery.bind("reconstruct(images=512)")(context(model, masks, dense))
+    before, work = distance(model, dense), context(model, masks, dense)
+    recovery.bind("align(learning_rate=0.3, steps=60, images=512)")(work)
+    assert distance(model, dense) < before
+    assert "rates that were too high" in work.book.notes[0]
+    assert work.book.samples > 60 * 128
+    assert masks.holds(model)
+
+
 def test_what_cannot_be_is_refused():
     dense, model, masks = pruned(linear)
     with pytest.raises(ChoiceError, match="whole number"):
@@ -111,8 +132,11 @@ def test_what_cannot_be_is_refused():
         recovery.bind("align(augmentation='flop')")(context(model, masks, dense))
     with pytest.raises(EvidenceError, match="labels"):
         recovery.bind("align_labelled")(context(model, masks, dense, needs=frozenset({"dense"})))
-    with pytest.raises(ScoreError, match="loss of step"):
-        recovery.bind("align(learning_rate=1e30, steps=20)")(context(model, masks, dense))
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        broken[1].bias[0] = float("nan")
+    with pytest.raises(ScoreError, match="loss of step 0"):
+        recovery.bind("align(steps=20)")(context(broken, masks, dense))
     dense, model, masks = pruned(Twice)
     with pytest.raises(ChoiceError, match="more than once"):
         recovery.bind("distill_blocks(images=128)")(context(model, masks, dense))

@@ -5,7 +5,6 @@ The survivors are moved by Adam under the masks, in eval mode, so that norms kee
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,13 +15,13 @@ from torch.nn import functional
 
 from prunery.core.context import first_tensor
 from prunery.core.layers import all_layers
-from prunery.core.masks import Masks
 from prunery.data.batches import Batches, normalised
 from prunery.data.splits import Split
-from prunery.errors import ChoiceError, ScoreError
+from prunery.errors import ChoiceError
 from prunery.forward import eval_mode, mapped, placed
 from prunery.seeds import stream
 from prunery.train.beside import call_order, check_counts, modules_of
+from prunery.train.descent import Descent, descend
 from prunery.train.job import laid_out
 from prunery.train.recovery_context import RecoveryContext
 
@@ -60,15 +59,14 @@ def align_(
         return value + labels * functional.cross_entropy(output, split.y[rows]) if labels else value
 
     with eval_mode(model), eval_mode(dense):
-        first, last = descend(
-            context, model, _drawn(context, split, batch, augmentation), loss, steps, learning_rate
-        )
+        drawn = _drawn(context, split, batch, augmentation)
+        done = descend(context, model, drawn, loss, steps, learning_rate)
     if channels_last:
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     batch = min(batch, len(split))
-    context.count(samples=steps * batch)
+    context.count(samples=done.taken * batch)
     used = f"{len(split)} images {'with' if labels else 'without'} labels"
-    context.note(f"{steps} steps of {batch} on {used}: loss {first:.4g} to {last:.4g}")
+    context.note(f"{steps} steps of {batch} on {used}: {done.told(steps)}")
 
 
 def _kept_targets(
@@ -118,51 +116,6 @@ def _drawn(
         epoch += 1
 
 
-def descend(
-    context: RecoveryContext,
-    part: nn.Module,
-    batches: Iterator[Any],
-    loss: Callable[..., Tensor],
-    steps: int,
-    learning_rate: float,
-) -> tuple[float, float]:
-    """Take Adam steps of the part's parameters; return the mean loss of the first and the last tenth.
-
-    The learning rate falls to 0 along half a cosine. ScoreError: the loss is NaN or infinite.
-    """
-    masks, needed = context.masks or Masks({}), [(p, p.requires_grad) for p in part.parameters()]
-    parameters = [p.requires_grad_() for p, _ in needed if p.is_floating_point()]
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
-    losses = []
-    try:
-        with torch.enable_grad(), masks.enforce(optimizer, context.model):
-            for step in range(steps):
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
-                optimizer.zero_grad(set_to_none=True)
-                value = loss(*next(batches))
-                torch.autograd.backward(value)
-                optimizer.step()
-                losses.append(float(value.detach()))
-                check_loss(losses[-1], step)
-                context.on_step(step + 1, steps)
-    finally:
-        for parameter, before in needed:
-            parameter.requires_grad_(before)
-            parameter.grad = None
-    tenth = max(1, steps // 10)
-    return sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
-
-
-def check_loss(value: float, step: int) -> None:
-    """Raise ScoreError for a loss that is NaN or infinite."""
-    if not math.isfinite(value):
-        do = "lower the learning rate, and look for NaN in the network and the images"
-        raise ScoreError(
-            "gradient steps towards the dense network", f"the loss of step {step} is {value}", do
-        )
-
-
 def distill_(context: RecoveryContext, *, images: int, steps: int, batch: int, learning_rate: float) -> None:
     """Move each block in turn so that its outputs are the dense one's; see `recovery.distill_blocks`."""
     check_counts(images=images, steps=steps, batch=batch)
@@ -175,13 +128,14 @@ def distill_(context: RecoveryContext, *, images: int, steps: int, batch: int, l
             "the model does not call them, or calls them more than once",
             "use align or reconstruct",
         )
-    before, after = list[float](), list[float]()
+    before, after, taken = list[float](), list[float](), 0
     for name in once:
         held = _held(context, name, images)
-        first, last = _block(context, name, held, steps, batch, learning_rate)
-        before.append(first)
-        after.append(last)
-    context.count(samples=steps * batch)
+        done = _block(context, name, held, steps, batch, learning_rate)
+        before.append(done.first)
+        after.append(done.last)
+        taken += done.taken
+    context.count(samples=taken * batch // max(1, len(once)))
     context.note(
         f"{len(once)} blocks, {steps} steps of {batch} each on {images} images without labels: "
         f"mean loss {sum(before) / len(before):.4g} to {sum(after) / len(after):.4g}"
@@ -252,8 +206,8 @@ def _run(model: nn.Module, handle: Any, x: Tensor) -> None:
 
 def _block(
     context: RecoveryContext, name: str, held: list[Any], steps: int, batch: int, learning_rate: float
-) -> tuple[float, float]:
-    """Train one block on what was held; return its first and last losses."""
+) -> Descent:
+    """Train one block on what was held; return what came of it."""
     block = modules_of(context.model)[name]
     generator = stream(context.seed, "blocks", name)
 

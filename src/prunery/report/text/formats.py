@@ -54,11 +54,10 @@ class Footnotes:
 
     def told(self, note: str, runs: Sequence[Run], *, every: bool) -> str:
         """Return the mark of what these runs say, one for all notes that differ in their numbers alone."""
-        parts = _NUMBER.split(note)
-        key = tuple(parts[::2])
+        key = _words(note)
         told = self.found.setdefault(key, _Told())
         assert isinstance(told, _Told)
-        told.texts[f"{seeds(runs)}: {note}"] = parts
+        told.texts[f"{seeds(runs)}: {note}"] = _NUMBER.split(note)
         told.every &= every
         return self._mark(key)
 
@@ -69,6 +68,11 @@ class Footnotes:
         """Return the footnotes in the order of their marks."""
         texts = (found if isinstance(found, str) else found.text() for found in self.found.values())
         return [f"[{i}] {text}" for i, text in enumerate(texts, 1)]
+
+
+def _words(note: str) -> tuple[str, ...]:
+    """Return what stands between the numbers of a note."""
+    return tuple(_NUMBER.split(note)[::2])
 
 
 def _range_of(numbers: Sequence[str]) -> str:
@@ -246,16 +250,12 @@ def _remarks(group: Group, footnotes: Footnotes) -> str:
     for run in group.runs:
         for note in run.notes if run.status == "done" else filter(emptied, run.notes):
             by_note.setdefault(note, []).append(run)
-    said = {note: {run.seed for run in runs} for note, runs in by_note.items()}
-    alike: dict[tuple[str, ...], set[int]] = {}
-    for note, who in said.items():
-        alike.setdefault(tuple(_NUMBER.split(note)[::2]), set()).update(who)
     done = {run.seed for run in group.runs if run.status == "done"}
-    marks = []
+    tellers: dict[tuple[str, ...], set[int]] = {}
     for note, runs in by_note.items():
-        every = alike[tuple(_NUMBER.split(note)[::2])] >= done
-        marks.append(footnotes.told(note, runs, every=every))
-    marks = list(dict.fromkeys(marks))
+        tellers.setdefault(_words(note), set()).update(run.seed for run in runs)
+    told = (footnotes.told(n, runs, every=tellers[_words(n)] >= done) for n, runs in by_note.items())
+    marks = list(dict.fromkeys(told))
     achieved = group.first("sparsity_achieved")
     if achieved is not None and abs(achieved - group.sparsity) > 5e-4:
         marks.append(footnotes.mark(f"achieved {percent(round(achieved, 4))} of the weights"))
