@@ -55,6 +55,8 @@ class Footnotes:
     def told(self, note: str, runs: Sequence[Run], *, every: bool) -> str:
         """Return the mark of what these runs say, one for all notes that differ in their numbers alone."""
         key = _words(note)
+        if len(key) == 1:  # no number
+            return self.mark(f"{seeds(runs)}: {note}")
         told = self.found.setdefault(key, _Told())
         assert isinstance(told, _Told)
         told.texts[f"{seeds(runs)}: {note}"] = _NUMBER.split(note)
