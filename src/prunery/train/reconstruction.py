@@ -24,7 +24,7 @@ from prunery.train.least_squares import Parts, best_share, least_squares
 from prunery.train.paused import paused_runs
 from prunery.train.recovery_context import RecoveryContext
 
-_HELD = 1 << 30  # bytes of what paused runs hold: for each image two networks, a tensor and one beside it
+_HELD = 1 << 28  # bytes of what paused runs hold: for each image two networks, a tensor and one beside it
 _TOGETHER = 64  # images in one run
 
 
