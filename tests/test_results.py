@@ -52,6 +52,13 @@ def test_tables_of_forms_begin_with_their_command_and_name_every_form(path):
     assert {"torch.compile", "TorchScript"} <= set(text.split())
 
 
+@pytest.mark.parametrize("path", sorted((RESULTS / REPAIRED).glob("*.txt")), ids=lambda path: path.name)
+def test_tables_of_benchmarks_begin_with_a_command_that_is_there(path):
+    command = path.read_text(encoding="utf-8").splitlines()[0].split()
+    assert command[:2] == ["$", "python"]
+    assert (RESULTS.parent / command[2]).is_file()
+
+
 @pytest.mark.parametrize("name", KEPT)
 def test_tables_are_those_of_the_records(name, remade):
     tables = [path.relative_to(remade(name)) for path in remade(name).rglob("table.md")]
