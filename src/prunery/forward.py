@@ -22,20 +22,6 @@ from prunery.seeds import number
 from prunery.wrappers import parameter_of
 
 
-@contextmanager
-def threads_of(count: int | None) -> Iterator[None]:
-    """Within it torch works on so many threads where the calling thread asks it to; None leaves them."""
-    before = torch.get_num_threads()
-    if count is None or count == before:
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def call_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """(args, kwargs) of the call: a mapping is keywords, a tuple or list arguments, anything else one."""
     if isinstance(example, Mapping):

@@ -35,7 +35,13 @@ def started(folder, *args):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": path},
+        preexec_fn=_heeding_ctrl_c,
     )
+
+
+def _heeding_ctrl_c():
+    """Let SIGINT act as in a terminal; what runs in the background of a script ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def study(folder, **changes):

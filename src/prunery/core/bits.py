@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from prunery.forward import threads_of
 
 _INTEGER = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
 """By element size in bytes; a complex number of two doubles is two integers."""
@@ -29,13 +28,23 @@ def unpacked(packed: Tensor, shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(np.unpackbits(packed.numpy(), count=count).astype(bool)).reshape(tuple(shape))
 
 
-def one_thread() -> AbstractContextManager[None]:
-    """Run the calling thread's tensor operations on one thread.
+@contextmanager
+def threads_of(count: int | None) -> Iterator[None]:
+    """Within it torch works on so many threads where the calling thread asks it to; None leaves them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
-    Work on cache-sized pieces is too short to share: torch would wake its other threads for each operation,
-    which costs more than it saves, and 40 times more where the cores are busy.
-    """
-    return threads_of(1)
+
+one_thread = partial(threads_of, 1)
+"""Within it the calling thread's tensor operations run on one thread.
+
+Work on cache-sized pieces is too short to share: torch would wake its other threads for each operation,
+which costs more than it saves, and 40 times more where the cores are busy.
+"""
 
 
 def bits_of(parameter: Tensor, mask: Tensor) -> Tensor:

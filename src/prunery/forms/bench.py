@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from prunery.core.bits import threads_of
 from prunery.core.masks import Masks
 from prunery.errors import ChoiceError, CompactError
 from prunery.export.compact import compacted
@@ -19,7 +20,7 @@ from prunery.export.formats import TOLERANCE, compared, parameters_of, worth_cut
 from prunery.export.program import padded
 from prunery.forms.comparison import Comparison, Row
 from prunery.forms.engines import Form, form, reason_of, why_absent
-from prunery.forward import call_of, placed, threads_of
+from prunery.forward import call_of, placed
 from prunery.measure.accuracy import evaluate
 from prunery.measure.latency import latency
 from prunery.wrappers import unwrapped

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from prunery.core.bits import threads_of
 from prunery.data.batches import Batches
 from prunery.errors import ChoiceError, DataError, ModelError
-from prunery.forward import call_of, no_trace, placed, tensors, threads_of
+from prunery.forward import call_of, no_trace, placed, tensors
 from prunery.measure.speed_up import CallTimes, Latency
 from prunery.seeds import stream
 

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunery.core.bits import threads_of
 from prunery.errors import ChoiceError, ModelError
-from prunery.forward import call_of, mapped, no_trace, tensors, threads_of
+from prunery.forward import call_of, mapped, no_trace, tensors
 from prunery.runtime import native
 from prunery.runtime.layers import Layers, layers_of
 from prunery.runtime.parts import parts_of

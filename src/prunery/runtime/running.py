@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from prunery.forward import threads_of
+from prunery.core.bits import threads_of
 from prunery.runtime import native
 from prunery.runtime.layers import Layer, Layers
 from prunery.runtime.linear import ByTorch, LinearPlan, in_chunks, quickest
