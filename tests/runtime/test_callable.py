@@ -162,6 +162,21 @@ def test_a_callable_that_was_made_for_one_image_takes_many_together(kernels):
     assert len(plans) == 2
 
 
+def test_where_all_threads_work_on_one_image_torch_has_them_too(kernels, monkeypatch):
+    model = pruned(nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3)), 0.9)
+    fast = prunery.sparse_callable(model, drawn(1, 8, 24, 24), threads=2)
+    seen, run = [], module.Running._piece
+
+    def watched(*args, **more):
+        seen.append(torch.get_num_threads())
+        return run(*args, **more)
+
+    monkeypatch.setattr(module.Running, "_piece", watched)
+    for _ in range(3):
+        fast(drawn(1, 8, 24, 24))
+    assert seen == [2, 2, 2]
+
+
 def test_workers_leave_torch_one_thread_each():
     own = torch.get_num_threads()
     seen = []

@@ -71,10 +71,12 @@ class Running:
             for worker, p in enumerate(pieces)
         ]
         used = {(id(part), worker, p.stop - p.start) for worker, p in enumerate(pieces)}
-        if used <= self.ready:
+        if len(runs) == 1:
+            runs[0]()
+        elif used <= self.ready:
             at_once(runs)
         else:  # plans are tried one at a time, or they would slow each other
-            with threads_of(1 if len(runs) > 1 else self.threads):
+            with threads_of(1):
                 for run in runs:
                     run()
             self.ready |= used
