@@ -7,8 +7,8 @@ import signal
 import sys
 from types import FrameType
 
-INTERRUPTED = 130
-"""The exit status after Ctrl-C."""
+from prunery.errors import INTERRUPTED
+
 _IMPORTING = "<frozen importlib._bootstrap"  # whose frames stand below a module that is being imported
 
 

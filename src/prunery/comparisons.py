@@ -136,14 +136,12 @@ def _layout(
 
 def _pooled(pairs: Sequence[Pair]) -> tuple[float, int] | None:
     """Return the variance of a difference, pooled over a place's arms, and its degrees of freedom."""
-    import numpy as np
 
     arms = {p.arm: p.values for p in pairs} | {p.reference: p.baseline for p in pairs}
     seeds = sorted(set.intersection(*(set(values) for values in arms.values())))
     if len(arms) < POOLED or len(seeds) < FEW:
         return None
-    table = np.array([[values[seed] for seed in seeds] for values in arms.values()])
-    left = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    left = _left([[values[seed] for seed in seeds] for values in arms.values()])
     squares = (left**2).sum(axis=1)
     if spreads_differ(squares.tolist(), len(seeds)):
         return None
@@ -235,14 +233,19 @@ def spread_of(tables: Sequence[Sequence[Sequence[float]]]) -> float | None:
     `tables`: of each place, a row of values for each method, by seed. Pooled over the tables; None where no
     table has two rows and three seeds.
     """
-    import numpy as np
-
     squares, freedom = 0.0, 0
     for rows in tables:
         if len(rows) < 2 or len(rows[0]) < FEW:
             continue
-        table = np.array(rows)
-        left = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
-        squares += float((left**2).sum())
+        squares += float((_left(rows) ** 2).sum())
         freedom += (len(rows) - 1) * (len(rows[0]) - 1)
     return math.sqrt(squares / freedom) if freedom else None
+
+
+def _left(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """Return values (methods x seeds) less the means of methods and of seeds."""
+    import numpy as np
+
+    table = np.array(rows)
+    left: NDArray[np.float64] = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    return left

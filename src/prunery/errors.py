@@ -29,6 +29,9 @@ Each message says what was asked, what was found and what to do.
 
 from __future__ import annotations
 
+INTERRUPTED = 130
+"""The exit status of a command after Ctrl-C."""
+
 
 class PruneryError(Exception):
     """An error with three parts: what was asked, what was found, what to do."""

@@ -8,7 +8,7 @@ from lab_kit import planned, raw, record
 from rich.console import Console
 
 from prunery.lab import progress
-from prunery.lab.estimate import estimate
+from prunery.lab.estimate import Rates, estimate
 from prunery.lab.pace import Pace
 from prunery.lab.progress import Shown, duration, labels
 
@@ -162,12 +162,12 @@ def done(step, seconds):
 
 def test_an_estimate_counts_what_is_left():
     plan = planned(seeds=1, sparsities=[0.9])
-    found = estimate(plan, (), ())
+    found = estimate(plan, (), Rates())
     assert (found.epochs, found.epochs_todo, found.unshared_epochs) == (8, 8, 2 + 4 + 4 + 2)
     assert found.steps == {"init": 1, "train": 1, "prune": 2, "recover": 3, "measure": 4}
     assert found.seconds is None, "nothing tells the pace"
     cached = [s.key for s in (*steps(plan, "init"), *steps(plan, "train"))]
-    found = estimate(plan, cached, ())
+    found = estimate(plan, cached, Rates())
     assert (found.epochs_todo, found.cached) == (6, {"init": 1, "train": 1})
 
 
@@ -181,6 +181,6 @@ def test_an_estimate_goes_by_records_of_the_same_network():
     records = [done(train, 6.0), done(magnitude, 0.5), done(measured, 0.25)]
     # 5 + 5 + 2 epochs at 3 s, one more cut of a kind that nothing is known of, 3 measurements
     cached = {train.key, magnitude.key, measured.key, steps(plan, "init")[0].key}
-    assert estimate(plan, cached, records).seconds == pytest.approx(36 + 0.75)
+    assert estimate(plan, cached, Rates.of_records(records)).seconds == pytest.approx(36 + 0.75)
     other = planned(seeds=1, task={**raw()["task"], "model": "fc"})
-    assert estimate(other, (), records).seconds is None
+    assert estimate(other, (), Rates.of_records(records)).seconds is None

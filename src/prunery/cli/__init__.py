@@ -32,8 +32,8 @@ from prunery.cli import (
     unpack,
     why,
 )
-from prunery.cli.options import INTERRUPTED, say_error
-from prunery.errors import PruneryError
+from prunery.cli.options import say_error
+from prunery.errors import INTERRUPTED, PruneryError
 from prunery.inert import show_all
 
 app = typer.Typer(

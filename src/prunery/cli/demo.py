@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunery.cli.options import (
-    INTERRUPTED,
     DataOption,
     StoreOption,
     WorkersOption,
     console,
 )
 from prunery.cli.run import execute
-from prunery.errors import DataError
+from prunery.errors import INTERRUPTED, DataError
 
 if TYPE_CHECKING:
     from rich.console import Console

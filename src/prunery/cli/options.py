@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from prunery.lab.spec import Spec
 
 STORE = "runs/store"
-INTERRUPTED = 130  # the exit status after Ctrl-C
 
 SpecArgument = Annotated[
     str, typer.Argument(metavar="SPEC", help="A YAML file, study:NAME, or file.py:function.")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prunery.lab.spec import Spec
     from prunery.lab.store import Store
 
-_GLANCE = 1.0  # seconds of a trial
+_GLANCE = 1.0  # seconds of a trial, at most: steps of small networks end it sooner
 
 
 @dataclass(frozen=True)

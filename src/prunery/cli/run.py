@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prunery.cli.options import (
-    INTERRUPTED,
     STORE,
     AddressOption,
     DataOption,
@@ -23,7 +22,7 @@ from prunery.cli.options import (
     load_specs,
     say_error,
 )
-from prunery.errors import PruneryError
+from prunery.errors import INTERRUPTED, PruneryError
 
 if TYPE_CHECKING:
     from rich.console import Console

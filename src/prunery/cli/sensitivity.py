@@ -13,7 +13,6 @@ import typer
 
 from prunery.cli.network import Network, network
 from prunery.cli.options import (
-    INTERRUPTED,
     STORE,
     CriterionOption,
     DataOption,
@@ -23,7 +22,7 @@ from prunery.cli.options import (
     StoreOption,
     console,
 )
-from prunery.errors import DataError, ModelError, PruneryError
+from prunery.errors import INTERRUPTED, DataError, ModelError, PruneryError
 
 if TYPE_CHECKING:
     from rich.console import Console

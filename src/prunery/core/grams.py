@@ -150,7 +150,7 @@ def moments(
             for piece in columns(layer, rows, share=share, draws=draws):
                 part.add(piece)
 
-    names = [layer.module_name for layer in layers]
+    names = [layer.module_name for layer in layers] if compared else []
     with ranks.in_step(q), in_parts(q.model), norms_behind(modules, names) as behind:
         for inputs in inputs_of(q):
             args, kwargs = call_on(inputs, q.where())
@@ -161,16 +161,14 @@ def moments(
                 torch.no_grad(),
             ):
                 model(*args, **kwargs)
-    free = {
-        x.name for x in layers if whole and (bias_of(x) is not None or (compared and behind[x.module_name]))
-    }
+    free = {x.name for x in layers if whole and (bias_of(x) is not None or behind[x.module_name])}
     means = {}
     for name, of in sums.items():
         if of.total is not None and of.first is not None:
             used, centred = _over_ranks(q, of.total, of.first, of.count), name in free
             means[name] = _mean(used, centred=centred)
             if compared:  # on every rank, for all wait for each other
-                held = _held_out(q, of)
+                held = _over_ranks(q, *_held_out(of, used))
                 if held[2]:
                     share = likeliest_share(means[name], _mean(held, centred=centred))
                     every = used[0] + held[0], used[1] + held[1], used[2] + held[2]
@@ -179,17 +177,15 @@ def moments(
     return means
 
 
-def _held_out(q: ScoringContext, of: Moments) -> Summed:
-    """Return the sums of the columns that a layer's Moments hold out, over all ranks; of none they are 0."""
+def _held_out(of: Moments, like: Summed) -> Summed:
+    """Return the sums of the columns that Moments hold out; of none they are 0, shaped like others."""
     held = of.held
     if held is None or held.total is None or held.first is None:
-        assert of.total is not None
-        assert of.first is not None
-        return _over_ranks(q, torch.zeros_like(of.total), torch.zeros_like(of.first), 0)
-    return _over_ranks(q, held.total, held.first, held.count)
+        return torch.zeros_like(like[0]), torch.zeros_like(like[1]), 0
+    return held.total, held.first, held.count
 
 
-def _over_ranks(q: ScoringContext, total: Tensor, first: Tensor, count: int) -> Summed:
+def _over_ranks(q: ScoringContext, total: Tensor, first: Tensor, count: float) -> Summed:
     """Return the sums of all ranks: x xᵀ or x², x, and their number."""
     sums = {"total": total, "first": first, "count": torch.tensor([count], dtype=torch.float64)}
     ranks.total(q, sums, 0.0, 1)

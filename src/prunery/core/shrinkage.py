@@ -8,7 +8,6 @@ Source: Schäfer and Strimmer 2005, section 2.2 (target D); the share by held-ou
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ _ODD = 4.0
 _LEAST = 1e-6  # of a live input's variance: below it an eigenvalue is rounding
 
 
-def parted(x: Any, seen: int) -> Iterator[tuple[bool, Any]]:
+def parted(x: Tensor, seen: int) -> Iterator[tuple[bool, Tensor]]:
     """Yield (held out, rows) of x, whose first row is number `seen`: every fourth row is held out."""
     held = torch.arange(seen, seen + len(x), device=x.device) % _EVERY == _EVERY - 1
     for out in (False, True):

@@ -126,9 +126,9 @@ def in_parts(*models: nn.Module) -> Iterator[None]:
     classes derived from torch's but that of fewer heads, are left as they are.
     """
     kinds = (nn.MultiheadAttention, PrunedMultiheadAttention)
-    found = [m for model in models for m in model.modules() if isinstance(m, kinds) and type(m) in kinds]
-    plain = [m for m in found if m.bias_k is None and not m.add_zero_attn]
-    before = [(type(m), dict(vars(m))) for m in plain]
+    every = [m for model in models for m in model.modules() if isinstance(m, nn.MultiheadAttention)]
+    plain = [m for m in every if type(m) in kinds and m.bias_k is None and not m.add_zero_attn]
+    before = [(type(m), {name: vars(m)[name] for name in _SIZES}) for m in plain]
     fast: Any = torch.backends.mha
     fused = fast.get_fastpath_enabled()
     try:
@@ -141,8 +141,7 @@ def in_parts(*models: nn.Module) -> Iterator[None]:
     finally:
         for module, (kind, state) in zip(plain, before, strict=True):
             module.__class__ = kind
-            for name in _SIZES:
-                vars(module)[name] = state[name]
+            vars(module).update(state)
         fast.set_fastpath_enabled(fused)
 
 

@@ -116,10 +116,9 @@ class Estimate:
     """Bytes of weights and masks that are left to keep, or None where nothing tells."""
 
 
-def estimate(plan: Plan, cached: Collection[str], known: Iterable[Record] | Rates) -> Estimate:
-    """Return what the plan's steps will take, and how much of it is done, by records or rates."""
+def estimate(plan: Plan, cached: Collection[str], rates: Rates) -> Estimate:
+    """Return what the plan's steps will take at these rates, and how much of it is done."""
     todo = [step for key, step in plan.steps.items() if key not in cached]
-    rates = known if isinstance(known, Rates) else Rates.of_records(known)
     return Estimate(
         steps=Counter(step.kind for step in plan.steps.values()),
         cached=Counter(step.kind for key, step in plan.steps.items() if key in cached),

@@ -51,7 +51,8 @@ def descend(
     """
     before, taken, losses = [p.detach().clone() for p in part.parameters()], 0, list[float]()
     for attempt in range(_ATTEMPTS):
-        losses = _descent(context, part, batches, loss, steps, learning_rate / 4**attempt)
+        rate = learning_rate / 4**attempt
+        losses = _descent(context, part, lambda: loss(*next(batches)), steps, rate)
         taken += len(losses)
         if len(losses) == steps:
             break
@@ -70,12 +71,7 @@ def _put_back(part: nn.Module, values: list[Tensor]) -> None:
 
 
 def _descent(
-    context: RecoveryContext,
-    part: nn.Module,
-    batches: Iterator[Any],
-    loss: Callable[..., Tensor],
-    steps: int,
-    learning_rate: float,
+    context: RecoveryContext, part: nn.Module, loss: Callable[[], Tensor], steps: int, learning_rate: float
 ) -> list[float]:
     """Return the losses of these steps; those of the first tenth alone where the loss has multiplied."""
     masks, needed = context.masks or Masks({}), [(p, p.requires_grad) for p in part.parameters()]
@@ -88,7 +84,7 @@ def _descent(
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
                 optimizer.zero_grad(set_to_none=True)
-                value = loss(*next(batches))
+                value = loss()
                 torch.autograd.backward(value)
                 optimizer.step()
                 losses.append(float(value.detach()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -133,8 +132,7 @@ def forms_of(context: StepContext, model: nn.Module, masks: Masks | None) -> dic
 
     masks = None if masks is None else masks.to("cpu")
     images = next(iter(Batches(context.splits.test, batch=8, seed=0)))[0].cpu()
-    model = copy.deepcopy(model).cpu()
-    done = bench(model, images[:1], masks=masks, inputs=[images], forms=names, threads=threads)
+    done = bench(model.cpu(), images[:1], masks=masks, inputs=[images], forms=names, threads=threads)
     return {"forms": done.table(), "forms_said": [{"said": done.verdict}]}
 
 

@@ -30,10 +30,6 @@ from prunery.models.names import MODELS
 from prunery.train.job import Job, job_of
 from prunery.train.settings import Training
 
-SECONDS = 2.5
-"""That a trial takes, building networks aside."""
-GLANCE = 1.0
-"""The same before a run, at most: steps of small networks end it sooner."""
 _SHORT = 900.0  # seconds
 _FEW = 8  # images of the first two steps, which warm up and say whether a whole batch fits into the time
 _STEPS = 8
@@ -51,10 +47,11 @@ class _Data:
     test: int
 
 
-def trial(steps: Sequence[Step], *, seconds: float = SECONDS) -> Trial:
+def trial(steps: Sequence[Step], *, seconds: float) -> Trial:
     """Return what steps like these take here (seconds), and the bytes of their networks' weights.
 
-    `seconds`: for all of them together; a network of which two steps of 8 images take longer exceeds it.
+    `seconds`: for all of them together, building networks aside; a network of which two steps of 8 images
+    take longer exceeds it.
     Errors are those of building the model, or of loading a data set of the user's own.
     """
     threads = torch.get_num_threads()
@@ -93,7 +90,7 @@ def is_short(steps: Iterable[Step]) -> bool:
     return products < _SHORT * 1e9
 
 
-def trial_plain(steps: Sequence[Mapping[str, Any]], path: str, seconds: float = SECONDS) -> None:
+def trial_plain(steps: Sequence[Mapping[str, Any]], path: str, seconds: float) -> None:
     """Write the trial of steps that are given as plain data to a file, as JSON."""
     asked = [Step(s["key"], s["kind"], s["args"], tuple(s["parents"])) for s in steps]
     done = trial(asked, seconds=seconds)
