@@ -15,7 +15,9 @@ import prunery
 from prunery.errors import ChoiceError, ModelError
 from prunery.models.build import build
 from prunery.runtime import callable as module
-from prunery.runtime.running import at_once, shares
+from prunery.runtime import team
+from prunery.runtime.running import shares
+from prunery.runtime.team import at_once, openmp
 
 
 @pytest.fixture(autouse=True)
@@ -185,6 +187,24 @@ def test_workers_leave_torch_one_thread_each():
     assert torch.get_num_threads() == own
 
 
+@pytest.mark.skipif(openmp() is None, reason="torch has another OpenMP here")
+def test_workers_are_the_threads_that_torch_has():
+    """Any others would have to share the processors with them: OpenMP's threads wait without sleeping."""
+
+    def ids():
+        seen, together = [], threading.Barrier(2)
+
+        def note():
+            seen.append(threading.get_native_id())
+            together.wait(60)
+
+        at_once([note, note])
+        return set(seen)
+
+    assert ids() == ids()
+    assert len(ids()) == 2
+
+
 def test_shares_of_threads():
     def sizes(*how):
         pieces = shares(*how)
@@ -201,7 +221,10 @@ def test_shares_of_threads():
     assert sizes(100, 3, 16) == [48, 48, 4]
 
 
-def test_an_error_in_a_thread_is_raised():
+@pytest.mark.parametrize("library", [openmp(), None])
+def test_an_error_in_a_thread_is_raised(library, monkeypatch):
+    monkeypatch.setattr(team, "openmp", lambda: library)
+
     def fails():
         raise ValueError("as it should")
 
@@ -255,12 +278,14 @@ def test_calls_may_be_in_inference_mode_by_turns(kernels, threads):
     fast = prunery.sparse_callable(model, drawn(2, 3, 16, 16), threads=threads)
     x = drawn(40, 3, 16, 16)
     with torch.inference_mode():
+        other = prunery.sparse_callable(model, drawn(2, 3, 16, 16), threads=threads)
         found = [
+            other(x),
             fast(x),
             fast(x.clone()),
         ]  # plans are made in the first call, and shared by threads in the next
         given = x.clone()
-    found += [fast(x), fast(given)]
+    found += [fast(x), fast(given), other(x)]
     assert not found[0].is_inference()
     with torch.no_grad():
         assert max(apart(y, model(x)) for y in found) < 1e-5

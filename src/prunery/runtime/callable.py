@@ -57,7 +57,7 @@ def sparse_callable(
     if where - {"cpu"}:
         found = f"parts of the model or of the example are on {', '.join(sorted(where - {'cpu'}))}"
         raise ModelError("a sparse callable", found, "move both to the CPU")
-    with torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():  # buffers outlive this, see `__call__`
         return SparseCallable(unwrapped(model), example, threads, tune)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -14,6 +12,7 @@ from prunery.runtime import native
 from prunery.runtime.layers import Layer, Layers
 from prunery.runtime.linear import ByTorch, LinearPlan, in_chunks, quickest
 from prunery.runtime.plan import Part, Plan, Staged
+from prunery.runtime.team import at_once
 from prunery.runtime.tune import Tuner
 
 CACHE = 400 * 1024  # bytes of the second cache that activations may take
@@ -124,24 +123,3 @@ def shares(batch: int, threads: int, lanes: int) -> list[slice]:
     unit = lanes if batch >= lanes * threads else 1
     step = -(-batch // (threads * unit)) * unit
     return [slice(begin, min(batch, begin + step)) for begin in range(0, batch, step)]
-
-
-def at_once(runs: Sequence[Callable[[], None]]) -> None:
-    """Run calls on a thread each, torch within them too; what one of them raises is raised."""
-    errors: list[BaseException] = []
-
-    def noted(run: Callable[[], None]) -> None:
-        try:
-            with torch.no_grad(), threads_of(1):
-                run()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=noted, args=(run,), daemon=True) for run in runs[1:]]
-    for thread in threads:
-        thread.start()
-    noted(runs[0])
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from prunery.core.bits import threads_of
 from prunery.runtime import native
 from prunery.runtime.kernels import team as kernel
 
@@ -82,3 +85,38 @@ class Job:
             self.job[:2] = len(rows), self.list.ctypes.data
             self.images = images
         self.start(*self.arguments)
+
+
+def at_once(runs: Sequence[Callable[[], None]]) -> None:
+    """Run calls side by side, torch within them on one thread each; what one of them raises is raised.
+
+    Torch's own threads do it: having worked they wait for more without sleeping, and would keep others from
+    the processors.
+    """
+    errors: list[BaseException] = []
+
+    def noted(run: Callable[[], None]) -> None:
+        try:
+            with torch.no_grad(), threads_of(1):
+                run()
+        except BaseException as error:
+            errors.append(error)
+
+    library = openmp()
+    if library is None:
+        threads = [threading.Thread(target=noted, args=(run,), daemon=True) for run in runs[1:]]
+        for thread in threads:
+            thread.start()
+        noted(runs[0])
+        for thread in threads:
+            thread.join()
+    else:
+
+        def member(_: object) -> None:
+            for run in runs[library.omp_get_thread_num() :: library.omp_get_num_threads()]:
+                noted(run)
+
+        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(member)
+        library.GOMP_parallel(call, None, len(runs), 0)
+    if errors:
+        raise errors[0]
