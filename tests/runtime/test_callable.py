@@ -278,7 +278,7 @@ def test_calls_may_be_in_inference_mode_by_turns(kernels, threads):
     fast = prunery.sparse_callable(model, drawn(2, 3, 16, 16), threads=threads)
     x = drawn(40, 3, 16, 16)
     with torch.inference_mode():
-        other = prunery.sparse_callable(model, drawn(2, 3, 16, 16), threads=threads)
+        other = prunery.sparse_callable(model, x, threads=threads)
         found = [
             other(x),
             fast(x),
