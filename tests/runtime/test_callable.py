@@ -165,7 +165,7 @@ def test_a_callable_that_was_made_for_one_image_takes_many_together(kernels):
 
 
 def test_where_all_threads_work_on_one_image_torch_has_them_too(kernels, monkeypatch):
-    model = pruned(nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3)), 0.9)
+    model = pruned(nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.SiLU(), nn.Conv2d(16, 16, 3)), 0.9)
     fast = prunery.sparse_callable(model, drawn(1, 8, 24, 24), threads=2)
     seen, run = [], module.Running._piece
 

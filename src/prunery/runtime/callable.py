@@ -90,14 +90,26 @@ class SparseCallable:
         if signature != self._accepted:
             self._check(given)
             self._accepted = signature
+        with self._lock:
+            results = self._results(given, args, kwargs)
+        if self._network is None:
+            return results
+        return results[0] if self._plain else self._structured(results)
+
+    def _results(self, given: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        batch = given[0].shape[0] if given else 0
+        recorded = self._running.recorded.get(batch) if self._running else None
+        if recorded is not None:
+            if not torch.is_inference_mode_enabled():
+                return recorded(given)
+            with torch.inference_mode(False):
+                return recorded(given)
         # buffers outlive the call and other threads write to them: neither may be of inference mode
-        with self._lock, torch.inference_mode(False), torch.no_grad(), threads_of(self.threads):
+        with torch.inference_mode(False), torch.no_grad(), threads_of(self.threads):
             if self._network is None:
                 return self._model(*args, **kwargs)
-            batch = given[0].shape[0]
             run = self._network.run if self._running is None or batch == 0 else self._running
-            results = run(given)
-        return results[0] if self._plain else self._structured(results)
+            return run(given)
 
     def report(self) -> Report:
         """Return what each layer runs and how fast it is, and the whole against the dense model."""

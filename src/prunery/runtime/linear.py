@@ -11,14 +11,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from prunery.runtime import native
 from prunery.runtime.geometry import LINE, pitch_of
 from prunery.runtime.kernels import transpose
 from prunery.runtime.layers import Layer
+from prunery.runtime.placed import Apart, fresh, ready
 from prunery.runtime.plan import Part, Plan
+from prunery.runtime.products import Buffer
 from prunery.runtime.team import Job, Kernel
 from prunery.runtime.tune import Timed, Tuner, least_seconds
 
@@ -35,22 +36,37 @@ class LinearPlan:
         shapes: dict[int, tuple[int, ...]] = {n: (s[0], height, width) for n, s in part.shapes.items()}
         layers = [_as_convolution(layer) for layer in part.layers]
         self.plan = Plan(Part(layers, part.inputs, part.outputs, shapes), 1, threads, tuner)
-        self.entries = [_transpose(view, rows, into=True) for view in self.plan.entries]
-        self.exits = [_transpose(view, rows, into=False) for view in self.plan.exits]
-        assert len(self.plan.steps) == 1
-        job = self.plan.steps[0]
-        assert isinstance(job, Job)
-        self.job = job
-        self.job.kernels = [*self.entries, *self.job.kernels, *self.exits]
+        (body,) = self.plan.steps
+        assert isinstance(body, Job)
+        self.body = body.kernels
+        self.entries, self.exits = self._copies()
+        self.job = Job(threads)
+        for kernel in (*self.entries, *self.body, *self.exits):
+            self.job.add(kernel)
 
     def run(self, given: list[Tensor], made: list[Tensor]) -> None:
         """Compute `made` (contiguous, written into) from `given`, at most `images` rows."""
-        given = [t.contiguous() for t in given]
+        given = [ready(t) for t in given]
         for kernel, tensor in zip(self.entries, given, strict=True):
             kernel.table[0], kernel.table[2] = tensor.data_ptr(), tensor.shape[0]
         for kernel, tensor in zip(self.exits, made, strict=True):
             kernel.table[1], kernel.table[3] = tensor.data_ptr(), tensor.shape[0]
         self.job.run(1)
+
+    def apart(self, count: int) -> Apart | None:
+        """Return its kernels for `count` rows, with copies of their own."""
+        if count > self.images:
+            return None
+        entries, exits = self._copies()
+        for kernel in entries:
+            kernel.table[2] = count
+        for kernel in exits:
+            kernel.table[3] = count
+        return Apart(entries, [kernel.of(1) for kernel in self.body], exits)
+
+    def _copies(self) -> tuple[list[Kernel], list[Kernel]]:
+        entries = [_transpose(buffer, self.images, into=True) for buffer in self.plan.entries.values()]
+        return entries, [_transpose(buffer, self.images, into=False) for buffer in self.plan.exits.values()]
 
 
 class ByTorch:
@@ -94,7 +110,7 @@ def quickest(
     seconds: how long the search may take on the processor, about.
     """
     rows, begin = given[0].shape[0], time.thread_time()
-    made = [torch.empty(rows, *part.shapes[n]) for n in part.outputs]
+    made = [fresh(rows, *part.shapes[n]) for n in part.outputs]
     by_torch = ByTorch(part, given, threads)
     best: tuple[float, Tuner, LinearPlan | ByTorch]
     best = (least_seconds(lambda: in_chunks(by_torch, given, made), threads), by_torch.tuner, by_torch)
@@ -124,17 +140,18 @@ def in_chunks(plan: LinearPlan | ByTorch, given: list[Tensor], made: list[Tensor
         plan.run([t[here] for t in given], [t[here] for t in made])
 
 
-def _transpose(view: Tensor, rows: int, *, into: bool) -> Kernel:
-    """The kernel that moves rows into a buffer, of which `view` is (1, features, H, W), or out of it."""
+def _transpose(buffer: Buffer, rows: int, *, into: bool) -> Kernel:
+    """The kernel that moves rows into a buffer of features or out of it."""
     made_for = native.isa()
     assert isinstance(made_for, native.Isa)
-    features, pitch = view.shape[1], view.stride(1)
+    features, pitch = buffer.geometry.channels, buffer.geometry.size
+    place = buffer.floats.ctypes.data + 4 * buffer.geometry.lead
     if into:
-        table, bands = [0, view.data_ptr(), rows, features, features, pitch], rows
+        table, bands = [0, place, rows, features, features, pitch], rows
     else:
-        table, bands = [view.data_ptr(), 0, features, rows, pitch, features], features
+        table, bands = [place, 0, features, rows, pitch, features], features
     function = native.address(transpose.source(made_for.lanes))
-    return Kernel(function, np.array(table, np.int64), -(-bands // made_for.lanes), False, (view,))
+    return Kernel(function, np.array(table, np.int64), -(-bands // made_for.lanes), False, (buffer,))
 
 
 def _as_convolution(layer: Layer) -> Layer:

@@ -43,10 +43,13 @@ class Part:
             if layer.kind == "conv":
                 self.convolutions[layer.output] = Convolution(layer)
 
+    def size(self, number: int) -> int:
+        """The bytes of an image's tensor."""
+        return 4 * math.prod(self.shapes[number])
+
     def bytes(self) -> int:
         """The most that one image's inputs and outputs of a layer take."""
-        size = {n: 4 * math.prod(shape) for n, shape in self.shapes.items()}
-        return max(sum(size[n] for n in (*layer.reads(), layer.output)) for layer in self.layers)
+        return max(sum(self.size(n) for n in (*layer.reads(), layer.output)) for layer in self.layers)
 
     @cached_property
     def stages(self) -> tuple[Part | None, Part | None]:
@@ -79,30 +82,11 @@ class Plan:
         self.buffers: dict[int, Buffer] = {}
         self.phases: dict[tuple[int, int], Buffer] = {}  # by number and stride
         self.free: dict[Geometry, list[np.ndarray]] = {}
-        for number in part.inputs:
-            self._new(number)
-        self.entries = [self._view(number) for number in part.inputs]
+        self.entries = {number: self._new(number) for number in part.inputs}
         for place, layer in enumerate(part.layers):
             self._lower(layer)
             self._release(place)
-        self.exits = [self._view(number) for number in part.outputs]
-
-    def run(self, given: list[Tensor], made: list[Tensor]) -> None:
-        """Compute `made` (written into) from `given`, at most `images` images."""
-        count = given[0].shape[0]
-        for view, tensor in zip(self.entries, given, strict=True):
-            view[:count].copy_(_planes(tensor))
-        self.go(count)
-        for view, tensor in zip(self.exits, made, strict=True):
-            _planes(tensor).copy_(view[:count])
-
-    def go(self, count: int) -> None:
-        """Compute what is in the buffers."""
-        for step in self.steps:
-            if isinstance(step, Job):
-                step.run(count)
-            else:
-                step(count)
+        self.exits = {number: self.buffers[number] for number in part.outputs}
 
     # places
     def _shape(self, number: int) -> tuple[int, int, int]:
@@ -169,7 +153,7 @@ class Plan:
             rows = self._rows(number, stride)
             made = self._allocate(image(given.channels * stride[0] ** 2, height, width, rows))
             self.phases[number, stride[0]] = made
-            self._plane_kernel(Phases(_plane(given), _plane(made.geometry), stride[0]), source, made)
+            self._plane_kernel(Phases(plane_of(given), plane_of(made.geometry), stride[0]), source, made)
         return self.phases[number, stride[0]]
 
     # layers
@@ -211,7 +195,7 @@ class Plan:
         if source.geometry.pitch > 256:
             return False
         made = self._new(layer.output)
-        spec = MaxPool(_plane(source.geometry), _plane(made.geometry), kernel, stride, padding)
+        spec = MaxPool(plane_of(source.geometry), plane_of(made.geometry), kernel, stride, padding)
         self._plane_kernel(spec, source, made)
         return True
 
@@ -232,35 +216,8 @@ class Plan:
         self.steps.append(step)
 
 
-class Staged:
-    """A part for as many images as lie side by side: large planes first, then all small ones at once."""
-
-    def __init__(self, part: Part, lanes: int, plan: Callable[[Part, int], Plan]) -> None:
-        self.part, self.images = part, lanes
-        large, small = part.stages
-        assert small is not None
-        self.small = plan(small, lanes)
-        self.large = None if large is None else plan(large, 1)
-
-    def run(self, given: list[Tensor], made: list[Tensor]) -> None:
-        """Compute `made` (written into) from `given`, at most `images` images."""
-        count = given[0].shape[0]
-        places = dict(zip(self.small.part.inputs, self.small.entries, strict=True))
-        for number, tensor in zip(self.part.inputs, given, strict=True):
-            if number in places:
-                places[number][:count].copy_(_planes(tensor))
-        if self.large is not None:
-            step = self.large.images
-            for begin in range(0, count, step):
-                here = slice(begin, min(count, begin + step))
-                into = [places[number][here] for number in self.large.part.outputs]
-                self.large.run([tensor[here] for tensor in given], into)
-        self.small.go(count)
-        for view, tensor in zip(self.small.exits, made, strict=True):
-            _planes(tensor).copy_(view[:count])
-
-
-def _plane(geometry: Geometry) -> Plane:
+def plane_of(geometry: Geometry) -> Plane:
+    """Return a geometry as kernels know it."""
     return Plane(
         geometry.height, geometry.width, geometry.pitch, geometry.lead, geometry.size, geometry.lanes
     )

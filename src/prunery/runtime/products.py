@@ -193,7 +193,7 @@ def fits_images(conv: Convolution, given: Geometry, made: tuple[int, int], resid
     widest = made_for.lanes * made_for.sums * 3 // 2
     narrow = made[1] <= pitch <= widest and len({s for s, _ in conv.steps(1)}) <= 11
     fits = residual is None or residual.pitch == pitch
-    return layer.groups == 1 and square and narrow and fits and len(conv.found.values) > 0 and shape[1] > 0
+    return layer.groups == 1 and square and narrow and fits and shape[1] > 0
 
 
 def in_lanes(

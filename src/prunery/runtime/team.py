@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,10 @@ class Kernel:
     keep: tuple[object, ...] = ()
     nbytes: int = 0  # of packed weights
 
+    def of(self, images: int) -> Kernel:
+        """Return it for just so many images."""
+        return replace(self, items=self.items * (images if self.per_image else 1), per_image=False)
+
 
 class Job:
     """A list of kernels with their tables. It can be run any number of times."""
@@ -77,10 +81,7 @@ class Job:
     def run(self, images: int) -> None:
         """Run all kernels on so many images."""
         if images != self.images:
-            rows = [
-                (k.function, k.table.ctypes.data, k.items * (images if k.per_image else 1))
-                for k in self.kernels
-            ]
+            rows = [(k.function, k.table.ctypes.data, k.of(images).items) for k in self.kernels]
             self.list = np.array(rows, np.int64)
             self.job[:2] = len(rows), self.list.ctypes.data
             self.images = images

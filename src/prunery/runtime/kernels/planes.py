@@ -1,4 +1,4 @@
-"""Kernels that split planes of activations into the phases of a stride, or pool them."""
+"""Kernels that copy planes of activations, split them into the phases of a stride, or pool them."""
 
 from __future__ import annotations
 
@@ -33,6 +33,15 @@ class Phases:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """Planes of one size in another place. An item is a channel of an image, `channels` to an image."""
+
+    given: Plane
+    made: Plane
+    channels: int
+
+
+@dataclass(frozen=True)
 class MaxPool:
     """The largest value of windows. An item is a channel of an image (of 16 images, in lanes)."""
 
@@ -43,7 +52,7 @@ class MaxPool:
     padding: tuple[int, int]
 
 
-def source(spec: Phases | MaxPool) -> str:
+def source(spec: Phases | MaxPool | Copy) -> str:
     """Return the kernel's text: `run(table, first item, end)`."""
     code = Emitter("run", [("ptr", "%table"), ("i64", "%begin"), ("i64", "%end")])
     fields = Fields(code, FIELDS)
@@ -51,7 +60,9 @@ def source(spec: Phases | MaxPool) -> str:
     with code.loop("%begin", "%end") as item:
         given = code.at(fields["p_input"], _start(code, item, spec.given))
         made = code.at(fields["p_output"], _start(code, code.mul(item, times), spec.made))
-        if isinstance(spec, Phases):
+        if isinstance(spec, Copy):
+            _copy(code, spec, fields, item)
+        elif isinstance(spec, Phases):
             _phases(code, spec, given, made)
         elif spec.given.lanes > 1:
             _pool_lanes(code, spec, given, made)
@@ -62,6 +73,26 @@ def source(spec: Phases | MaxPool) -> str:
 
 def _start(code: Emitter, item: Value, plane: Plane) -> Value:
     return code.add(code.mul(item, plane.size * plane.lanes), plane.lead * plane.lanes)
+
+
+def _copy(code: Emitter, spec: Copy, fields: Fields, item: Value) -> None:
+    wide, narrow, rows, floats = spec.given, spec.made, spec.given.height, spec.given.width
+    if wide.pitch == narrow.pitch == floats:
+        rows, floats = 1, rows * floats
+    places = []
+    for plane, pointer in ((wide, fields["p_input"]), (narrow, fields["p_output"])):
+        image, channel = code.div(item, spec.channels)
+        start = _start(code, item if plane.lanes == 1 else channel, plane)
+        places.append(code.at(pointer, start if plane.lanes == 1 else code.add(start, image)))
+    with code.loop(0, rows) as row:
+        starts = [code.mul(row, plane.pitch * plane.lanes) for plane in (wide, narrow)]
+        source, target = (code.at(place, start) for place, start in zip(places, starts, strict=True))
+        if wide.lanes == narrow.lanes == 1:
+            code.move(source, target, 4 * floats)
+        else:
+            with code.loop(0, floats) as column:
+                value = code.load("float", code.at(source, code.mul(column, wide.lanes)))
+                code.store("float", value, code.at(target, code.mul(column, narrow.lanes)))
 
 
 def _phases(code: Emitter, spec: Phases, given: Value, made: Value) -> None:

@@ -91,6 +91,12 @@ class Emitter:
         """Write to an address."""
         self.act(f"store {kind} {value}, ptr {pointer}, align {align}")
 
+    def move(self, source: Value, target: Value, count: int) -> None:
+        """Copy bytes from one address to another."""
+        self.declared["memcpy"] = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"
+        given = f"ptr align 4 {target}, ptr align 4 {source}, i64 {count}, i1 false"
+        self.act(f"call void @llvm.memcpy.p0.p0.i64({given})")
+
     def integer(self, kind: str, pointer: Value, index: Value | int, *, signed: bool = True) -> Value:
         """Return element `index` of an array of integers, as 64 bits."""
         bits = int(kind[1:])
