@@ -27,6 +27,7 @@ class Facts:
 
 _MNIST, _CIFAR, _IMAGENET = (1, 28, 28), (3, 32, 32), (3, 224, 224)
 _LECUN = "LeCun et al. 1998"
+_CNN8 = "a course report; see the docstring of prunery.models.cnn8"
 _HE = "He et al. 2016"
 
 
@@ -39,7 +40,7 @@ MODELS: dict[str, Facts] = {
     "fc": Facts("dense", _MNIST, 10, 1, "Tanaka et al. 2020, code (784-100-100-100-100-100-10)"),
     "lenet5": Facts("lenet", _MNIST, 10, 12, f"{_LECUN}, figure 2"),
     "lenet5-caffe": Facts("lenet", _MNIST, 10, 16, "Jia et al. 2014, the LeNet example (20-50-500-10)"),
-    "cnn8": Facts("cnn8", _CIFAR, 10, 8, "a course report; see the docstring of prunery.models.cnn8"),
+    **{f"cnn8{norm}": Facts("cnn8", _CIFAR, 10, 8, _CNN8) for norm in ("", "_bn")},
     **{f"vgg{d}{norm}": _vgg(d) for d in (11, 13, 16, 19) for norm in ("", "_bn")},
     **{f"resnet{d}": Facts("resnet", _CIFAR, 10, 1, f"{_HE}, CIFAR form") for d in (18, 34, 50)},
     **{f"resnet{d}_imagenet": Facts("resnet", _IMAGENET, 1000, 1, f"{_HE}, table 1") for d in (18, 34, 50)},
