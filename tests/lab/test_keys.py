@@ -31,9 +31,10 @@ def test_keys_never_move():
 
 
 def test_defaults_do_not_enter_the_key():
+    usual = {"momentum": 0.9, "milestones": [], "precision": "float32"}
     whole = planned(
         threads=1,
-        task={**TASK, "validation": 0.1, "training": {**TASK["training"], "momentum": 0.9, "milestones": []}},
+        task={**TASK, "validation": 0.1, "training": {**TASK["training"], **usual}},
         methods=[
             {
                 "criterion": "magnitude",
@@ -70,6 +71,12 @@ def test_what_a_result_depends_on_changes_every_key(changes):
 def test_training_changes_all_but_what_comes_before_it():
     longer = planned(task={**TASK, "training": {**TASK["training"], "epochs": 3}})
     shared = set(longer.steps) & set(planned().steps)
+    assert {planned().steps[k].kind for k in shared} == {"init", "prune"}  # snip's cuts, at init
+
+
+def test_the_precision_of_a_training_enters_its_key():
+    half = planned(task={**TASK, "training": {**TASK["training"], "precision": "bfloat16"}})
+    shared = set(half.steps) & set(planned().steps)
     assert {planned().steps[k].kind for k in shared} == {"init", "prune"}  # snip's cuts, at init
 
 

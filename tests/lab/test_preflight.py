@@ -3,9 +3,10 @@
 import time
 
 import pytest
+import torch
 from lab_kit import do, raw
 
-from prunery.errors import DataError, ModelError, PatternError, SparsityError, StoreError
+from prunery.errors import DataError, ModelError, PatternError, SparsityError, SpecError, StoreError
 from prunery.lab.plan import plan
 from prunery.lab.record import Record
 from prunery.lab.spec import from_plain
@@ -14,6 +15,7 @@ from prunery.lab.store import Store
 from prunery.lab.work import preflight
 from prunery.lab.work.context import images
 from prunery.lab.work.provenance import origin
+from prunery.lab.work.trial import seconds_by_precision
 from prunery.models.code import code
 
 
@@ -65,6 +67,37 @@ def test_what_cannot_run_is_said(tmp_path, case):
     assert asked in caught.value.asked
     assert problem in str(caught.value)
     assert caught.value.do
+
+
+HALF = "task.training.precision=bfloat16"
+
+
+def test_bfloat16_is_refused_with_the_seconds_of_both_where_it_is_slower(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, "seconds_by_precision", lambda *_, **__: {"float32": 1, "bfloat16": 1.5})
+    check(tmp_path)
+    with pytest.raises(SpecError, match=r"1\.5 s in bfloat16 and 1 s in float32") as caught:
+        check(tmp_path, HALF)
+    assert "'lenet300'" in caught.value.asked
+    monkeypatch.setattr(preflight, "seconds_by_precision", lambda *_, **__: {"float32": 1, "bfloat16": 0.5})
+    check(tmp_path, HALF)
+
+
+def test_a_study_that_was_begun_in_bfloat16_goes_on_where_that_is_slower(tmp_path, monkeypatch):
+    spec = from_plain(overridden(raw(), [HALF]))
+    first = next(step for step in plan(spec).steps.values() if step.kind == "train")
+    store = Store(tmp_path / "store")
+    store.partial(first.key)
+    monkeypatch.setattr(preflight, "seconds_by_precision", lambda *_, **__: {"float32": 1, "bfloat16": 1.5})
+    check(tmp_path, HALF, store=store)
+
+
+def test_a_step_is_timed_in_both_precisions():
+    step = next(s for s in plan(from_plain(raw())).steps.values() if s.kind == "train")
+    threads = torch.get_num_threads()
+    found = seconds_by_precision(step, seconds=0.01)
+    assert found.keys() == {"float32", "bfloat16"}
+    assert all(0 < seconds < 10 for seconds in found.values())
+    assert torch.get_num_threads() == threads
 
 
 def test_a_set_that_cannot_be_had_is_said_in_three_seconds(tmp_path, monkeypatch):

@@ -201,3 +201,16 @@ def test_the_spec_comes_back_from_plain_data():
     assert from_plain(raw(methods=[{"criterion": "magnitude", "recovery": ["bn", "finetune"]}])).methods[
         0
     ].name == ("magnitude bn+finetune")
+
+
+def test_a_training_that_stops_at_an_accuracy_costs_what_it_took_and_says_where_it_fell_short(tmp_path):
+    def tuned(accuracy):
+        return magnitude({"name": "finetune", "training": {"epochs": 3, "stop_at": accuracy}})
+
+    plan, store = run(tmp_path / "low", tuned(10))
+    record = store.record(cell(plan, "m").path[-2])
+    assert (record.cost["epochs"], record.notes) == (1, ())
+    plan, store = run(tmp_path / "high", tuned(100))
+    record = store.record(cell(plan, "m").path[-2])
+    assert record.cost["epochs"] == 3
+    assert record.notes == ("100 % on validation was not reached in 3 epochs",)

@@ -144,6 +144,15 @@ def test_choosing_on_validation_needs_some():
     assert text in message(data)
 
 
+def test_stopping_at_an_accuracy_needs_validation_and_no_cuts_inside():
+    data = overridden(raw(), ["task.validation=0", "task.training.stop_at=90"])
+    assert "task.training.stop_at: training with stop_at: 90" in message(data)
+    data = overridden(raw(), ["task.training.stop_at=90", "methods.0.schedule=gradual"])
+    assert "methods[0].schedule.training: stop_at in a training whose cuts lie inside it" in message(data)
+    data = overridden(data, ["methods.0.schedule.training.stop_at=null"])
+    assert from_plain(data).training_during(from_plain(data).methods[0]).stop_at is None
+
+
 def test_missing_parts_are_named():
     text = message({"name": "x"})
     assert all(f"key '{key}': it is missing" in text for key in ("task", "methods", "sparsities", "seeds"))

@@ -9,6 +9,7 @@ from prunery.report.results.columns import COLUMNS, LOSS, TOP1, TOP5, recorded
 from prunery.report.results.frame import frame
 from prunery.report.results.groups import groups_of
 from prunery.report.text import tables
+from prunery.report.text.captions import task
 
 
 @pytest.fixture
@@ -45,6 +46,16 @@ def test_what_was_not_recorded_has_no_table(cells):
     cells["test_top5"] = math.nan
     assert recorded(cells, COLUMNS) == [LOSS]
     assert recorded(frame(case.study(), case.Kept()), COLUMNS) == []
+
+
+def test_a_report_says_that_networks_were_trained_in_bfloat16(cells):
+    assert set(cells["precision"]) == {"float32"}
+    assert task(cells) == "lenet300 on mnist"
+    tuned = {"name": "finetune", "training": {"epochs": 5, "precision": "bfloat16"}}
+    plan = case.study([{"criterion": "magnitude", "recovery": tuned}])
+    half = frame(plan, case.store(plan, lambda c: 9000))
+    assert set(half[half.method == "magnitude"]["precision"]) == {"bfloat16"}
+    assert task(half) == "lenet300 on mnist (trained in bfloat16)"
 
 
 def test_only_shares_of_images_come_in_steps(cells):

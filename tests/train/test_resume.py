@@ -32,6 +32,7 @@ CASES = {
         True,
     ),
     "adamw": (network, settings(optimizer="adamw", learning_rate=0.01, augmentation="flip"), False),
+    "half": (norm_network, settings(precision="bfloat16", weight_decay=0.01), True),
     "dropout": (lambda: network(dropout=0.3), settings(select="validation", learning_rate=0.5), True),
 }
 

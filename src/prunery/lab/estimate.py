@@ -145,7 +145,8 @@ def alike(step: Step | Record) -> Group:
     criterion = choice["name"] if isinstance(choice, Mapping) else choice
     kind = "train" if training else step.kind
     data = [str(step.args.get(name) or "") for name in ("data", "classes", "images")]
-    return (kind, step.args["model"], *data, str(training.get("batch", "")), str(criterion))
+    speed = (str(training.get("batch", "")), str(training.get("precision", "float32")))
+    return (kind, step.args["model"], *data, *speed, str(criterion))
 
 
 def _network(step: Step | Record) -> Group:

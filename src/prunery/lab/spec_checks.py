@@ -18,9 +18,11 @@ from prunery.train.settings import Training, merged
 
 def of_task(task: Task) -> Iterator[Problem]:
     """Yield what is wrong between the parts of a task."""
-    if task.training.select == "validation" and not task.validation:
-        what, problem = "training with select: validation", "validation is 0: no image is set aside"
-        yield Problem(("task", "training", "select"), what, problem, "set some aside, or write select: last")
+    if task.training.reads_validation and not task.validation:
+        name = "select" if task.training.select == "validation" else "stop_at"
+        what = f"training with {name}: {getattr(task.training, name)}"
+        problem, do = "validation is 0: no image is set aside", f"set some aside, or leave {name} out"
+        yield Problem(("task", "training", name), what, problem, do)
 
 
 def of_size(methods: Sequence[Method], sparsities: Sequence[float], seeds: int) -> Iterator[Problem]:
@@ -87,7 +89,12 @@ def _training_problems(place: Place, method: Method, training: Training) -> Iter
     for index, action in enumerate(method.actions()):
         where = (*place, "recovery", *([index] if several else []), "training")
         yield from _raised(where, merged, training, action.training or {})
-    yield from _raised((*place, "schedule", "training"), merged, training, method.training_settings)
+    during: Place = (*place, "schedule", "training")
+    problems = list(_raised(during, merged, training, method.training_settings))
+    yield from problems
+    if method.in_training and not problems and merged(training, method.training_settings).stop_at is not None:
+        what, problem = "stop_at in a training whose cuts lie inside it", "they would not all be made"
+        yield Problem(during, what, problem, "write stop_at: null there")
 
 
 def _floor_problem(place: Place, method: Method, sparsity: float) -> Iterator[Problem]:

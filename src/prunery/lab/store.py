@@ -116,11 +116,9 @@ class Store:
         if expected is None or not path.is_file():
             raise StoreError(f"file {name!r} of step {key!r}", "it is not there", "run the study again")
         if _sha256(path) != expected:
-            raise StoreError(
-                f"file {name!r} of step {key!r}",
-                "its contents do not match their sha256: it was altered",
-                f"delete {self.path(key)} and run the study again",
-            )
+            found = "its contents do not match their sha256: it was altered"
+            do = f"delete {self.path(key)} and run the study again"
+            raise StoreError(f"file {name!r} of step {key!r}", found, do)
         return path
 
     def commit(self, record: Record, scratch: Path | None = None) -> Record:
@@ -166,6 +164,10 @@ class Store:
         path = self.root / "partial" / key
         path.mkdir(exist_ok=True)
         return path
+
+    def begun(self, key: str) -> bool:
+        """Return whether the step is there, or was begun some time."""
+        return self.has(key) or (self.root / "partial" / key).exists()
 
     # -- failures, studies, looking around -------------------------------------------------------------
 
@@ -233,11 +235,8 @@ class Store:
     def _make(self, create: bool) -> None:
         inside = self.root.iterdir() if self.root.is_dir() else ()
         if self.root.is_file() or any(_MARK not in path.name for path in inside):
-            raise StoreError(
-                f"a store at {self.root}",
-                "something else is there",
-                "name a new folder, or one that is a store",
-            )
+            do = "name a new folder, or one that is a store"
+            raise StoreError(f"a store at {self.root}", "something else is there", do)
         if not create:
             raise StoreError(f"a store at {self.root}", "there is none", "run a study there, or name another")
         self.root.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,10 @@ class EpochRow:
     removed: int | None = None
     """Weights that the masks remove after the epoch; None where nothing changes the masks meanwhile."""
 
+    def reaches(self, accuracy: float) -> bool:
+        """Return whether the validation accuracy is at least so many percent; False for an empty split."""
+        return self.validation_total > 0 and 100 * self.validation_correct >= accuracy * self.validation_total
+
     def plain(self) -> dict[str, Any]:
         """The row as a record keeps it: without what only some trainings have where there is none."""
         some = ("test_correct", "test_total", "removed")

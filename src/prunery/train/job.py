@@ -75,11 +75,14 @@ class Job:
         """Return the mean training loss () of a batch, with its graph, and the logits (b, classes)."""
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cuda", torch.bfloat16) if self.gpu else contextlib.nullcontext():
-            with OneDNNLinear():  # around the model alone: the mode sees every call of torch
-                output = self.model(x.to(self.dtype))
-            logits = getattr(output, "logits", output)
-            loss = nn.functional.cross_entropy(logits, y, label_smoothing=self.training.label_smoothing)
+        half = self.training.precision == "bfloat16"
+        autocast = torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext()
+        with autocast, OneDNNLinear():  # around the model alone: the mode sees every call of torch
+            output = self.model(x.to(self.dtype))
+        logits = getattr(output, "logits", output)
+        if half:  # the loss is one of single precision
+            logits = logits.to(self.dtype)
+        loss = nn.functional.cross_entropy(logits, y, label_smoothing=self.training.label_smoothing)
         return loss, logits
 
     @contextlib.contextmanager
@@ -124,11 +127,11 @@ def job_of(
     """Return the job of training `model`, which may be laid out anew; DataError, ModelError, SpecError."""
     if not len(splits.train):
         raise DataError("training", "the training split is empty", "give it examples")
-    if training.select == "validation" and not len(splits.validation):
+    if training.reads_validation and not len(splits.validation):
         raise SpecError(
-            "select='validation'",
+            "select='validation', or stop_at",
             "the validation split is empty",
-            "keep a validation split, or select='last'",
+            "keep a validation split, or leave them out",
         )
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:

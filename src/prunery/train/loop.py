@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from prunery.errors import SpecError
 from prunery.forward import modes_kept
 from prunery.measure.accuracy import evaluate
 from prunery.train.epoch_totals import Tally
@@ -51,7 +52,7 @@ def fit(
     """Train the model in place; return the epochs' losses (nats) and counts, and the masks at the end.
 
     Data go to the model's device. The model is laid out channels-last if it can run so (the faster way for
-    convolutions, on CPUs too); on a GPU it runs in bf16 autocast.
+    convolutions, on CPUs too).
     `masks`: removed weights are exactly 0 after every step. `updates` change the masks (see `train.updates`):
     each is asked before every step whether it is due, and once more after the last one. With
     select="validation" only epochs since the number of removed weights last changed are chosen from.
@@ -62,6 +63,9 @@ def fit(
     updates that are still due then are carried out at once, or `History.unfinished` says why not.
     DataError, ModelError, SpecError: nothing to train or select on, or something that is no update.
     """
+    if training.stop_at is not None and updates:
+        do = "train all epochs, or change the masks before or after"
+        raise SpecError("stop_at in a training that changes its masks", "they would not be finished", do)
     with modes_kept(model):
         job = job_of(model, splits, training, seed, test_curves=test_curves)
         saver = Checkpoint(checkpoint)
@@ -69,7 +73,7 @@ def fit(
         with Masking(job, state, masks, updates) as masking:
             if not job.total:
                 masking.finish(0, diverged=False)
-            while state.epoch < training.epochs and state.diverged_at is None:
+            while state.epoch < training.epochs and not _ends(state, training):
                 _train_epoch(job, state, masking, saver, on_step)
                 _finish_epoch(job, state, masking)
                 if saver.due(BETWEEN_EPOCHS) or state.epoch == training.epochs:
@@ -81,6 +85,13 @@ def fit(
         model.load_state_dict(state.best)
     end = state.best_masks if state.best else state.masks
     return replace(state.history(), masks=masking.given if end is None else end)
+
+
+def _ends(state: TrainState, training: Training) -> bool:
+    """Return whether the training ends before its last epoch: it diverged, or is as accurate as was asked."""
+    if state.diverged_at is not None:
+        return True
+    return training.stop_at is not None and bool(state.rows) and state.rows[-1].reaches(training.stop_at)
 
 
 def _identity(job: Job, masks: Masks | None, updates: Sequence[MaskUpdate], saver: Checkpoint) -> str:

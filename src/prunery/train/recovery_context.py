@@ -137,6 +137,8 @@ class RecoveryContext:
             )
         self.book.histories.append(history)
         self.book.asked += settings.epochs
+        if settings.stop_at is not None and history.rows and not history.rows[-1].reaches(settings.stop_at):
+            self.note(f"{settings.stop_at:g} % on validation was not reached in {len(history.rows)} epochs")
         return history
 
     def reset_(self, to: Literal["init", "reinit"]) -> None:

@@ -66,6 +66,12 @@ class Training(BaseModel):
     """Random changes to training images: none, mirrored, or cropped after padding by 4 and mirrored."""
     clip_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """The largest L2 norm of all gradients together; None does not clip."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What forward and backward passes compute in: bfloat16 is torch's autocast. Weights, gradients, the
+    optimiser's state, norms' statistics and the loss stay float32, and so does all that is measured."""
+    stop_at: float | None = Field(default=None, gt=0, le=100, allow_inf_nan=False)
+    """The validation accuracy in % at which training ends, after an epoch that reaches it; `epochs` is then
+    the most that it takes, and what the learning-rate schedule is laid out for. None trains all epochs."""
     select: Literal["last", "validation"] = "last"
     """Which epoch's weights stay: the last, or the most correct on validation (the earliest of equals)."""
 
@@ -75,6 +81,11 @@ class Training(BaseModel):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def reads_validation(self) -> bool:
+        """Return whether anything is chosen by the validation split."""
+        return self.select == "validation" or self.stop_at is not None
 
     def stored(self) -> dict[str, Any]:
         """Return the settings as plain data, spelt as keys and records spell them (see `STORED`)."""

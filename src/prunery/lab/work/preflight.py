@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from prunery import machine
 from prunery.core.context import ScoringContext
 from prunery.core.criteria import criterion as criteria
 from prunery.core.granularity import granularity as granularities
@@ -26,11 +27,12 @@ from prunery.data.batches import balanced
 from prunery.data.corruptions import corruption
 from prunery.data.images import ImageSet
 from prunery.data.sets import load
-from prunery.errors import ModelError, PruneryError, SparsityError, StoreError
+from prunery.errors import ModelError, PruneryError, SparsityError, SpecError, StoreError
 from prunery.export.weights import load_weights_
 from prunery.factories import as_ours, is_factory
 from prunery.forms.engines import form
 from prunery.lab import pretrained
+from prunery.lab.estimate import alike
 from prunery.lab.plan import Plan
 from prunery.lab.plan import plan as plan_of
 from prunery.lab.spec import Spec, from_plain
@@ -38,10 +40,13 @@ from prunery.lab.spec_parts import Method
 from prunery.lab.store import Store
 from prunery.lab.work.context import images, splits
 from prunery.lab.work.provenance import check_begun
-from prunery.lab.work.trial import trial_plain
+from prunery.lab.work.trial import seconds_by_precision, trial_plain
 from prunery.lab.work.user_model import check_output, tried_out
 from prunery.models.build import build
 from prunery.models.names import Shape
+
+_GLANCE = 1.0  # seconds of one training step, where a whole batch would take longer
+_SLOWER = 1.05  # a smaller difference may be noise
 
 
 def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None = None) -> None:
@@ -72,6 +77,7 @@ def check(spec: Spec, plan: Plan, store: Store | None, *, data_dir: str | None =
             per_class = criteria.bind(method.criterion).facts.get("examples_per_class")
             if per_class:
                 balanced(train, per_class=per_class, seed=spec.seeds[0])
+    check_precision(plan, store)
 
 
 def check_plain(
@@ -94,6 +100,28 @@ def check_plain(
     if trial is not None:
         with suppress(Exception):  # the run itself will say what is wrong
             trial_plain(**trial)
+
+
+def check_precision(plan: Plan, store: Store | None) -> None:
+    """SpecError where a study would begin to train in bfloat16 on a machine on which float32 is faster.
+
+    A few steps of each training are timed in both. A study that a store has begun goes on anywhere: its
+    results are those of its precision, however long they take.
+    """
+    half = [s for s in plan.steps.values() if s.args.get("training", {}).get("precision") == "bfloat16"]
+    if store is not None and any(store.begun(step.key) for step in half):
+        return
+    for step in {alike(step): step for step in half if step.epochs}.values():
+        seconds = seconds_by_precision(step, seconds=_GLANCE)
+        if seconds["bfloat16"] > _SLOWER * seconds["float32"]:
+            batch = f"a training step on {step.args['training']['batch']} images takes"
+            both = f"{seconds['bfloat16']:.3g} s in bfloat16 and {seconds['float32']:.3g} s in float32"
+            raise SpecError(
+                f"precision bfloat16 for {step.args['model']!r}",
+                f"{batch} {both} on this machine ({machine.processor()})",
+                "leave precision out, or begin the study where it is faster: on a GPU, or a CPU with AMX or "
+                "avx512_bf16",
+            )
 
 
 def _weights(weights: pretrained.Weights, store: Store | None) -> Path:

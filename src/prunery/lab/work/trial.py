@@ -9,13 +9,15 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from prunery.data.custom import from_tensors
 from prunery.data.images import ImageSet
@@ -33,6 +35,7 @@ from prunery.train.settings import Training
 _SHORT = 900.0  # seconds
 _FEW = 8  # images of the first two steps, which warm up and say whether a whole batch fits into the time
 _STEPS = 8
+_TURNS = 4
 _EVALUATED = 500
 
 
@@ -54,16 +57,12 @@ def trial(steps: Sequence[Step], *, seconds: float) -> Trial:
     take longer exceeds it.
     Errors are those of building the model, or of loading a data set of the user's own.
     """
-    threads = torch.get_num_threads()
     found: dict[str, float] = {}
     sizes: dict[str, int] = {}
     share = seconds / max(len(steps), 1)
-    try:
-        for step in steps:
-            torch.set_num_threads(int(step.args["threads"]))
+    for step in steps:
+        with _threads_of(step):
             found[step.key], sizes[step.key] = _tried(step, share)
-    finally:
-        torch.set_num_threads(threads)
     return Trial(found, sizes)
 
 
@@ -100,8 +99,7 @@ def trial_plain(steps: Sequence[Mapping[str, Any]], path: str, seconds: float) -
 def _tried(step: Step, seconds: float) -> tuple[float, int]:
     """Return the seconds that a step takes, and the bytes of its network."""
     data, seed = _data(step.args), int(step.args["seed"])
-    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = build(step.args["model"], shape=data.shape, classes=data.classes, seed=seed, device=where)
+    model = _built(step, data)
     size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
     if not step.epochs:
         whole = _noise(data, _EVALUATED)
@@ -113,6 +111,42 @@ def _tried(step: Step, seconds: float) -> tuple[float, int]:
     each = _training_step(job, 0.8 * seconds) * math.ceil(data.train / training.batch)
     each += _evaluation(model, noise, 0.2 * seconds) * data.validation
     return each * step.epochs, size
+
+
+def seconds_by_precision(step: Step, *, seconds: float) -> dict[str, float]:
+    """Return the seconds of a training step on a whole batch, like those of `step`, in each precision.
+
+    The shortest of a few steps, in turns; `seconds`: for one of them, where a whole batch would take longer.
+    """
+    data, asked = _data(step.args), Training.model_validate(step.args["training"])
+    parts = split(_noise(data, asked.batch), validation=0, seed=0)
+    whole = min(asked.batch, len(parts.train))
+    jobs = {
+        precision: job_of(_built(step, data), parts, asked.model_copy(update={"precision": precision}), 0)
+        for precision in get_args(Training.model_fields["precision"].annotation)
+    }
+    trained = {precision: _stepping(job) for precision, job in jobs.items()}
+    with _threads_of(step), jobs[asked.precision].noise():
+        few = max(_warm(partial(once, _FEW), seconds) for once in trained.values())
+        count = _fitting(few, whole, seconds)
+        turns = [{p: _timed(partial(once, count)) for p, once in trained.items()} for _ in range(_TURNS)]
+    return {precision: min(turn[precision] for turn in turns) * whole / count for precision in trained}
+
+
+@contextmanager
+def _threads_of(step: Step) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(int(step.args["threads"]))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _built(step: Step, data: _Data) -> nn.Module:
+    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    seed = int(step.args["seed"])
+    return build(step.args["model"], shape=data.shape, classes=data.classes, seed=seed, device=where)
 
 
 def _data(args: Mapping[str, Any]) -> _Data:
@@ -141,24 +175,30 @@ def _noise(data: _Data, count: int) -> ImageSet:
 
 def _training_step(job: Job, seconds: float) -> float:
     """Return the seconds of one step on a whole batch."""
+    step, whole = _stepping(job), min(job.training.batch, len(job.train))
+    with job.noise():
+        few = _warm(partial(step, _FEW), seconds)
+        count = _fitting(few, whole, seconds)
+        times: list[float] = []
+        end = time.perf_counter() + seconds
+        while len(times) < _STEPS and (not times or time.perf_counter() + times[-1] < end):
+            times.append(_timed(partial(step, count)))
+    return statistics.median(times[1:] or times) * whole / count
+
+
+def _stepping(job: Job) -> Callable[[int], None]:
+    """Return a function that makes one training step on so many images, and waits for it."""
     job.model.train()
     x, y = next(iter(job.batches(0, 0)))
 
-    def step(x: Tensor, y: Tensor) -> None:
-        loss, _ = job.loss(x, y)
+    def step(count: int) -> None:
+        loss, _ = job.loss(x[:count], y[:count])
         job.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         job.optimizer.step()
         float(loss.detach())  # waits for the device
 
-    with job.noise():
-        few = _warm(lambda: step(x[:_FEW], y[:_FEW]), seconds)
-        count = _fitting(few, len(x), seconds)
-        times: list[float] = []
-        end = time.perf_counter() + seconds
-        while len(times) < _STEPS and (not times or time.perf_counter() + times[-1] < end):
-            times.append(_timed(lambda: step(x[:count], y[:count])))
-    return statistics.median(times[1:] or times) * len(x) / count
+    return step
 
 
 def _evaluation(model: nn.Module, noise: ImageSet, seconds: float) -> float:

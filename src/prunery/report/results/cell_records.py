@@ -133,6 +133,10 @@ class CellRecords:
         trainings = [step.args["training"] for step in self.steps if _trains(step)]
         return trainings[-1].get(name) if trainings else None
 
+    def setting(self, name: str) -> str:
+        """Return a setting of the last training as text; empty where there is none."""
+        return str(self.training(name) or "")
+
     @property
     def device(self) -> str:
         """Return the devices that its costs were measured on; empty for a cell that is not done."""

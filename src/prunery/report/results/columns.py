@@ -283,7 +283,7 @@ COLUMNS: tuple[Column, ...] = (
     _count("cuts", attrgetter("cuts_made")),
     _text("at", attrgetter("place")),
     Column("floor", lambda cell: cell.cuts[-1].args.get("floor", 0.0) if cell.cuts else None),
-    _text("optimizer", lambda cell: cell.training("optimizer") or ""),
+    *(_text(name, partial(CellRecords.setting, name=name)) for name in ("optimizer", "precision")),
     Column("learning_rate", lambda cell: cell.training("learning_rate")),
     _count("batch", lambda cell: cell.training("batch"), "images"),
     *map(_of_task, ("images", "classes")),

@@ -20,9 +20,10 @@ SPREADS = "spreads are pooled over the methods at a sparsity, unless a test at 1
 
 
 def task(frame: pd.DataFrame) -> str:
-    """Return `lenet300 on mnist`: a study's model and data, and how much of the data where not all."""
-    used = part(frame)
-    return whole_task(frame) + (f" ({used})" if used else "")
+    """Return `lenet300 on mnist (1 000 training images)`: what is unusual of data and precision behind it."""
+    half = "precision" in frame and bool((frame["precision"] == "bfloat16").any())
+    unusual = [text for text in (part(frame), "trained in bfloat16" if half else "") if text]
+    return whole_task(frame) + (f" ({', '.join(unusual)})" if unusual else "")
 
 
 def whole_task(frame: pd.DataFrame) -> str:

@@ -135,8 +135,8 @@ def devices(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     if len(names) < 2:
         return []
     return [
-        f"Steps ran on {len(names)} kinds of device: seconds are not comparable between them, and networks "
-        "train in bfloat16 on a GPU, in float32 on a CPU."
+        f"Steps ran on {len(names)} kinds of device: seconds are not comparable between them, and sums are "
+        "rounded otherwise."
     ]
 
 
