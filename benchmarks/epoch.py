@@ -1,6 +1,7 @@
 """One training epoch with prunery's loop, against torch DataLoader loops of the same model and augmentation.
 
-python benchmarks/epoch.py [--tasks mnist cifar10] [--rounds 5] [--images N] [--threads 1]
+python benchmarks/epoch.py [--tasks mnist cifar10 resnet18 vgg16 resnet50] [--rounds 5] [--images N]
+    [--threads 1] [--device cpu] [--precision float32] [--arms prunery tensors]
 
 Arms, each an epoch of SGD with momentum from fresh weights, taking turns:
   prunery             train.fit: batches made from the whole uint8 array
@@ -9,7 +10,7 @@ Arms, each an epoch of SGD with momentum from fresh weights, taking turns:
   PIL, 2 workers      the same with two worker processes
 
 The threads are those of the training process; a worker has one. CPU time counts worker processes. Images lie
-encoded in memory, so no disk is timed.
+encoded in memory, so no disk is timed. With --precision bfloat16 all arms train in torch's autocast.
 The sets come through prunery.data: name a mirror with PRUNERY_DATA, or they are downloaded once.
 """
 
@@ -20,8 +21,9 @@ import io
 import random
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,10 +49,16 @@ class Task:
     """What is trained on a set."""
 
     model: str
+    data: str
     augmentation: str
 
 
-TASKS = {"mnist": Task("lenet300", "none"), "cifar10": Task("cnn8", "crop_flip")}
+TASKS = {
+    "mnist": Task("lenet300", "mnist", "none"),
+    "cifar10": Task("cnn8", "cifar10", "crop_flip"),
+    **{net: Task(net, "cifar10", "crop_flip") for net in ("resnet18", "vgg16", "resnet50")},
+}
+ARMS = ("prunery", "tensors", "PIL, 0 workers", "PIL, 2 workers")
 
 
 class Encoded(Dataset):
@@ -123,11 +131,15 @@ def loop(data: Dataset, *, training: Training, workers: int) -> Epoch:
             model.parameters(), training.learning_rate, momentum=training.momentum, fused=True
         )
         model.train()
-        right, loss_sum, seen = torch.zeros(()), torch.zeros(()), 0
+        device = next(model.parameters()).device
+        right, loss_sum = torch.zeros(2, device=device).unbind()
+        seen, half = 0, training.precision == "bfloat16"
         for x, y in batches:
+            x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
             optimizer.zero_grad()
-            logits = model(x)
-            loss = nn.functional.cross_entropy(logits, y)
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                logits = model(x)
+            loss = nn.functional.cross_entropy(logits.float(), y)
             loss.backward()
             optimizer.step()
             right += (logits.detach().argmax(1) == y).sum()
@@ -148,16 +160,17 @@ def own(splits: Splits, *, training: Training) -> Epoch:
     return epoch
 
 
-def arms(splits: Splits, *, training: Training, format: str) -> dict[str, Epoch]:
-    """Every way of training one epoch, by name."""
-    plain = tensors(splits.train, augmentation=training.augmentation)
-    files = Encoded(splits.train, augmentation=training.augmentation, format=format)
-    return {
-        "prunery": own(splits, training=training),
-        "tensors": loop(plain, training=training, workers=0),
-        "PIL, 0 workers": loop(files, training=training, workers=0),
-        "PIL, 2 workers": loop(files, training=training, workers=2),
-    }
+def arms(splits: Splits, *, names: Sequence[str], training: Training, format: str) -> dict[str, Epoch]:
+    """The ways of training one epoch, by name."""
+    found = {"prunery": own(splits, training=training)}
+    if "tensors" in names:
+        plain = tensors(splits.train, augmentation=training.augmentation)
+        found["tensors"] = loop(plain, training=training, workers=0)
+    if {*names} & {*ARMS[2:]}:
+        files = Encoded(splits.train, augmentation=training.augmentation, format=format)
+        counts = dict(zip(ARMS[2:], (0, 2), strict=True))
+        found |= {arm: loop(files, training=training, workers=count) for arm, count in counts.items()}
+    return {name: epoch for name, epoch in found.items() if name in ("prunery", *names)}
 
 
 def cpu_seconds() -> float:
@@ -184,35 +197,60 @@ def interleaved(
     return times, accuracy
 
 
-def measure(name: str, *, rounds: int, images: int | None, batch: int, format: str) -> str:
+def measure(
+    name: str,
+    *,
+    rounds: int,
+    images: int | None,
+    batch: int,
+    format: str,
+    device: str,
+    precision: Any,
+    names: Sequence[str],
+) -> str:
     """The table of one task."""
     task = TASKS[name]
-    splits = split(load(name), validation=0, seed=0)
+    splits = split(load(task.data), validation=0, seed=0)
     part = splits.train
     part = replace(part, x=part.x[:images], y=part.y[:images])
     splits = replace(splits, train=part)
     training = Training(
-        epochs=1, optimizer="sgd", learning_rate=0.05, batch=batch, augmentation=task.augmentation
+        epochs=1,
+        optimizer="sgd",
+        learning_rate=0.05,
+        batch=batch,
+        augmentation=task.augmentation,
+        precision=precision,
     )
+    shape = tuple(part.x.shape[1:])
     times, accuracy = interleaved(
-        arms(splits, training=training, format=format),
-        lambda: build(task.model, shape=tuple(part.x.shape[1:]), classes=part.classes, seed=0),
+        arms(splits, names=names, training=training, format=format),
+        lambda: build(task.model, shape=shape, classes=part.classes, seed=0, device=device),
         rounds=rounds,
     )
     learnt = ", ".join(f"{arm} {value:.1f}" for arm, value in accuracy.items())
-    title = f"{task.model}/{name}, {len(part)} images, batch {batch}, augmentation {task.augmentation}"
-    how = f"{format}, {torch.get_num_threads()} thread(s), {rounds} rounds"
+    title = f"{task.model}/{task.data}, {len(part)} images, batch {batch}, augmentation {task.augmentation}"
+    how = f"{format}, {precision}, {_device(device)}, {rounds} rounds"
     return f"{title}, {how}\n{table(times, 'prunery')}\ntraining accuracy, %: {learnt}\n"
+
+
+def _device(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{torch.get_num_threads()} thread(s)"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", default=["mnist", "cifar10"], choices=list(TASKS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, help="only the first N training images, for a quick look")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--format", default="PNG", choices=["PNG", "WebP"], help="of the encoded images")
     parser.add_argument("--threads", type=int, default=1, help="of the training process")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--arms", dest="names", nargs="+", default=ARMS, choices=ARMS, help="beside prunery")
     chosen = vars(parser.parse_args())
     torch.set_num_threads(chosen.pop("threads"))
     for name in chosen.pop("tasks"):

@@ -2,6 +2,7 @@
 
 import csv
 import time
+from itertools import product
 
 import pytest
 from cli_kit import prunery
@@ -68,9 +69,25 @@ def test_chains_land_on_their_targets_and_overshoot_where_published():
 
 
 def test_eighths_are_what_eight_filters_can_be():
-    spec = load("study:structure-and-learning-rate")
-    filters = next(m for m in spec.methods if m.granularity.name == "filter")
-    assert [8 * s for s in spec.sparsities_of(filters)] == list(range(1, 8))
+    eighths = {}
+    for scale in ("smoke", "cpu", "full"):
+        spec = load("study:structure-and-learning-rate", scale=scale)
+        filters = next(m for m in spec.methods if m.granularity.name == "filter")
+        eighths[scale] = [8 * s for s in spec.sparsities_of(filters)]
+    assert eighths["full"] == list(range(1, 8))
+    assert {*eighths["smoke"], *eighths["cpu"]} < {*eighths["full"]}
+
+
+def test_the_twelve_curves_of_report_b_are_methods_and_the_dense_network_is_trained_as_there():
+    for scale in ("cpu", "full"):
+        spec = load("study:structure-and-learning-rate", scale=scale)
+        curves = {
+            (m.granularity.name, m.schedule.name, spec.training_of(m).learning_rate) for m in spec.methods
+        }
+        assert curves == set(product(("weight", "filter"), ("one_shot", "iterative"), (0.8, 0.01, 0.0001)))
+        training = spec.task.training
+        assert (training.learning_rate, training.lr_schedule, training.batch) == (0.8, "constant", 512)
+        assert (spec.task.model, spec.task.images, len(spec.seeds)) == ("cnn8_bn", None, 3)
 
 
 def test_cifar10_is_the_same_work_in_both_studies():

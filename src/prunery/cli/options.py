@@ -34,7 +34,7 @@ SetOption = Annotated[
 ]
 ScaleOption = Annotated[
     str | None,
-    typer.Option("--scale", metavar="smoke|cpu|full", help="Of a named study; cpu by default."),
+    typer.Option("--scale", metavar="smoke|cpu|full|gpu", help="Of a named study; cpu by default."),
 ]
 SanityOption = Annotated[
     bool,

@@ -7,7 +7,7 @@ import re
 import runpy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from pydantic import ValidationError
 
@@ -19,7 +19,6 @@ from prunery.registry import Choice, Registry, nearest
 from prunery.user_code import contained
 
 _USUAL = {"granularity": "weight", "recovery": "finetune"}  # where only options are set
-SCALES = ("smoke", "cpu", "full")
 STUDIES = "prunery.studies"  # named, not imported: studies stand above the lab
 
 
@@ -135,14 +134,11 @@ def _table() -> Registry:
 
 def _study(source: str, scale: str | None) -> tuple[Any, str]:
     """Return what the study's function gives: a spec, or of a study in parts the one named or all."""
-    if scale not in (None, *SCALES):
-        raise ChoiceError(
-            f"scale {scale!r}",
-            f"there is none of that name{nearest(str(scale), SCALES)}",
-            f"choose one of: {', '.join(SCALES)}",
-        )
     name, _, part = source.removeprefix("study:").partition("/")
-    parts = _table().bind(Choice(name, {} if scale is None else {"scale": scale}))()
+    bound = _table().bind(Choice(name, {} if scale is None else {"scale": scale}))
+    if scale is not None:
+        _check_scale(name, scale, get_args(get_type_hints(bound.row.function)["scale"]))
+    parts = bound()
     if not isinstance(parts, Mapping):
         parts = {"": parts}
     if part and part not in parts:
@@ -150,6 +146,12 @@ def _study(source: str, scale: str | None) -> tuple[Any, str]:
         what = f"it has the parts {', '.join(known)}" if known else "it has no parts"
         raise SpecError(f"part {part!r} of study {name!r}", what + nearest(part, known), "name one of them")
     return (parts[part] if part else tuple(parts.values())), source
+
+
+def _check_scale(name: str, scale: str, known: Sequence[str]) -> None:
+    if scale not in known:
+        found = f"the study {name!r} has none of that name{nearest(scale, known)}"
+        raise ChoiceError(f"scale {scale!r}", found, f"choose one of: {', '.join(known)}")
 
 
 def _called(path: Path, function: str) -> Any:
