@@ -2,36 +2,46 @@
 
 python benchmarks/sparse_callable.py
 python benchmarks/sparse_callable.py --nets vgg16_bn --sparsity 0.9 --batch 1 --rounds 30 --layers
-python benchmarks/sparse_callable.py --nets vgg16_bn --batch 1 --threads 2
+python benchmarks/sparse_callable.py --nets vgg16_bn --sparsity 0.9 --threads 1 2 --engines eager folded
+python benchmarks/sparse_callable.py --sparsity 0.9 --isa avx2
 
 Every layer but a convolutional stem is pruned by magnitude to the same sparsity; weights are random.
-Engines: eager torch, torch.compile, TorchScript's optimize_for_inference, and ONNX Runtime and OpenVINO if
-they can be imported. On one thread times are those of the process on the processor, which others who share
-the machine do not lengthen; on several they are those of the clock. In its turn an engine is called for 20
-ms, once at least. A ratio is the median over rounds of the fastest dense engine's time (that with the least
-median) over the callable's, in the same round.
+Engines: eager torch, eager torch with its norms folded, torch.compile, TorchScript's optimize_for_inference,
+and ONNX Runtime and OpenVINO if they can be imported. On one thread times are those of the process on the
+processor, which others who share the machine do not lengthen; where there are several they are those of the
+clock. In its turn an engine is called for 20 ms, once at least. A ratio is the median over rounds of the
+fastest dense engine's time (that with the least median) over the callable's, in the same round; so are those
+to the folded model, and of one thread to several. --isa avx2 holds torch and oneDNN to AVX2 as well (ONNX
+Runtime knows no such thing).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
 
 import prunery
 from prunery.models.build import build
 from prunery.models.names import MODELS
 
 Call = Callable[[], Any]
+SPARSE = "sparse"
+Key = tuple[str, int]  # engine, threads
 TURN = 0.02  # seconds
+HELD = {"PRUNERY_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
 
 class Wide(nn.Sequential):
@@ -88,6 +98,7 @@ def engines(model: nn.Module, x: Tensor, threads: int, chosen: list[str], folder
     compiled = torch.compile(model)
     make: dict[str, Callable[[], Call]] = {
         "eager": lambda: lambda: model(x),
+        "folded": lambda: partial(fuse(model), x),
         "compile": lambda: lambda: compiled(x),
         "script": lambda: lambda: script(x),
         "onnxruntime": lambda: in_onnx_runtime(model, x, threads, folder),
@@ -104,45 +115,65 @@ def engines(model: nn.Module, x: Tensor, threads: int, chosen: list[str], folder
     return calls
 
 
-def turns(calls: dict[str, Call], rounds: int, threads: int) -> dict[str, list[float]]:
+def turns(calls: dict[Key, Call], rounds: int, clock: Callable[[], float]) -> dict[Key, list[float]]:
     """Return the milliseconds of each call in each round; they take turns."""
-    clock = time.process_time if threads == 1 else time.perf_counter
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    times: dict[Key, list[float]] = {key: [] for key in calls}
     for turn in range(rounds + 2):
-        for name, call in calls.items():
+        for key, call in calls.items():
+            torch.set_num_threads(key[1])
             count, begin = 0, clock()
             while count == 0 or clock() - begin < TURN:
                 call()
                 count += 1
             if turn >= 2:
-                times[name].append(1000 * (clock() - begin) / count)
+                times[key].append(1000 * (clock() - begin) / count)
     return times
 
 
-def line(name: str, sparsity: float, batch: int, options: argparse.Namespace) -> None:
-    """Time one network and print its line."""
+def ratio(slow: list[float], quick: list[float]) -> str:
+    """Return the median of the ratios, and their quartiles."""
+    ratios = sorted(a / b for a, b in zip(slow, quick, strict=True))
+    low, middle, high = (ratios[round(q * (len(ratios) - 1))] for q in (0.25, 0.5, 0.75))
+    return f"{middle:5.2f}x ({low:.2f}-{high:.2f})"
+
+
+def lines(name: str, sparsity: float, batch: int, options: argparse.Namespace) -> None:
+    """Time one network and print its lines."""
     model, shape = network(name, sparsity)
     x = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(1))
-    begin = time.perf_counter()
-    fast = prunery.sparse_callable(model, x, threads=options.threads, tune=options.tune)
-    made = time.perf_counter() - begin
+    calls: dict[Key, Call] = {}
+    about = {}
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
-        calls = engines(model, x, options.threads, options.engines, Path(folder))
-        expected, found = model(x), fast(x)
-        apart = float((found - expected).abs().max() / expected.abs().max())
-        times = turns({**calls, "sparse": lambda: fast(x)}, options.rounds, options.threads)
+        for threads in options.threads:
+            torch.set_num_threads(threads)
+            begin = time.perf_counter()
+            fast = prunery.sparse_callable(model, x, threads=threads, tune=options.tune)
+            made = time.perf_counter() - begin
+            apart = float((fast(x) - model(x)).abs().max() / model(x).abs().max())
+            about[threads] = f"apart {apart:.0e}, made in {made:.1f} s"
+            found = engines(model, x, threads, options.engines, Path(folder))
+            calls |= {(engine, threads): call for engine, call in found.items()}
+            calls[SPARSE, threads] = partial(fast, x)
+            if options.layers:
+                print(fast.report())
+        clock = time.process_time if options.threads == [1] else time.perf_counter
+        times = turns(calls, options.rounds, clock)
+    head = f"{name:12} {100 * sparsity:4.0f} % batch {batch:3}"
+    for threads in options.threads:
+        own = {engine: ms for (engine, count), ms in times.items() if count == threads}
+        print(f"{head} {threads} thread(s) {told(own)}, {about[threads]}", flush=True)
+    for threads in options.threads[1:]:
+        gains = [f"{e} {ratio(times[e, options.threads[0]], times[e, n])}" for e, n in calls if n == threads]
+        print(f"{head} {threads} threads against {options.threads[0]}: {'  '.join(gains)}", flush=True)
+
+
+def told(times: dict[str, list[float]]) -> str:
+    """Return how the callable is beside the fastest engine and the folded model, and all medians."""
     medians = {engine: statistics.median(own) for engine, own in times.items()}
-    best = min(calls, key=lambda engine: medians[engine])
-    ratios = sorted(a / b for a, b in zip(times[best], times["sparse"], strict=True))
-    low, middle, high = (ratios[round(q * (len(ratios) - 1))] for q in (0.25, 0.5, 0.75))
-    own = "  ".join(f"{engine} {ms:.2f}" for engine, ms in medians.items())
-    print(
-        f"{name:18} {100 * sparsity:4.0f} % batch {batch:3}  {middle:5.2f}x ({low:.2f}-{high:.2f})"
-        f" of {best:12} apart {apart:.0e}, made in {made:.1f} s | ms: {own}",
-        flush=True,
-    )
-    if options.layers:
-        print(fast.report())
+    best = min((engine for engine in times if engine != SPARSE), key=lambda engine: medians[engine])
+    others = dict.fromkeys([best, *(["folded"] if "folded" in times else [])])
+    beside = [f"{ratio(times[engine], times[SPARSE])} of {engine}" for engine in others]
+    return "  ".join([*beside, "| ms:", *(f"{engine} {ms:.3g}" for engine, ms in medians.items())])
 
 
 def main() -> None:
@@ -153,18 +184,23 @@ def main() -> None:
     parser.add_argument("--sparsity", nargs="+", type=float, default=[0.9, 0.95])
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 64])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", nargs="+", type=int, default=[1])
+    parser.add_argument("--isa", choices=["avx512", "avx2"], help="the instructions; the widest by default")
     parser.add_argument("--tune", default="fast")
-    every = ["eager", "compile", "script", "onnxruntime", "openvino"]
+    every = ["eager", "folded", "compile", "script", "onnxruntime", "openvino"]
     parser.add_argument("--engines", nargs="+", default=every, choices=every)
     parser.add_argument("--layers", action="store_true", help="print the callable's report")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    if options.isa:
+        os.environ["PRUNERY_ISA"] = options.isa
+    if options.isa == "avx2" and any(os.environ.get(name) != value for name, value in HELD.items()):
+        os.environ.update(HELD)  # torch reads them when it is imported
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     warnings.filterwarnings("ignore")
     for name in options.nets:
         for sparsity in options.sparsity:
             for batch in options.batch:
-                line(name, sparsity, batch, options)
+                lines(name, sparsity, batch, options)
 
 
 if __name__ == "__main__":

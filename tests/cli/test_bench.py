@@ -46,12 +46,28 @@ def test_a_table_and_a_verdict(folder):
     assert data["forms"]["dense"]["images"] == data["forms"]["TorchScript"]["images"] == 355
 
 
+def test_several_sizes_of_the_batch(folder):
+    asked = ("lenet300", "--weights", "pruned.prunery", "--data", "digits", "--batch", "1, 7")
+    more = ("--forms", "sparse", "--rounds", "3", "--json", "sizes.json")
+    status, out, errors, _ = command("bench", *asked, *more, cwd=folder)
+    assert (status, errors) == (0, "")
+    assert "batch 1 and 7, 1 thread(s)" in out.splitlines()[0]
+    assert [line for line in out.splitlines() if line.startswith("batch")] == ["batch 1", "batch 7"]
+    masked = [line.split() for line in out.splitlines() if line.startswith("masked")]
+    assert masked[0][-2] == masked[1][-2]  # the accuracy, which is counted once
+    one, seven = json.loads((folder / "sizes.json").read_text())["batches"]
+    assert (one["batch"], seven["batch"]) == (1, 7)
+    assert one["forms"]["masked"]["top1"] == seven["forms"]["masked"]["top1"] > 0
+    assert one["forms"]["masked"]["wall_ms"] != seven["forms"]["masked"]["wall_ms"]
+
+
 @pytest.mark.parametrize(
     ("asked", "found"),
     [
         (("lenet300",), "no weights are given"),
         (("lenet300", "--weights", "pruned.prunery", "--dense", "none"), "no such file"),
         (("lenet300", "--weights", "pruned.prunery", "--rounds", "0"), "rounds"),
+        (("lenet300", "--weights", "pruned.prunery", "--batch", "1,0"), "no list of sizes"),
         (("lenet300", "--weights", "pruned.prunery", "--data", "digit"), "did you mean 'digits'"),
     ],
 )

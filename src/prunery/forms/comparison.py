@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prunery.measure.accuracy import Counts
@@ -74,6 +74,11 @@ class Comparison:
             f"Whether anything is gained in time is undecided: {best.name} cannot be told apart from "
             f"{plainly} ({speed.times:.2f} times, {speed.interval}){self._more(best)}."
         )
+
+    def counted_as(self, other: Comparison) -> Comparison:
+        """Return it with the accuracy that its forms have in another one, of the same network."""
+        counts = {row.name: row.counts for row in other.rows}
+        return replace(self, rows=tuple(replace(row, counts=counts.get(row.name)) for row in self.rows))
 
     def _fastest(self, rows: list[Row]) -> Row:
         dense = self.rows[0]
