@@ -1,4 +1,4 @@
-"""Networks of kernels alone: a single call of machine code for a size of the batch that was seen before."""
+"""Networks of kernels alone: a single call of machine code for a batch, or for the images side by side."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from torch import nn
 
 import prunery
 from prunery.runtime import callable as module
+from prunery.runtime import native
+from prunery.runtime.placed import Unrolled
 from prunery.runtime.recorded import Recorded
 
 
@@ -35,7 +37,9 @@ def of_kernels(monkeypatch, model, x, threads=1):
     """A sparse callable in which no layer is left to torch, however quick that is."""
     monkeypatch.setattr("prunery.runtime.tune.COPIES", 1e9)
     monkeypatch.setattr("prunery.runtime.linear.least_seconds", _by_kernels)
-    return prunery.sparse_callable(model, x, threads=threads)
+    fast = prunery.sparse_callable(model, x, threads=threads)
+    assert fast.report().verdict.startswith("Sparse kernels")  # it is not the dense model for its results
+    return fast
 
 
 def _by_kernels(call, threads):
@@ -136,3 +140,34 @@ def test_a_layer_without_weights(isa, monkeypatch, calls):
     for model, shape in ((linear, (64,)), (planes, (3, 12, 12))):
         for batch in (1, 20):
             agrees(of_kernels(monkeypatch, model, drawn(batch, *shape)), model, batch, *shape)
+
+
+class Narrowing(nn.Module):
+    """Planes of 8 x 8, then of 4 x 4, where a second input is added."""
+
+    def __init__(self):
+        super().__init__()
+        self.large = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+        self.small, self.last = nn.Conv2d(16, 24, 3, padding=1), nn.Conv2d(24, 16, 3)
+
+    def forward(self, x, y):
+        return self.last(torch.relu(self.small(self.large(x)) + y))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_images_side_by_side_are_one_call(isa, monkeypatch, threads):
+    seen, run = [], Unrolled.run
+
+    def watched(self, given, made):
+        seen.append(len(self.reads))
+        run(self, given, made)
+
+    monkeypatch.setattr(Unrolled, "run", watched)
+    monkeypatch.setattr("prunery.runtime.running.MOST_IMAGES", 4)
+    model = pruned(Narrowing(), 0.8)
+    for batch in (40, 13, 40):
+        given = drawn(batch, 3, 8, 8, seed=batch), drawn(batch, 24, 4, 4, seed=1)
+        fast = of_kernels(monkeypatch, model, given, threads)
+        with torch.no_grad():
+            assert apart(fast(*given), model(*given)) < 1e-5
+    assert {*seen} >= {native.ISAS[isa].lanes // 4 * 2 + 1}  # both inputs in fours, the second once more

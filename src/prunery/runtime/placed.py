@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -115,17 +116,69 @@ class Staged:
         self.places = own.entries
         self.small = Placed(own, [n for n in small.inputs if n in part.inputs])
         self.large = None if large is None else Placed(plan(large, 1), large.inputs, own.entries)
+        self._unrolled: dict[int, Unrolled | None] = {}  # by the number of images
 
     def run(self, given: Sequence[int], made: Sequence[int], count: int) -> None:
         """Compute `count` images, at most `images`."""
+        if count not in self._unrolled:
+            self._unrolled[count] = self._unroll(count)
+        if whole := self._unrolled[count]:
+            whole.run(given, made)
+            return
         where = dict(zip(self.part.inputs, given, strict=True))
         if self.large is not None:
-            large = self.large.plan.part
-            for begin in range(0, count, self.large.images):
-                inputs = [where[n] + begin * self.part.size(n) for n in large.inputs]
-                outputs = [self.places[n].floats.ctypes.data + 4 * begin for n in large.outputs]
-                self.large.run(inputs, outputs, min(self.large.images, count - begin))
+            for begin, images in self._chunks(count):
+                inputs = [where[n] + begin * self.part.size(n) for n in self.large.inputs]
+                outputs = [self._place(n, begin) for n in self.large.plan.part.outputs]
+                self.large.run(inputs, outputs, images)
         self.small.run([where[n] for n in self.small.inputs], made, count)
+
+    def _chunks(self, count: int) -> list[tuple[int, int]]:
+        """First image and number of images of each run of the large planes."""
+        step = self.large.images if self.large else count
+        return [(begin, min(step, count - begin)) for begin in range(0, count, step)]
+
+    def _place(self, number: int, image: int) -> int:
+        return self.places[number].floats.ctypes.data + 4 * image
+
+    def _unroll(self, count: int) -> Unrolled | None:
+        """All of it as one list of kernels; None where torch does some of it."""
+        found = Unrolled(Job(self.small.plan.threads))
+        places = {number: index for index, number in enumerate(self.part.inputs)}
+        pieces = [(self.large, begin, images) for begin, images in self._chunks(count) if self.large]
+        for placed, begin, images in (*pieces, (self.small, 0, count)):
+            own = placed.apart(images)
+            if own is None:
+                return None
+            for number, kernel in zip(placed.inputs, own.entries, strict=True):
+                found.reads.append((kernel.table, places[number], begin * self.part.size(number)))
+            for number, kernel in zip(placed.plan.part.outputs, own.exits, strict=True):
+                if placed is self.small:
+                    found.writes.append(kernel.table)
+                else:
+                    kernel.table[1] = self._place(number, begin)
+            for kernel in (*own.entries, *own.body, *own.exits):
+                found.job.add(kernel)
+        return found
+
+
+@dataclass
+class Unrolled:
+    """A list of kernels, and the tables in which addresses of inputs and of outputs stand."""
+
+    job: Job
+    reads: list[tuple[np.ndarray, int, int]] = field(
+        default_factory=list
+    )  # table, input, bytes from its start
+    writes: list[np.ndarray] = field(default_factory=list)
+
+    def run(self, given: Sequence[int], made: Sequence[int]) -> None:
+        """Run it once."""
+        for table, index, offset in self.reads:
+            table[0] = given[index] + offset
+        for table, address in zip(self.writes, made, strict=True):
+            table[1] = address
+        self.job.run(1)
 
 
 def joined(parts: Sequence[list[Kernel] | Step], threads: int) -> list[Step]:
