@@ -5,10 +5,16 @@ import torch
 from lab_kit import ONE_EPOCH, differences, do, planned
 from safetensors.torch import load_file
 
+import prunery
 from prunery.core.masks import Masks
 from prunery.errors import MasksError
 from prunery.lab.store import Store
 from prunery.lab.work.exactness import check_exact
+from prunery.models.build import build
+from prunery.report.results.frame import frame
+from prunery.report.results.study import Loaded
+from prunery.report.text.formats import thousands
+from prunery.report.text.measured_tables import bytes_of_forms
 
 MACS = 64 * 300 + 300 * 100 + 100 * 10  # of lenet300 on 8x8 images, and its prunable weights
 TRAIN = 1442 - 144
@@ -171,3 +177,21 @@ def test_what_the_library_warns_of_is_noted(tmp_path):
     store = do_all(plan, Store(tmp_path))
     notes = records(plan, store, "s")["prune"].notes
     assert any(note.startswith("3.weight: every weight is zero") for note in notes)
+
+
+def test_the_bytes_of_each_form_are_recorded_and_shown(plan, store, tmp_path):
+    dense, pruned = (records(plan, store, name)["measure"] for name in ("dense", "magnitude"))
+    plain, mask = value(pruned, "bytes_dense"), 4 * MACS  # every prunable weight has a float mask
+    assert value(dense, "bytes_masked") == value(dense, "bytes_masked_memory") == plain
+    assert value(pruned, "bytes_masked") == plain + mask
+    assert value(pruned, "bytes_masked_memory") == plain + 2 * mask
+    key = records(plan, store, "magnitude")["recover"].key
+    model = build("lenet300", shape=(1, 8, 8), classes=10)
+    model.load_state_dict(load_file(store.file(key, "weights.safetensors")))
+    masks = Masks.load(store.file(key, "masks.safetensors"))
+    assert value(pruned, "bytes_saved") == prunery.save(model, tmp_path / "a", masks=masks).bytes
+    assert pruned.files == {}, "the file is not kept"
+    study = Loaded("s", {}, plan, store, frame(plan, store))
+    row = next(row for row in bytes_of_forms(study).rows if row[0] == "magnitude")
+    assert row[2:4] == (thousands(int(plain)), thousands(int(plain + mask)))
+    assert row[-1] == thousands(int(value(pruned, "bytes_saved")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from prunery.lab.record import Number
@@ -55,11 +56,10 @@ def of_cost(cost: Cost) -> tuple[Number, ...]:
     return tuple(Number(name, value, unit) for name, value, unit in (*sizes, *work, other))
 
 
-def of_size(size: Size) -> tuple[Number, ...]:
-    """Bytes of the network as a file: dense, zipped, and with its zeros left out."""
-    return tuple(
-        Number(f"bytes_{kind}", getattr(size, kind), "bytes") for kind in ("dense", "zipped", "sparse")
-    )
+def of_size(size: Size, saved: int | None) -> tuple[Number, ...]:
+    """Bytes of the network in each form; `saved`: of the file that `prunery.save` writes, None for none."""
+    kinds = asdict(size) | ({} if saved is None else {"saved": saved})
+    return tuple(Number(f"bytes_{kind}", value, "bytes") for kind, value in kinds.items())
 
 
 def of_compact(small: Cost, size: Size) -> tuple[Number, ...]:

@@ -13,6 +13,7 @@ from torch import nn
 
 from prunery.core.masks import Masks
 from prunery.data.batches import Batches
+from prunery.errors import PruneryError
 from prunery.lab import numbers
 from prunery.lab.environment import environment
 from prunery.lab.plan import Step
@@ -90,7 +91,7 @@ def measure(context: StepContext) -> dict[str, Any]:
         "numbers": (
             *numbers.of_counts(counts),
             *numbers.of_cost(price),
-            *numbers.of_size(size(whole, masks)),
+            *numbers.of_size(size(whole, masks), saved(context, whole, masks)),
             *(numbers.of_compact(context.cost(small), size(small)) if small is not None else ()),
             *(numbers.of_robustness(hard, context.classes) if hard else ()),
         ),
@@ -105,6 +106,19 @@ def measure(context: StepContext) -> dict[str, Any]:
         "notes": (f"test: {trouble}",) if trouble else (),
         "cost": {"seconds": seconds, "seconds_test": timed.median},
     }
+
+
+def saved(context: StepContext, model: nn.Module, masks: Masks | None) -> int | None:
+    """Return the bytes of the network's file as `prunery.save` writes it; None where it cannot be saved."""
+    from prunery.export.container import save
+
+    path = context.scratch / "saved.prunery"
+    try:
+        return save(model, path, masks=masks).bytes
+    except PruneryError:
+        return None
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def without_removed(context: StepContext, model: nn.Module, masks: Masks | None) -> nn.Module | None:

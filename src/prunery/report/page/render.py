@@ -114,7 +114,10 @@ def _sections(study: Loaded, others: dict[str, list[Figure]]) -> list[dict[str, 
             "layers",
             "Layers and sizes",
             others.get("layers", []),
-            _table("sizes", measured_tables.sizes(study)),
+            [
+                *_table("sizes", measured_tables.sizes(study)),
+                *_table("bytes", measured_tables.bytes_of_forms(study)),
+            ],
         ),
         _section("forms", "Forms to ship", [], _table("forms", forms(study), folded=False)),
         _section(

@@ -30,6 +30,7 @@ column = Registry("column")
 
 AXES = ("criterion", "granularity", "scope", "schedule")
 SPLITS = ("test", "validation", "train")
+BYTES = ("dense", "masked", "masked_memory", "zipped", "sparse", "saved")
 OWN, COST, ACCURACY = ("own",), ("cost",), ("accuracy",)
 Read = Callable[[CellRecords], Any]
 
@@ -97,7 +98,7 @@ def _number(value: Any) -> float | None:
     return float(value) if known else None
 
 
-_TOP1 = "Top-1 accuracy (k = 1)"
+_TOP1, _LATENCY = "Top-1 accuracy (k = 1)", "latency: seconds to read the test split"
 
 
 def _text(name: str, read: Read) -> Column:
@@ -235,7 +236,7 @@ COLUMNS: tuple[Column, ...] = (
         figures=COST,
         rank=3,
     ),
-    *(_measured(f"bytes_{kind}", "bytes") for kind in ("dense", "zipped", "sparse")),
+    *(_measured(f"bytes_{kind}", "bytes") for kind in BYTES),
     _measured("params_compact", "parameters", label="Parameters once removed units are cut out", **_CUT_OUT),
     _measured("macs_compact", "MACs", label="MACs per example once removed units are cut out", **_CUT_OUT),
     _measured(
@@ -267,14 +268,7 @@ COLUMNS: tuple[Column, ...] = (
         tables=OWN,
         rank=2,
     ),
-    Column(
-        "seconds_test",
-        _seconds_test,
-        label="latency: seconds to read the test split",
-        unit="s",
-        figures=COST,
-        rank=4,
-    ),
+    Column("seconds_test", _seconds_test, label=_LATENCY, unit="s", figures=COST, rank=4),
     _text("status", lambda cell: cell.ending[0]),
     _text("notes", lambda cell: cell.ending[1]),
     _text("key", attrgetter("cell.key")),

@@ -11,6 +11,13 @@ from prunery.report.text import formats, tables
 from prunery.report.text.texttable import TextTable
 
 _WEIGHTS = ("weights kept", "effective", "% of dense")
+_BYTES = {
+    "bytes_dense": "plain",
+    "bytes_masked": "masked",
+    "bytes_masked_memory": "masked, in memory",
+    "bytes_zipped": "plain, zlib",
+    "bytes_saved": "prunery.save",
+}
 _SIZES = ("macs_dense", "macs_kept", "macs_effective", "params_dense", "params_kept", "params_effective")
 
 
@@ -32,6 +39,23 @@ def sizes(study: Loaded) -> TextTable | None:
         if rows
         else None
     )
+
+
+def bytes_of_forms(study: Loaded) -> TextTable | None:
+    """Return the bytes of each form of a network, by method and sparsity; None where none are recorded."""
+    rows = []
+    for group in study.groups:
+        counts = [mean_of(group, column) for column in _BYTES]
+        if None not in counts and group.role in ("dense", "pruned"):
+            texts = [formats.thousands(round(count)) for count in counts if count is not None]
+            rows.append((group.method, formats.percent(group.sparsity), *texts))
+    caption = (
+        "Bytes of all parameters and buffers, means over the measured seeds, headers aside. Plain: a state "
+        "dict, in which what was removed is stored as zeros. Masked: as torch.nn.utils.prune keeps it, with "
+        "a mask beside each pruned tensor, and in memory their product too. prunery.save: the whole file.",
+    )
+    header = ("method", "asked", *_BYTES.values())
+    return TextTable("Bytes of each form", header, tuple(rows), caption, (), fixed=2) if rows else None
 
 
 def _achieved(group: Group) -> str:

@@ -41,6 +41,7 @@ def paper_tables(study: Loaded) -> dict[str, TextTable]:
         "effects": effects.table(study.effects),
         "dense_difference": tables.differences(study.groups, "dense"),
         "sizes": measured_tables.sizes(study),
+        "bytes": measured_tables.bytes_of_forms(study),
         "layers": per_layer(study),
         "cuts": cuts(study),
         "retraining": measured_tables.retraining(study, ("test", "validation", "train")),
