@@ -59,7 +59,8 @@ WEIGHTS = {
     "fc": 784 * 100 + 4 * 100 * 100 + 100 * 10,  # 119,400
     "lenet5": 6 * 25 + 16 * 6 * 25 + 16 * 25 * 120 + 120 * 84 + 84 * 10,  # 61,470
     "lenet5-caffe": 20 * 25 + 50 * 20 * 25 + 50 * 16 * 500 + 500 * 10,  # 430,500
-    **{f"cnn8{norm}": 8 * 3 * 9 + 8 * 8 * 9 + 8 * 8 * 9 + 8 * 16 * 10 for norm in ("", "_bn")},  # 2,648
+    "cnn8": 8 * 3 * 9 + 8 * 8 * 9 + 8 * 8 * 9 + 8 * 16 * 10,  # 2,648
+    "cnn8_bn": 8 * 3 * 9 + 8 * 8 * 9 + 8 * 8 * 9 + 8 * 64 * 10,  # 6,488
     **{f"vgg11{norm}": vgg(*A) for norm in ("", "_bn")},
     **{f"vgg13{norm}": vgg(*B) for norm in ("", "_bn")},
     **{f"vgg16{norm}": vgg(*D) for norm in ("", "_bn")},
@@ -76,7 +77,7 @@ WEIGHTS = {
 # All parameters, as they are known in print: biases and the two numbers per channel of batch norm included.
 KNOWN_TOTALS = {
     "cnn8": 2_648 + 3 * 8 + 10,
-    "cnn8_bn": 2_648 + 3 * 2 * 8 + 10,
+    "cnn8_bn": 6_488 + 3 * 2 * 8 + 10,
     "lenet300": 266_610,
     "lenet5": 61_706,
     "lenet5-caffe": 431_080,

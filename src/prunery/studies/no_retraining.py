@@ -14,6 +14,7 @@ from prunery.lab.spec import Spec, from_plain
 from prunery.studies.table import ReportScale, controls, named, study
 
 _LEVELS = ["25%", "50%", "60%", "70%", "80%", "90%", "95%", "97%", "99%"]
+_SCOPES = {"per layer": "layer", "global": "global"}
 _MNIST = {"epochs": 20, "optimizer": "adam", "learning_rate": 1e-3, "batch": 128}
 _SMOKE = {"epochs": 3, "optimizer": "adam", "learning_rate": 3e-3, "batch": 64}
 _CIFAR = {
@@ -39,8 +40,8 @@ _SHORT = {  # one-cycle: enough for the accuracy of the report's dense networks
 def no_retraining(*, scale: ReportScale = "cpu") -> dict[str, Spec]:
     """MNIST at the report's own size at cpu and full; its CIFAR-10 half as there at full.
 
-    That half alone at gpu, by magnitude alone, the dense networks trained for 8 epochs; at cpu a smaller
-    network stands for it.
+    That half alone at gpu, by magnitude alone, per layer and global in parts of their own, the dense networks
+    trained for 8 epochs; at cpu a smaller network stands for it.
     """
     if scale == "smoke":
         plain = {"data": "digits", "training": _SMOKE}
@@ -49,10 +50,13 @@ def no_retraining(*, scale: ReportScale = "cpu") -> dict[str, Spec]:
             "resnet20": _spec("resnet20", scale, {"model": "resnet20", **plain}, seeds=1, norms=True),
         }
     if scale == "gpu":
-        return {
-            net: _spec(net, scale, {"model": net, "data": "cifar10", "training": _SHORT}, seeds=1, norms=True)
-            for net in ("resnet18", "resnet50")
-        }
+        found = {}
+        for net in ("resnet18", "resnet50"):
+            task = {"model": net, "data": "cifar10", "training": _SHORT}
+            for word, scope in _SCOPES.items():
+                part = net if scope == "layer" else f"{net}-{word}"
+                found[part] = _spec(part, scale, task, seeds=1, norms=True, scopes={word: scope})
+        return found
     mnist = {
         net: _spec(net, scale, {"model": net, "data": "mnist", "training": _MNIST}, seeds=5)
         for net in ("lenet300", "lenet5")
@@ -68,8 +72,15 @@ def no_retraining(*, scale: ReportScale = "cpu") -> dict[str, Spec]:
     return {**mnist, **cifar}
 
 
-def _spec(part: str, scale: ReportScale, task: dict[str, Any], *, seeds: int, norms: bool = False) -> Spec:
-    scopes = {"per layer": "layer", "global": "global"}
+def _spec(
+    part: str,
+    scale: ReportScale,
+    task: dict[str, Any],
+    *,
+    seeds: int,
+    norms: bool = False,
+    scopes: dict[str, str] = _SCOPES,
+) -> Spec:
     recoveries = {"": "none", " + BN estimated": "bn"} if norms else {"": "none"}
     methods = [
         {
