@@ -37,8 +37,8 @@ def wants_a_folder(folder):
 
 
 def small_images():
-    """40 training and 20 test images of ten classes, as large as those of CIFAR-10."""
+    """130 training and 20 test images of ten classes, as large as those of CIFAR-10."""
     draws = torch.Generator().manual_seed(0)
-    x = torch.randint(0, 256, (60, 3, 32, 32), dtype=torch.uint8, generator=draws)
-    y = torch.arange(60) % 10
-    return from_tensors(x[:40], y[:40], x[40:], y[40:], name="small")
+    x = torch.randint(0, 256, (150, 3, 32, 32), dtype=torch.uint8, generator=draws)
+    y = torch.arange(150) % 10
+    return from_tensors(x[:130], y[:130], x[130:], y[130:], name="small")

@@ -52,7 +52,7 @@ def no_retraining(*, scale: ReportScale = "cpu") -> dict[str, Spec]:
     if scale == "gpu":
         found = {}
         for net in ("resnet18", "resnet50"):
-            task = {"model": net, "data": "cifar10", "training": _SHORT}
+            task: dict[str, Any] = {"model": net, "data": "cifar10", "training": _SHORT}
             for word, scope in _SCOPES.items():
                 part = net if scope == "layer" else f"{net}-{word}"
                 found[part] = _spec(part, scale, task, seeds=1, norms=True, scopes={word: scope})
