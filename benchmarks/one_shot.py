@@ -1,7 +1,7 @@
 r"""Accuracy without retraining: a ladder of recoveries after one cut, on networks that are trained already.
 
 python benchmarks/one_shot.py lenet300 lenet5 [--seeds 5]
-python benchmarks/one_shot.py resnet20 --nets FOLDER --sparsities 0.5 0.6 0.7 0.8 0.9 --align 500
+python benchmarks/one_shot.py resnet20 --nets FOLDER --sparsities 0.5 0.6 0.7 0.8 0.9 --align 500 --outputs model
 python benchmarks/one_shot.py mlpnet --nets FOLDER --sparsities 0.9 0.95 0.98 --align 1000 --labelled 10000 \
     --labelled-images 54000
 
@@ -34,6 +34,7 @@ from prunery.data.batches import Batches
 from prunery.data.sets import load
 from prunery.data.splits import Split, Splits, split
 from prunery.models.build import build
+from prunery.registry import Choice
 from prunery.train.loop import fit
 from prunery.train.recovery import recovery
 from prunery.train.recovery_context import RecoveryContext
@@ -161,11 +162,12 @@ def ladder(
         return RecoveryContext(model, masks, case.data, seed=seed, networks=dense)
 
     images = list(context(case.dense, None).images(asked.images))
-    for criterion, rungs in (("magnitude", ["bn"]), ("obs", asked.rungs)):
+    obs = Choice("obs", {"outputs": asked.outputs})
+    for criterion, how, rungs in (("magnitude", "magnitude", ["bn"]), ("obs", obs, asked.rungs)):
         model = copy.deepcopy(case.dense)
         began = _clock()
         masks = prunery.prune(
-            model, sparsity, criterion=criterion, scope=asked.scope, batches=images, exclude=case.exclude
+            model, sparsity, criterion=how, scope=asked.scope, batches=images, exclude=case.exclude
         )
         seconds = _since(began)
         yield criterion, top1(model, case.data.test), seconds
@@ -227,6 +229,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4096)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--scope", default="global")
+    parser.add_argument("--outputs", default="layer", choices=["layer", "model"], help="of criterion obs")
     parser.add_argument("--align", type=int, default=0, help="steps towards the dense network, unlabelled")
     parser.add_argument("--labelled", type=int, default=0, help="steps with labels after these")
     parser.add_argument("--labelled-images", type=int, default=4096, help="images of these steps")

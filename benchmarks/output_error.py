@@ -7,15 +7,14 @@ python benchmarks/output_error.py mobilenetv2 --examples 1024 --align 100
 The error is the mean over held-out examples of |y - ŷ| / |ŷ|, ŷ the dense network's outputs. vit: 12 blocks
 of width 96 on patches of CIFAR-10. gpt2: 12 blocks of width 96 that tell the next byte of the sources of
 Python's library (Conv1D, as in transformers). Both are trained here first. MobileNetV2 sees CIFAR-10 images
-enlarged to 224 x 224. The last columns: seconds, what the process's memory rose by at most, and what the
-modules of one block put out for all examples.
+enlarged to 224 x 224. The last columns: seconds, what the process had allocated at most above what it had
+before, and what the modules of one block put out for all examples.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import resource
 import sysconfig
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import mobilenet_v2
 import torch
+from allocated import Allocated
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -176,11 +176,6 @@ def error(model: nn.Module, dense: Tensor, x: Tensor) -> float:
     return float(((outputs(model, x) - dense).norm(dim=1) / dense.norm(dim=1)).mean())
 
 
-def peak() -> float:
-    """Return the largest memory of the process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def block_size(case: Case) -> float:
     """Return the MB that the modules of one block put out for all examples, the largest block."""
     sizes: dict[str, int] = {}
@@ -209,36 +204,30 @@ def report(name: str, case: Case, asked: argparse.Namespace) -> None:
     held = outputs(case.dense, case.held)
     size = sum(p.numel() for p in case.dense.parameters()) * 4 / 2**20
     print(f"\n{name}: {size:.1f} MB of weights, {len(case.used)} examples without labels\n")
-    print("| sparsity | how | error | of magnitude's | s | memory rose by MB | one block, all examples MB |")
+    print("| sparsity | how | error | of magnitude's | s | at most MB | one block, all examples MB |")
     print("|---|---|--:|--:|--:|--:|--:|")
     batches, block = list(case.used.split(64)), block_size(case)
     for label, sparsity, scope in case.sparsities:
         base = 0.0
         for criterion, actions in (
             ("magnitude", ["bn"] if name == "mobilenetv2" else []),
-            ("obs", [f"reconstruct(images={len(case.used)})", *aligned(case, asked)]),
+            ("obs(outputs='model')", [f"reconstruct(images={len(case.used)})", *aligned(case, asked)]),
         ):
-            model, how, masks = copy.deepcopy(case.dense), criterion, Masks({})
+            model, how, masks = copy.deepcopy(case.dense), criterion.partition("(")[0], Masks({})
             for action in ("", *actions):
-                began, before = time.perf_counter(), peak()
-                if action:
-                    act(case, model, masks, action)
-                    masks.verify(model)
-                    how += " + " + action.partition("(")[0]
-                else:
-                    masks = prunery.prune(
-                        model,
-                        sparsity,
-                        criterion=criterion,
-                        scope=scope,
-                        batches=batches,
-                        exclude=case.exclude,
-                    )
+                began, told = time.perf_counter(), {"scope": scope, "exclude": case.exclude}
+                with Allocated() as most:
+                    if action:
+                        act(case, model, masks, action)
+                        masks.verify(model)
+                        how += " + " + action.partition("(")[0]
+                    else:
+                        masks = prunery.prune(model, sparsity, criterion=criterion, batches=batches, **told)
+                seconds = time.perf_counter() - began
                 found = error(model, held, case.held)
                 base = base or found
-                seconds, rose = time.perf_counter() - began, peak() - before
                 cells = [label, how, f"{found:.4f}", f"{found / base:.3f}", f"{seconds:.0f}"]
-                print(f"| {' | '.join([*cells, f'{rose:.0f}', f'{block:.0f}'])} |", flush=True)
+                print(f"| {' | '.join([*cells, f'{most.mb:.0f}', f'{block:.0f}'])} |", flush=True)
 
 
 def aligned(case: Case, asked: argparse.Namespace) -> list[str]:

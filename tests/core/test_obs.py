@@ -12,7 +12,8 @@ import prunery
 from prunery.core.grams import reading
 from prunery.core.layers import prunable
 from prunery.core.matrices import column_count, columns, matrix_of
-from prunery.core.obs import damped, greedy
+from prunery.core.obc import greedy
+from prunery.core.obs import damped
 from prunery.core.sparsegpt import Quota, in_columns
 from prunery.errors import ChoiceError, EvidenceError, ModelError
 

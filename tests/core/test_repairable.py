@@ -52,7 +52,7 @@ def test_levels_rise_and_none_is_the_whole_layer():
     for count, density in ((1000, 0.1), (12, 0.9), (3, 0.01), (50_000, 0.5)):
         levels = densities(count, density)
         assert levels == sorted(set(levels))
-        assert all(0 <= level < count for level in levels)
+        assert all(0 < level < count for level in levels)
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.8, 0.95, 0.98])

@@ -199,13 +199,15 @@ def wanda(e: Evidence) -> torch.Tensor:
     above={"damp": 0.0},
     source="Hassibi and Stork 1993; Frantar and Alistarh 2022 (OBC), alg. 1; 2023 (SparseGPT), alg. 1",
 )
-def obs(e: Evidence, *, damp: float = 0.01, order: str = "auto") -> torch.Tensor:
-    """What a weight's removal adds to its layer's squared error, relative to the squared outputs.
+def obs(e: Evidence, *, damp: float = 0.01, order: str = "auto", outputs: str = "layer") -> torch.Tensor:
+    """What a weight's removal adds to the squared error of outputs, relative to the squared outputs.
 
     damp: the share of the mean of the Gram's diagonal that is added to it. order: "greedy" removes the
     cheapest weight of a row again and again while the others make up for it (OBC, exact), "columns" goes
     column by column, 128 at a time (SparseGPT), "once" lets nothing make up; "auto" is greedy where that
-    takes up to 1e11 multiplications a layer, else columns. Only the masks are made here: the recovery
-    `reconstruct` gives the survivors their new values.
+    takes up to 1e11 multiplications a layer, else columns. outputs: "layer", each layer's own; "model", where
+    layers compete: what the model's outputs change by on 64 examples where a layer is pruned by itself says
+    how much its own error counts. Only the masks are made here: the recovery `reconstruct` gives the
+    survivors their new values.
     """
     return e.removal_loss

@@ -40,6 +40,21 @@ Summed = tuple[Tensor, Tensor, float]
 """Sums over columns: x xᵀ or x², x, and their number."""
 
 
+@dataclass(frozen=True)
+class Moment:
+    """What is known of the columns x of a layer.
+
+    square: the mean of x xᵀ (g, d, d), about the mean where `bias` or `running_mean` is there, or of x²
+    (g, d). mean: of x, (g, d). bias, running_mean: the layer's bias, or the running mean of the batch norm
+    behind it, which can make up for a shift of the layer's outputs.
+    """
+
+    square: Tensor
+    mean: Tensor
+    bias: Tensor | None = None
+    running_mean: Tensor | None = None
+
+
 @dataclass
 class Moments:
     """Sums over the columns of one layer, in float64: of x xᵀ (g, d, d) or x² (g, d), x, and their number."""
@@ -130,8 +145,8 @@ def inputs_of(q: ScoringContext) -> Iterator[Any]:
 
 def moments(
     q: ScoringContext, layers: Sequence[Layer], *, whole: bool, compared: bool = False
-) -> dict[str, Tensor]:
-    """Return by parameter name the mean over columns of x xᵀ (whole) or of x², over all ranks.
+) -> dict[str, Moment]:
+    """Return by parameter name the means over columns of x, and of x xᵀ (whole) or x², over all ranks.
 
     x xᵀ is about the mean of x where the layer has a bias, which can make up for it. compared: what is
     returned serves to compare layers: so can the running mean of a batch norm behind a layer, and the Gram of
@@ -161,20 +176,31 @@ def moments(
                 torch.no_grad(),
             ):
                 model(*args, **kwargs)
-    free = {x.name for x in layers if whole and (bias_of(x) is not None or behind[x.module_name])}
-    means = {}
-    for name, of in sums.items():
-        if of.total is not None and of.first is not None:
-            used, centred = _over_ranks(q, of.total, of.first, of.count), name in free
-            means[name] = _mean(used, centred=centred)
-            if compared:  # on every rank, for all wait for each other
-                held = _over_ranks(q, *_held_out(of, used))
-                if held[2]:
-                    share = likeliest_share(means[name], _mean(held, centred=centred))
-                    every = used[0] + held[0], used[1] + held[1], used[2] + held[2]
-                    means[name] = towards_diagonal(_mean(every, centred=centred), share)
-            check_finite(name, means[name])
-    return means
+    found = {}
+    for layer in layers:
+        norm = behind[layer.module_name] if whole else None
+        found[layer.name] = _moment(q, layer, sums[layer.name], None if norm is None else modules[norm])
+    return found
+
+
+def _moment(q: ScoringContext, layer: Layer, of: Moments, norm: Any) -> Moment:
+    """Return the means over the columns of all ranks; norm: the batch norm behind the layer, or None."""
+    assert of.total is not None
+    assert of.first is not None
+    bias = bias_of(layer) if of.whole else None
+    running_mean = norm.running_mean if bias is None and norm is not None else None
+    centred = bias is not None or running_mean is not None
+    every = used = _over_ranks(q, of.total, of.first, of.count)
+    share = 0.0
+    if of.compared:  # on every rank, for all wait for each other
+        held = _over_ranks(q, *_held_out(of, used))
+        if held[2]:
+            share = likeliest_share(_mean(used, centred=centred), _mean(held, centred=centred))
+            every = used[0] + held[0], used[1] + held[1], used[2] + held[2]
+    square = _mean(every, centred=centred)
+    check_finite(layer.name, square)
+    square = towards_diagonal(square, share) if share else square
+    return Moment(square, every[1] / every[2], bias, running_mean)
 
 
 def _held_out(of: Moments, like: Summed) -> Summed:
@@ -215,7 +241,7 @@ def input_norms(q: ScoringContext) -> dict[str, Tensor]:
     squares = moments(q, q.layers, whole=False)
     for layer in q.layers:
         matrix = matrix_of(layer)
-        root = squares[layer.name].sqrt().float()[:, None]
+        root = squares[layer.name].square.sqrt().float()[:, None]
         whole = root.expand(matrix.groups, matrix.outputs, matrix.inputs)
         norms[layer.name] = matrix.back(whole, tuple(layer.parameter.shape))
     return norms

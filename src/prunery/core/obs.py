@@ -7,15 +7,17 @@ Axes: g groups, o outputs, d inputs of an output (see `matrices`); r rows, outpu
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from prunery.core.bits import one_thread
+from prunery.core.changed_outputs import ChangedOutputs
 from prunery.core.context import ScoringContext
-from prunery.core.grams import moments
+from prunery.core.grams import Moment, moments
 from prunery.core.layers import Layer
 from prunery.core.matrices import Matrix, matrix_of
+from prunery.core.obc import greedy
 from prunery.core.selection import Pool
 from prunery.core.sparsegpt import Parts, Quota, in_columns, whole_quota
 from prunery.errors import ChoiceError
@@ -24,40 +26,102 @@ MEMORY = 1 << 28
 """Bytes of Gram matrices that are summed up in one pass over the examples; one layer's at least."""
 
 _EXACT = 1e11  # multiplications of a layer up to which the exact order is found: about ten seconds
-_ROWS = 1 << 25  # bytes of inverses that are worked on together
-_DELAY = 64  # removals after which they are brought up to date
 _DEAD = 1e-7  # of the mean of a Gram's diagonal: rounding
 
 ORDERS = ("auto", "greedy", "columns", "once")
+OUTPUTS = ("layer", "model")
+
+_LOOKED_AT = 64  # examples on which the model's outputs are compared
+
+
+@dataclass(frozen=True)
+class _Options:
+    order: str
+    damp: float
+    change: ChangedOutputs | None
 
 
 def removal_losses(q: ScoringContext) -> dict[str, Tensor]:
-    """Return for each weight what its removal adds to the relative squared error of its layer's outputs.
+    """Return for each weight what its removal adds to the relative squared error of outputs.
 
     Options, the criterion's: `damp`, the share of the Gram's mean diagonal that is added to it; `order`:
     "greedy": always the cheapest weight of a row goes next, then the others make up for it (OBC, exact);
     "columns": column by column, blocks of 128 with a quota each (SparseGPT); "once": nothing makes up for
     anything; "auto": greedy up to 1e11 multiplications a layer, else columns. Where layers compete and one of
     them is too large for greedy, "once" says how many weights each keeps, and these orders say which. Where
-    they compete, `moments` makes their losses comparable.
+    they compete, `moments` makes their losses comparable. `outputs`: "layer", the error of the layer's own
+    outputs; "model", that of the model's outputs: each layer is pruned and repaired by itself, and its losses
+    are multiplied by what the model's outputs then changed by for each unit of the layer's own error.
     """
-    order, damp = q.options.get("order", "auto"), q.options.get("damp", 0.01)
-    if order not in ORDERS:
-        raise ChoiceError(f"order {order!r}", "there is none of that name", f"choose: {', '.join(ORDERS)}")
+    order, outputs = q.options.get("order", "auto"), q.options.get("outputs", "layer")
+    for word, value, known in (("order", order, ORDERS), ("outputs", outputs, OUTPUTS)):
+        if value not in known:
+            raise ChoiceError(
+                f"{word} {value!r}", "there is none of that name", f"choose: {', '.join(known)}"
+            )
+    measured = outputs == "model" and _compete(q)
+    change = ChangedOutputs(q, images=_LOOKED_AT) if measured else None
+    options = _Options(order, q.options.get("damp", 0.01), change)
     shares: dict[str, int] = {}
     for keep, members in _too_large(q) if order == "auto" else ():
-        shares |= _shares(dict(_losses(members, q, "once", damp, {})), keep)
-    return dict(_losses(q.layers, q, order, damp, shares))
+        shares |= _shares(dict(_losses(members, q, replace(options, order="once"), {})), keep)
+    return dict(_losses(q.layers, q, options, shares))
+
+
+def _compete(q: ScoringContext) -> bool:
+    return any(len(pool.members) > 1 for pool in q.pools)
 
 
 def _losses(
-    layers: Sequence[Layer], q: ScoringContext, order: str, damp: float, shares: Mapping[str, int]
+    layers: Sequence[Layer], q: ScoringContext, options: _Options, shares: Mapping[str, int]
 ) -> Iterator[tuple[str, Tensor]]:
-    compared = any(len(pool.members) > 1 for pool in q.pools)
+    compared = _compete(q)
     for some in grouped(layers):
-        grams = moments(q, some, whole=True, compared=compared)
+        seen = moments(q, some, whole=True, compared=compared)
         for layer in some:
-            yield layer.name, _of_layer(layer, grams.pop(layer.name), q, order, damp, shares.get(layer.name))
+            own, share = seen.pop(layer.name), shares.get(layer.name)
+            inverse = inverse_of(own.square, options.damp)
+            losses = _of_layer(layer, own.square, inverse, q, options.order, share)
+            if options.change is not None and share is None:
+                losses *= _carried(layer, own, inverse, q, options.change)
+            yield layer.name, losses
+
+
+def _carried(layer: Layer, seen: Moment, inverse: Tensor, q: ScoringContext, change: ChangedOutputs) -> float:
+    """Return what the model's outputs change by for each unit of a layer's relative squared error.
+
+    Measured where the layer keeps as large a part of its weights as all that compete with it.
+    """
+    matrix, pool, gram = matrix_of(layer), pool_of(layer, q), seen.square
+    w = matrix.of(masked(layer, q).to(gram.device, torch.float64))
+    kept = int(w.numel() * (1.0 if pool is None else pool.keep / sum(q.units[m].count for m in pool.members)))
+    while True:
+        weight = repaired(q, layer, inverse, min(kept, int(w.count_nonzero())))
+        moved = matrix.of(weight) - w
+        error = float(((moved @ gram) * moved).sum() / _energy(w, gram))
+        if error > 0 or not kept:
+            return change(layer, weight, seen) / error if error > 0 else 1.0
+        kept //= 2
+
+
+def repaired(q: ScoringContext, layer: Layer, inverse: Tensor, kept: int) -> Tensor:
+    """Return the weight of a layer that keeps so many, the survivors moved to make up for the others."""
+    matrix, mask = matrix_of(layer), q.masks.get(layer.name)
+    weight = masked(layer, q).to(inverse.device, torch.float64)
+    own = None if mask is None else matrix.of(mask.to(weight.device))
+    _, moved = in_columns(matrix.of(weight), inverse, whole_quota(matrix, kept), own)
+    return matrix.back(moved, tuple(layer.parameter.shape))
+
+
+def masked(layer: Layer, q: ScoringContext) -> Tensor:
+    """Return a layer's weight, 0 where a mask says so."""
+    weight, mask = layer.parameter.detach(), q.masks.get(layer.name)
+    return weight if mask is None else weight.masked_fill(~mask.to(weight.device), 0)
+
+
+def _energy(w: Tensor, gram: Tensor) -> Tensor:
+    """Return the mean square of a layer's outputs, never 0."""
+    return ((w @ gram) * w).sum().clamp_min(torch.finfo(w.dtype).tiny)
 
 
 def _too_large(q: ScoringContext) -> Iterator[tuple[int, list[Layer]]]:
@@ -119,18 +183,18 @@ def inverse_of(gram: Tensor, damp: float) -> Tensor:
 
 
 def _of_layer(
-    layer: Layer, gram: Tensor, q: ScoringContext, order: str, damp: float, share: int | None
+    layer: Layer, gram: Tensor, inverse: Tensor, q: ScoringContext, order: str, share: int | None
 ) -> Tensor:
-    """Return the losses of one layer, shaped like its weight; those of its `share` above 1, others below."""
-    matrix, pool = matrix_of(layer), pool_of(layer, q)
-    weight = layer.parameter.detach().to(gram.device, torch.float64)
-    mask = q.masks.get(layer.name)
-    weight = weight if mask is None else weight.masked_fill(~mask.to(weight.device), 0)
+    """Return the losses of one layer, shaped like its weight; those of its `share` above 1, others below.
+
+    inverse: of the damped Gram.
+    """
+    matrix, pool, mask = matrix_of(layer), pool_of(layer, q), q.masks.get(layer.name)
     diagonal = gram.diagonal(dim1=1, dim2=2)
     dead = diagonal <= _DEAD * diagonal.mean(1, keepdim=True)
-    w = matrix.of(weight).masked_fill(dead[:, None], 0)  # what they multiply never changes: they go first
-    energy = ((w @ gram) * w).sum().clamp_min(torch.finfo(w.dtype).tiny)
-    inverse = inverse_of(gram, damp)
+    w = matrix.of(masked(layer, q).to(gram.device, torch.float64))
+    w = w.masked_fill(dead[:, None], 0)  # what they multiply never changes: they go first
+    energy = _energy(w, gram)
     if order == "auto":
         order = "greedy" if _is_exact(layer) else "columns"
     if order == "once":
@@ -167,101 +231,6 @@ def parts_of(pool: Pool | None, matrix: Matrix) -> Parts | None:
     row = matrix.of(pool.lines.numbers())[0, 0]
     leave = -(-pool.keep // pool.lines.count)
     return Parts(torch.unique(row, return_inverse=True)[1], pool.lines.length, leave)
-
-
-def greedy(w: Tensor, inverse: Tensor, parts: Parts | None = None) -> Tensor:
-    """Return the loss at which each weight of w (g, o, d) goes: always the cheapest of its row is next.
-
-    inverse: of the Grams (g, d, d). Within a row later weights have larger losses (at least the next number
-    after the one before), so that any threshold keeps a set that the order passes through. Where parts of a
-    row have a quota, what they must keep has the largest losses.
-    Source: Frantar and Alistarh 2022 (OBC), eq. 3 and 4, alg. 1; removals take effect in blocks.
-    """
-    at_once = max(1, _ROWS // (8 * w.shape[2] ** 2))
-    found = torch.empty_like(w)
-    for group in range(len(w)):
-        with one_thread():
-            for lo in range(0, w.shape[1], at_once):
-                rows = w[group, lo : lo + at_once].clone()
-                found[group, lo : lo + at_once] = _eliminated(rows, inverse[group], parts)
-    return found
-
-
-def _eliminated(w: Tensor, inverse: Tensor, parts: Parts | None) -> Tensor:
-    """Return the losses (r, d) of rows w (r, d), which are written to."""
-    rows, size = w.shape
-    every = torch.arange(rows, device=w.device)
-    place = torch.arange(size, device=w.device).expand(rows, size)
-    losses, level = torch.full_like(w, torch.inf), w.new_zeros(rows)
-    room = _Room(parts, rows, w)
-    inverse = inverse.expand(rows, size, size)
-    left = room.removable(size)
-    while left:
-        block = min(_DELAY, left)
-        inverse, w, place, level = _block(w, inverse, place, losses, level, room, block, every)
-        left -= block
-    kept = losses.isinf()
-    return losses.where(~kept, level[:, None] * 2 + w.new_zeros(rows, size).scatter(1, place, w.square()))
-
-
-class _Room:
-    """How many weights may still go in each part of each row."""
-
-    def __init__(self, parts: Parts | None, rows: int, w: Tensor) -> None:
-        self.parts = parts
-        if parts is not None:
-            self.number = parts.number.to(w.device)
-            count = int(self.number.max()) + 1
-            self.left = torch.full((rows, count), parts.length - parts.leave, device=w.device)
-
-    def removable(self, size: int) -> int:
-        """Return how many of `size` weights of each row may go."""
-        return size if self.parts is None else int(self.left[0].sum())
-
-    def take(self, every: Tensor, place: Tensor) -> None:
-        """Count the weight at `place` of each row as gone."""
-        if self.parts is not None:
-            self.left[every, self.number[place]] -= 1
-
-    def full(self, place: Tensor) -> Tensor | None:
-        """Return which of the places (r, n) lie in parts of which no more may go."""
-        return None if self.parts is None else self.left.gather(1, self.number[place]) <= 0
-
-
-def _block(
-    w: Tensor,
-    inverse: Tensor,
-    place: Tensor,
-    losses: Tensor,
-    level: Tensor,
-    room: _Room,
-    block: int,
-    every: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Remove `block` weights of each row; return inverse, weights, places and level of what is left."""
-    tiny = torch.finfo(w.dtype).tiny
-    diagonal = inverse.diagonal(dim1=1, dim2=2).clone()
-    pending = w.new_zeros(len(w), block, w.shape[1])
-    gone = torch.zeros_like(w, dtype=torch.bool)
-    for k in range(block):
-        full = room.full(place)
-        score = (w * w / diagonal).masked_fill_(gone if full is None else gone | full, torch.inf)
-        value, at = score.min(1)
-        level = torch.maximum(level.nextafter(torch.full_like(level, torch.inf)), value)
-        losses[every, place[every, at]] = level
-        root = diagonal[every, at].sqrt()
-        column = inverse[every, at] - (pending[every, :k, at][:, None] @ pending[:, :k])[:, 0]
-        column = column / root[:, None]
-        w.sub_(column * (w[every, at] / root)[:, None])
-        w[every, at] = 0
-        gone[every, at] = True
-        diagonal = (diagonal - column.square()).clamp_min_(tiny)
-        pending[:, k] = column
-        room.take(every, place[every, at])
-    kept = (~gone).nonzero()[:, 1].view(len(w), -1)
-    pending = pending.gather(2, kept[:, None].expand(-1, block, -1))
-    inverse = torch.stack([whole[some][:, some] for whole, some in zip(inverse, kept, strict=True)])
-    return inverse.baddbmm_(pending.mT, pending, alpha=-1), w.gather(1, kept), place.gather(1, kept), level
 
 
 def _quota(layer: Layer, pool: Pool | None, matrix: Matrix) -> Quota:

@@ -7,22 +7,15 @@ linear, which a layer's are made to be (their lower hull).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn.functional import mse_loss
-
-from prunery.core.context import ScoringContext, call_on, first_tensor, running, stand_ins_of
-from prunery.core.grams import examples_in, inputs_of, moments
+from prunery.core.changed_outputs import ChangedOutputs
+from prunery.core.context import ScoringContext
+from prunery.core.grams import moments
 from prunery.core.layers import Layer
-from prunery.core.matrices import matrix_of
-from prunery.core.obs import grouped, inverse_of
+from prunery.core.obs import grouped, inverse_of, repaired
 from prunery.core.selection import Pool
-from prunery.core.sparsegpt import in_columns, whole_quota
-from prunery.forward import StandIns, eval_mode
 
 LEVELS = 8
 """Densities at which each layer is measured: from 0.7 to an eighth of the density that is asked for."""
@@ -55,10 +48,10 @@ def kept_after_repair(
 
 
 def densities(count: int, density: float) -> list[int]:
-    """Return how many of `count` weights stay at each level, the fewest first; never all."""
+    """Return how many of `count` weights stay at each level, the fewest first; never all, and never none."""
     least = density / 8
     steps = [least * (max(0.7, density) / least) ** (i / (LEVELS - 1)) for i in range(LEVELS)]
-    return sorted({round(count * step) for step in steps} - {count})
+    return sorted({max(1, round(count * step)) for step in steps} - {count})
 
 
 def costs(
@@ -69,37 +62,18 @@ def costs(
     A cost is the mean squared change of the outputs over their variance. A layer is pruned and its survivors
     are moved in the order of columns (SparseGPT), which is a fair guess at any size of layer.
     """
-    seen, base = list(_until(q, images)), list[Tensor]()
-    found: dict[str, Costs] = {}
-    stand_ins = stand_ins_of(q)
-    for x in seen:
-        base.append(_output(q, stand_ins, x))
-    spread = torch.cat([y.flatten() for y in base]).var().clamp_min(torch.finfo(torch.float32).tiny)
+    change, found = ChangedOutputs(q, images=images), dict[str, Costs]()
     for some in grouped([layer for layer in q.layers if layer.name in levels]):
-        grams = moments(q, some, whole=True, compared=True)
+        seen = moments(q, some, whole=True, compared=True)
         for layer in some:
-            inverse = inverse_of(grams.pop(layer.name), damp)
+            own = seen.pop(layer.name)
+            inverse = inverse_of(own.square, damp)
             live = _live(q, layer)
             found[layer.name] = [(live, 0.0)]
             for kept in reversed([n for n in levels[layer.name] if n < live]):
                 weight = repaired(q, layer, inverse, kept)
-                pruned = {**stand_ins, id(layer.parameter): weight.to(stand_ins[id(layer.parameter)])}
-                change = sum(
-                    float(mse_loss(_output(q, pruned, x), y, reduction="sum"))
-                    for x, y in zip(seen, base, strict=True)
-                )
-                found[layer.name].insert(0, (kept, change / sum(y.numel() for y in base) / float(spread)))
+                found[layer.name].insert(0, (kept, change(layer, weight, own)))
     return found
-
-
-def repaired(q: ScoringContext, layer: Layer, inverse: Tensor, kept: int) -> Tensor:
-    """Return the weight of a layer that keeps so many, the survivors moved to make up for the others."""
-    matrix, mask = matrix_of(layer), q.masks.get(layer.name)
-    weight = layer.parameter.detach().to(inverse.device, torch.float64)
-    weight = weight if mask is None else weight.masked_fill(~mask.to(weight.device), 0)
-    own = None if mask is None else matrix.of(mask.to(weight.device))
-    _, moved = in_columns(matrix.of(weight), inverse, whole_quota(matrix, kept), own)
-    return matrix.back(moved, tuple(layer.parameter.shape))
 
 
 def shared(keep: int, layers: Sequence[Costs]) -> list[int]:
@@ -145,19 +119,3 @@ def _slope(a: tuple[int, float], b: tuple[int, float]) -> float:
 def _live(q: ScoringContext, layer: Layer) -> int:
     mask = q.masks.get(layer.name)
     return layer.parameter.numel() if mask is None else int(mask.count_nonzero())
-
-
-def _until(q: ScoringContext, images: int) -> Iterator[Any]:
-    """Yield batches of inputs until they hold so many examples."""
-    seen = 0
-    for x in inputs_of(q):
-        yield x
-        seen += examples_in(x)
-        if seen >= images:
-            return
-
-
-def _output(q: ScoringContext, stand_ins: StandIns, x: Any) -> Tensor:
-    args, kwargs = call_on(x, q.where())
-    with eval_mode(q.model), running(q, stand_ins) as model, torch.no_grad():
-        return first_tensor(model(*args, **kwargs)).float()

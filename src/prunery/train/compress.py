@@ -83,7 +83,7 @@ def compress(
     repair = ["bn"] if batch_norms(network) else []
     name = " + ".join(["magnitude", *repair])
     ladder.start(name, sparsity, {**choices, "criterion": "magnitude", "scope": scope}, repair)
-    how = {**choices, "criterion": "obs", "scope": scope}
+    how = {**choices, "criterion": "obs(outputs='model')", "scope": scope}
     ladder.start("obs + reconstruct", sparsity, how, [f"reconstruct(images={images})"])
     if steps:
         last = "align_labelled" if examples.labelled else "align"
