@@ -1,7 +1,7 @@
 r"""Accuracy without retraining: a ladder of recoveries after one cut, on networks that are trained already.
 
 python benchmarks/one_shot.py lenet300 lenet5 [--seeds 5]
-python benchmarks/one_shot.py resnet20 --nets FOLDER --sparsities 0.5 0.6 0.7 0.8 0.9 --align 500 --outputs model
+python benchmarks/one_shot.py resnet20 --nets FOLDER --sparsities 0.5 0.7 0.9 --align 500 --outputs model
 python benchmarks/one_shot.py mlpnet --nets FOLDER --sparsities 0.9 0.95 0.98 --align 1000 --labelled 10000 \
     --labelled-images 54000
 

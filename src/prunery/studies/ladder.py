@@ -1,8 +1,8 @@
 """What does each rung of repair give back of what a cut took, without retraining?
 
 From nothing through batch norm, biases, channels, least squares, blocks and outputs to a short fine-tuning,
-each rung on top of the one cut: magnitude or second order. Who competes with whom, and on how many images
-least squares look, are factors. All but the last rung see no labels.
+each rung on top of the one cut: magnitude or second order. Who competes with whom, whose outputs a loss is
+of, and on how many images least squares look, are factors. All but the last rung see no labels.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from prunery.studies.table import Scale, controls, named, study
 _LEVELS = ["50%", "60%", "70%", "80%", "90%", "95%", "98%", "99%"]
 _SCOPES = ("global", "layer", "repairable")
 _SIZES = (256, 1024, 4096)
+_OBS = "obs(outputs='model')"
 _MNIST = {"epochs": 20, "optimizer": "adam", "learning_rate": 1e-3, "batch": 128}
 _CIFAR = {
     "epochs": 160,
@@ -64,11 +65,12 @@ def _rungs(net: str, scale: Scale) -> dict[str, tuple[str, Any]]:
         "magnitude + bias": ("magnitude", {"name": "bias", "images": images}),
         "magnitude + repair": ("magnitude", {"name": "repair", "images": images}),
         "magnitude + reconstruct": ("magnitude", solved),
-        "obs": ("obs", "none"),
-        "obs + reconstruct": ("obs", solved),
-        "obs + reconstruct + distill_blocks": ("obs", [solved, blocks]),
-        "obs + reconstruct + align": ("obs", [solved, aligned]),
-        "obs + reconstruct + finetune": ("obs", [solved, tuned]),
+        "obs": (_OBS, "none"),
+        "obs + reconstruct": (_OBS, solved),
+        "obs by layer + reconstruct": ("obs", solved),
+        "obs + reconstruct + distill_blocks": (_OBS, [solved, blocks]),
+        "obs + reconstruct + align": (_OBS, [solved, aligned]),
+        "obs + reconstruct + finetune": (_OBS, [solved, tuned]),
     }
 
 
@@ -81,7 +83,7 @@ def _methods(net: str, scale: Scale) -> list[dict[str, Any]]:
             methods.append({"name": rung if scope == "global" else f"{rung} ({scope})", **method})
     for images in _SIZES[:-1] if scale != "smoke" else ():
         recovery = {"name": "reconstruct", "images": images}
-        method = {"criterion": "obs", "scope": "global", "exclude": ["@output"], "recovery": recovery}
+        method = {"criterion": _OBS, "scope": "global", "exclude": ["@output"], "recovery": recovery}
         methods.append({"name": f"obs + reconstruct ({images} images)", **method})
     return methods
 
