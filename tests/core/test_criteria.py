@@ -243,7 +243,7 @@ def test_formulas_are_pointwise(name):
     assert torch.equal(pieces, row(evidence).flatten())
 
 
-OTHER = {("obs", "order"): "once"}  # of options that are no numbers
+OTHER = {("obs", "order"): "once", ("obs", "outputs"): "model"}  # of options that are no numbers
 
 
 @pytest.mark.parametrize(
