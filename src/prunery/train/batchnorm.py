@@ -13,6 +13,10 @@ from prunery.data.splits import Split
 from prunery.forward import eval_mode, placed
 
 
+_ELEMENTS = 512 * 3 * 32 * 32  # of the images in one batch
+_LEAST = 32  # images in one batch, however large they are
+
+
 def batch_norms(model: nn.Module) -> list[nn.Module]:
     """The layers of the model that keep running statistics."""
     kind = nn.modules.batchnorm._NormBase
@@ -23,7 +27,8 @@ def estimate_(model: nn.Module, split: Split, *, images: int = 5120, batch: int 
     """The number of images read; the running means and variances are now the plain averages over them.
 
     Random training images without augmentation; no weight changes, nor the mode of any layer. A model
-    without batch norm is left as it is, and 0 comes back.
+    without batch norm is left as it is, and 0 comes back. Batches of images larger than CIFAR's are smaller,
+    down to 32, so that memory does not grow with them.
     Source: Li et al. 2020, EagleEye, section 3.3 (adaptive batch normalisation), which reads them from the
     training split too.
     """
@@ -31,6 +36,7 @@ def estimate_(model: nn.Module, split: Split, *, images: int = 5120, batch: int 
     if not layers:
         return 0
     device = next(model.parameters()).device
+    batch = min(batch, max(_LEAST, _ELEMENTS // split.x[0].numel()))
     seen = 0
     with _averaging(model, layers), torch.no_grad():
         for x, _ in Batches(split.to(device), batch=batch, seed=seed, shuffle=True):
