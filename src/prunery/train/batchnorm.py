@@ -12,7 +12,6 @@ from prunery.data.batches import Batches
 from prunery.data.splits import Split
 from prunery.forward import eval_mode, placed
 
-
 _ELEMENTS = 512 * 3 * 32 * 32  # of the images in one batch
 _LEAST = 32  # images in one batch, however large they are
 
