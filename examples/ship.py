@@ -1,15 +1,12 @@
-"""A model of your own: trained, pruned, fine-tuned, checked, saved, loaded in a new process, faster, ONNX.
+# %% [markdown]
+# # A network of your own, smaller and faster
+#
+# Trained, pruned, fine-tuned, checked, saved, loaded, made faster, exported: a small convolutional network on the 8x8
+# digits that come with the package; about half a minute on one core. Open it as a notebook (VS Code, Jupyter with
+# jupytext) or run `python examples/ship.py [FOLDER]`. The faster callable needs `pip install 'prunery[runtime]'`, ONNX
+# `prunery[export]`; without them the cell says so.
 
-    python examples/ship.py [FOLDER]
-
-It trains a small convolutional network on the 8x8 digits that come with the package; about half a minute on
-one core. The faster callable needs pip install 'prunery[runtime]', ONNX 'prunery[export]'; without them
-it says so and goes on.
-"""
-
-from __future__ import annotations
-
-import subprocess
+# %%
 import sys
 import tempfile
 from itertools import pairwise
@@ -26,9 +23,18 @@ from prunery.data.splits import Split, split
 from prunery.export.formats import export
 from prunery.measure.accuracy import evaluate
 
-SPARSITY = "95%"
+given = sys.argv[1:] and not sys.argv[1].startswith("-")
+folder = Path(sys.argv[1] if given else tempfile.mkdtemp())
+folder.mkdir(parents=True, exist_ok=True)
+torch.manual_seed(0)
+
+# %% [markdown]
+# ## Your network, your training
+#
+# Nothing here knows that anything is pruned.
 
 
+# %%
 class Net(nn.Module):
     """Three convolutions with batch norm, and a head."""
 
@@ -49,7 +55,7 @@ class Net(nn.Module):
 
 
 def train(model: nn.Module, optimizer: torch.optim.Optimizer, images: Split, epochs: int) -> None:
-    """Train a model; nothing here knows that it is pruned."""
+    """Train a model."""
     model.train()
     for epoch in range(epochs):
         for x, y in Batches(images, batch=64, seed=0, epoch=epoch, shuffle=True):
@@ -59,66 +65,63 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, images: Split, epo
     model.eval()
 
 
-def optimizer_of(model: nn.Module, rate: float) -> torch.optim.Optimizer:
-    """Return what trains all parameters of a model."""
-    return torch.optim.SGD(model.parameters(), rate, momentum=0.9)
+images, model = split(load("digits"), seed=0), Net()
+example = next(iter(Batches(images.validation, batch=16, seed=0)))[0]
+train(model, torch.optim.SGD(model.parameters(), 0.1, momentum=0.9), images.train, epochs=2)
+print(f"dense: top-1 {evaluate(model, images.test).top1:.2f} %")
 
+# %% [markdown]
+# ## Prune, and fine-tune
+#
+# `prune` works in place: exactly 95 % of the weights are 0. `enforce` keeps them 0 in any loop.
 
-def ship(folder: Path) -> None:
-    """Take a model from training to files that are ready to be used elsewhere."""
-    images, model = split(load("digits"), seed=0), Net()
-    example = next(iter(Batches(images.validation, batch=16, seed=0)))[0]
+# %%
+masks = prunery.prune(model, "95%")
+print(f"pruned: top-1 {evaluate(model, images.test).top1:.2f} %")
+optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9)
+with masks.enforce(optimizer, model):
+    train(model, optimizer, images.train, epochs=2)
 
-    train(model, optimizer_of(model, 0.1), images.train, epochs=2)
-    dense = evaluate(model, images.test)
+# %% [markdown]
+# ## Check
+#
+# `verify` raises if a removed weight is not 0. `cost` counts what is left, and what of it a live path uses.
 
-    masks = prunery.prune(model, SPARSITY)  # in place: the removed weights are 0
-    cut = evaluate(model, images.test)
-    optimizer = optimizer_of(model, 0.02)
-    with masks.enforce(optimizer, model):  # ... and stay 0
-        train(model, optimizer, images.train, epochs=2)
-    masks.verify(model)
-    tuned = evaluate(model, images.test)
-    steps = {"dense": dense, "pruned": cut, "fine-tuned": tuned}
-    told = ", ".join(f"{counts.top1:.2f} % {step}" for step, counts in steps.items())
-    print(f"top-1 on digits test: {told}")
+# %%
+masks.verify(model)
+tuned = evaluate(model, images.test)
+print(f"fine-tuned: top-1 {tuned.top1:.2f} %")
+print(prunery.cost(model, example[:1], masks))
 
-    print(prunery.cost(model, example[:1], masks))
-    print(prunery.save(model, folder / "model.prunery", masks=masks))
-    subprocess.run([sys.executable, __file__, "--use", folder], check=True)  # as whoever gets the file would
+# %% [markdown]
+# ## Save and load
+#
+# One file without pickle, as small as what it holds, to the bit.
 
-    try:
-        print(export(model, folder / "model.onnx", "onnx", example, masks=masks))
-    except prunery.PruneryError as missing:
-        print(missing)
+# %%
+print(prunery.save(model, folder / "model.prunery", masks=masks))
+loaded = prunery.load(folder / "model.prunery", into=Net()).eval()
+print(f"loaded: top-1 {evaluate(loaded, images.test).top1:.2f} %")
 
+# %% [markdown]
+# ## Faster
+#
+# The sparse callable skips zeros on a CPU. It measures first, and runs what is fastest here: the dense network, if that is.
 
-def use(folder: Path) -> None:
-    """Load the file, as a process that has never seen the training does, and make the model faster."""
-    model = prunery.load(folder / "model.prunery", into=Net()).eval()
-    images = split(load("digits"), seed=0)
-    x = next(iter(Batches(images.test, batch=16, seed=0)))[0]
-    with torch.no_grad():
-        fast = prunery.sparse_callable(model, x, threads=1)
-        expected, found = model(x), fast(x)
-    print(f"loaded: top-1 {evaluate(model, images.test).top1:.2f} %; {fast.report().verdict}")
-    print(f"the callable's outputs differ by at most {float((expected - found).abs().max()):.1g}")
-    print(prunery.latency({"torch": model, "sparse": fast}, x, threads=1))
+# %%
+fast = prunery.sparse_callable(loaded, example, threads=1)
+with torch.no_grad():
+    print(f"its outputs differ by at most {float((loaded(example) - fast(example)).abs().max()):.1g}")
+print(fast.report().verdict)
+print(prunery.latency({"torch": loaded, "sparse": fast}, example, threads=1))
 
+# %% [markdown]
+# ## ONNX
+#
+# The file is kept only if it computes what the pruned network does.
 
-def main() -> None:
-    """Ship into a folder, or use what lies there."""
-    torch.manual_seed(0)
-    match sys.argv[1:]:
-        case ["--use", folder]:
-            use(Path(folder))
-        case [folder]:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            ship(Path(folder))
-        case _:
-            with tempfile.TemporaryDirectory() as made:
-                ship(Path(made))
-
-
-if __name__ == "__main__":
-    main()
+# %%
+try:
+    print(export(loaded, folder / "model.onnx", "onnx", example, masks=masks))
+except prunery.PruneryError as missing:
+    print(missing)

@@ -5,15 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from prunery.comparisons import (
-    Pair,
-    compared,
-    detectable_by,
-    paired,
-    simultaneous_tail,
-    spread_of,
-    spreads_differ,
-)
+from prunery.comparisons import Pair, compared, detectable_by, paired, simultaneous_tail
+from prunery.spreads import places_differ, spread_of, spreads_differ
 from prunery.stats import median_interval, noise_floor, summary, t_quantile
 
 
@@ -35,14 +28,8 @@ def test_the_quantiles_are_those_of_the_printed_table(freedom, quantile):
 
 def test_one_value_has_no_interval_and_none_has_nothing():
     values = summary([97.5])
-    assert (values.n, values.mean, values.sd, values.half, values.low, values.high) == (
-        1,
-        97.5,
-        None,
-        None,
-        None,
-        None,
-    )
+    found = (values.n, values.mean, values.sd, values.half, values.low, values.high)
+    assert found == (1, 97.5, None, None, None, None)
     assert summary([]) is None
 
 
@@ -155,6 +142,44 @@ def test_the_test_of_spreads_keeps_its_level():
     assert wrong / 2000 <= 0.016
 
 
+def test_places_whose_spreads_differ_are_told_by_hand():
+    # Bartlett: 8 ln(3) - 4 ln(1) - 4 ln(5) = 2.351, over 1 + (1/4 + 1/4 - 1/8) / 3 = 1.125: chi-squared 2.09
+    assert not places_differ([4.0, 20.0], [4, 4])
+    assert places_differ([4.0, 100.0], [4, 4])  # 8 ln(13) - 4 ln(25) = 7.644, over 1.125: 6.79, P = 0.009
+    assert not places_differ([0.0, 0.0], [4, 4])
+    assert places_differ([0.0, 1.0], [4, 4])
+    assert not places_differ([1.0], [4])
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_the_spread_is_pooled_over_places_that_may_be(together):
+    rng = np.random.default_rng(0)
+    dense, *arms = _table(rng, [1.0] * 7, 3)
+    pairs = [Pair(i % 2, i, "dense", arm, dense) for i, arm in enumerate(arms)]
+    found = {(d.freedom, round(d.error, 9)) for d in compared(pairs, together=together)}
+    assert {freedom for freedom, _ in found} == ({12} if together else {6})
+    assert len(found) == (1 if together else 2)
+    far = [
+        Pair(p.place, p.arm, "dense", {k: v * (1 + 99 * p.place) for k, v in p.values.items()}, dense)
+        for p in pairs
+    ]
+    assert {d.freedom for d in compared(far, together=together)} <= {2, 3, 4, 5, 6}
+
+
+def test_a_reference_that_spreads_more_counts_with_a_spread_of_its_own():
+    # arms 0, 0.1, 0.2 and back: residuals square to 0.02 + 0.02 over 2 degrees of freedom; the reference lies
+    # 0.5, -0.5, 0 about their mean of 0.1: variance 0.25, so the difference's is 0.02 * (1 - 1/2) + 0.25;
+    # F = 0.25 / (0.02 * (1 + 1/2)) = 8.3, P = 0.11; 0.26^2 / (0.01^2 / 2 + 0.25^2 / 2) = 2.16 degrees
+    arms = [dict(enumerate(v)) for v in ((0.0, 0.1, 0.2), (0.2, 0.1, 0.0))]
+    dense = dict(enumerate((0.6, -0.4, 0.1)))
+    steady = dict(enumerate((0.1, 0.1, 0.1)))
+    found = compared([Pair(0.9, i, "dense", arm, dense) for i, arm in enumerate(arms)])
+    assert [d.error for d in found] == pytest.approx([math.sqrt(0.26 / 3)] * 2)
+    assert [d.freedom for d in found] == [2, 2]
+    same = compared([Pair(0.9, i, "dense", arm, steady) for i, arm in enumerate(arms)])
+    assert [d.freedom for d in same] == [4, 4]
+
+
 def test_an_interval_stays_within_its_bounds():
     cut = summary([10.0, 50.0, 90.0], bounds=(0.0, 100.0))
     assert (cut.low, cut.high, cut.cut) == (0.0, 100.0, True)
@@ -184,13 +209,14 @@ def test_paired_tests_keep_their_level():
     assert 0.03 <= false / 2000 <= 0.07
 
 
-def studies(rng, times, spreads, n, truth=0.0):
+def studies(rng, times, spreads, n, truth=0.0, places=1):
     """Return how often all intervals of a study hold, and how often its first difference is shown."""
     hold = shown = 0
     for _ in range(times):
         dense, *arms = _table(rng, spreads, n)
         arms[0] = {seed: value + truth for seed, value in arms[0].items()}
-        differences = compared([Pair(0.9, i, "dense", arm, dense) for i, arm in enumerate(arms)])
+        pairs = [Pair(i % places, i, "dense", arm, dense) for i, arm in enumerate(arms)]
+        differences = compared(pairs, together=True)
         truths = [truth, *[0.0] * (len(arms) - 1)]
         hold += all(
             abs(d.summary.mean - t) <= d.summary.half for d, t in zip(differences, truths, strict=True)
@@ -208,13 +234,20 @@ def test_the_intervals_of_a_table_hold_together(n):
 
 
 @pytest.mark.parametrize("n", [3, 5])
-def test_they_hold_nine_times_out_of_ten_where_spreads_differ_twofold(n):
-    assert studies(np.random.default_rng(20 + n), 500, [1.0, *[1.0, 2.0] * 4, 1.0], n)[0] >= 0.9
+@pytest.mark.parametrize("places", [1, 3])
+@pytest.mark.parametrize(
+    "spreads", [[1.0, *[1.0, 2.0] * 4, 1.0], [2.0, *[1.0] * 9], [1.0, *[1.0, 1.0, 2.0] * 3]]
+)
+def test_they_hold_nine_times_out_of_ten_where_spreads_differ_twofold(n, places, spreads):
+    """Every other method's, the dense network's, every third method's or (of three) one sparsity's."""
+    assert studies(np.random.default_rng(20 + n), 500, spreads, n, places=places)[0] >= 0.9
 
 
-def test_three_seeds_show_a_difference_of_twice_the_spread_in_half_of_the_studies():
-    # nine comparisons at one sparsity; the spread is that of a difference, sqrt(2) times that of an arm
-    assert studies(np.random.default_rng(30), 500, [1.0] * 10, 3, truth=2 * math.sqrt(2))[1] >= 0.5
+@pytest.mark.parametrize("places", [1, 3])
+def test_three_seeds_show_a_difference_of_twice_the_spread_in_half_of_the_studies(places):
+    # nine comparisons; the spread is that of a difference, sqrt(2) times that of an arm
+    found = studies(np.random.default_rng(30), 500, [1.0] * 10, 3, truth=2 * math.sqrt(2), places=places)
+    assert found[1] >= 0.5
 
 
 def test_the_interval_of_a_median_by_hand():
@@ -248,7 +281,7 @@ def test_what_a_plan_says_is_what_the_intervals_then_show(seeds, methods):
         values = [dict(enumerate(row)) for row in arms.tolist()]
         pairs += [Pair(place, i, "dense", values[i], values[0]) for i in range(1, count + 1)]
     found = detectable_by(seeds, methods)
-    for pair, difference in zip(pairs, compared(pairs), strict=True):
+    for pair, difference in zip(pairs, compared(pairs, together=True), strict=True):
         error = math.sqrt(2 / seeds)  # of a spread of 1, in place of the one that was drawn
         assert found[pair.place] == pytest.approx(difference.detectable / difference.error * error)
     assert spread_of(tables) == pytest.approx(1, abs=0.6)

@@ -7,11 +7,12 @@ The comparisons of one table hold together: their intervals are wide enough that
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from prunery.spreads import Place, Spread, place_of, pooled_spreads
 from prunery.stats import FEW, LEVEL, Summary, summary, t_quantile
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 POOLED = 3  # arms at one place, with which their spreads are pooled
-UNLIKE = 0.01  # the level of the test that spreads differ
 _POWER = 0.8
 _POINTS = 2000
 HIGHER, LOWER, NOT_SHOWN = "higher", "lower", "not shown"
@@ -88,12 +88,14 @@ def paired(
     return compared([Pair("", "values", "baseline", values, baseline)], step=step)[0]
 
 
-def compared(pairs: Sequence[Pair], *, step: float = 0.0) -> list[Difference | None]:
+def compared(pairs: Sequence[Pair], *, step: float = 0.0, together: bool = False) -> list[Difference | None]:
     """Return the difference of each pair, with intervals that hold together; None where no seed is shared.
 
     The spread of a difference is pooled over all arms of its place (the mean square of what is left of values
     once each arm's and each seed's mean is taken off: randomised blocks), unless `spreads_differ`; then, and
-    where fewer than three arms or seeds are shared, it is its own. The number of standard errors comes from
+    where fewer than three arms or seeds are shared, it is its own. `together`: it is pooled over places too,
+    unless `places_differ`. A reference that all arms of a place are compared with, and that spreads more than
+    they do, counts with a spread of its own. The number of standard errors comes from
     the studentized maximum modulus (Hochberg 1974), taken over places whose spreads are independent, so that
     all intervals cover the truth at least 95 % of the time under equal spreads.
 
@@ -102,68 +104,42 @@ def compared(pairs: Sequence[Pair], *, step: float = 0.0) -> list[Difference | N
     of two such roundings, step / sqrt(6).
     """
     plain = [summary(pair.differences) for pair in pairs]
-    known = [i for i, s in enumerate(plain) if s is not None and s.n >= FEW]
-    pooled = {place: _pooled([p for p in pairs if p.place == place]) for place in {p.place for p in pairs}}
-    variances: dict[int, tuple[float, int]] = {}
-    for i in known:
-        own = plain[i]
-        assert own is not None
-        assert own.sd is not None
-        variances[i] = pooled[pairs[i].place] or (own.sd**2, own.n - 1)
-    tail = simultaneous_tail(_layout(pairs, pooled, variances))
+    places = {pair.place: [other for other in pairs if other.place == pair.place] for pair in pairs}
+    pooled = pooled_spreads([p for each in places.items() if (p := _place(*each))], together=together)
+    spreads: dict[int, Spread] = {}
+    for i, own in enumerate(plain):
+        if own is not None and own.n >= FEW:
+            assert own.sd is not None
+            spreads[i] = pooled.get(pairs[i].place) or Spread(own.sd**2, own.n - 1, ("own", i))
+    tail = simultaneous_tail(_layout(spreads.values()))
     made: list[Difference | None] = [None if s is None else Difference(s) for s in plain]
-    for i, (variance, freedom) in variances.items():
+    for i, spread in spreads.items():
         own = plain[i]
         assert own is not None
-        error = math.sqrt(max(variance, step**2 / 6) / own.n)
-        critical = t_quantile(freedom, tail)
-        made[i] = Difference(replace(own, half=critical * error), freedom, error, critical)
+        error = math.sqrt(max(spread.variance, step**2 / 6) / own.n)
+        critical = t_quantile(spread.freedom, tail)
+        made[i] = Difference(replace(own, half=critical * error), spread.freedom, error, critical)
     return made
 
 
-def _layout(
-    pairs: Sequence[Pair],
-    pooled: Mapping[Hashable, tuple[float, int] | None],
-    variances: Mapping[int, tuple[float, int]],
-) -> tuple[tuple[int, int], ...]:
+def _layout(spreads: Iterable[Spread]) -> tuple[tuple[int, int], ...]:
     """Return (degrees of freedom, comparisons that share the spread) of each independent spread."""
     together: dict[Hashable, list[int]] = {}
-    for i, (_, freedom) in variances.items():
-        place = pairs[i].place
-        together.setdefault(("place", place) if pooled[place] else i, []).append(freedom)
+    for spread in spreads:
+        together.setdefault(spread.shared, []).append(spread.freedom)
     return tuple(sorted((freedoms[0], len(freedoms)) for freedoms in together.values()))
 
 
-def _pooled(pairs: Sequence[Pair]) -> tuple[float, int] | None:
-    """Return the variance of a difference, pooled over a place's arms, and its degrees of freedom."""
-
+def _place(name: Hashable, pairs: Sequence[Pair]) -> Place | None:
+    """Return what is left of a place's values; None where nothing can be pooled there."""
     arms = {p.arm: p.values for p in pairs} | {p.reference: p.baseline for p in pairs}
     seeds = sorted(set.intersection(*(set(values) for values in arms.values())))
     if len(arms) < POOLED or len(seeds) < FEW:
         return None
-    left = _left([[values[seed] for seed in seeds] for values in arms.values()])
-    squares = (left**2).sum(axis=1)
-    if spreads_differ(squares.tolist(), len(seeds)):
-        return None
-    freedom = (len(arms) - 1) * (len(seeds) - 1)
-    return 2 * float(squares.sum()) / freedom, freedom
-
-
-def spreads_differ(squares: Sequence[float], n: int) -> bool:
-    """Return whether a test at 1 % says that some arm's spread is larger than that of the others.
-
-    `squares`: of each arm, what is left of its n values once seeds' and arms' means are taken off, squared
-    and summed. If all k spreads are equal, each one's share of their sum is (k - 1) / k times a variable of
-    the distribution Beta((n - 1) / 2, (k - 2)(n - 1) / 2); the probability is taken k times, for the largest
-    was chosen (Cochran 1941, here for blocks).
-    """
-    from scipy.special import betainc
-
-    k, total = len(squares), sum(squares)
-    if k < 3 or total == 0:
-        return False
-    share = min(1.0, max(squares) / total * k / (k - 1))
-    return bool(k * (1 - betainc((n - 1) / 2, (k - 2) * (n - 1) / 2, share)) < UNLIKE)
+    references = {pair.reference for pair in pairs}
+    common = len(references) == 1 and len(pairs) == len(arms) - 1
+    rows = {arm: [values[seed] for seed in seeds] for arm, values in arms.items()}
+    return place_of(name, list(rows.values()), list(rows).index(references.pop()) if common else None)
 
 
 @lru_cache(maxsize=4096)
@@ -216,36 +192,14 @@ def detectable_by(seeds: int, methods: Sequence[int]) -> list[float] | None:
     """Return, for each place, the true difference from a reference that is shown four times out of five.
 
     In standard deviations of a run about the means of its method and its seed. `methods`: how many are
-    compared with the reference at each place (a sparsity). As `compared` makes the intervals where spreads
-    are equal; None for fewer than three seeds, which have no interval.
+    compared with the reference at each place (a sparsity). As `compared` makes the intervals of a table where
+    spreads are equal; None for fewer than three seeds, which have no interval.
     """
     if seeds < FEW or not methods:
         return None
-    freedoms = [(m if m + 1 >= POOLED else 1) * (seeds - 1) for m in methods]
-    tail = simultaneous_tail(tuple(sorted(zip(freedoms, methods, strict=True))))
+    pooled = [m for m in methods if m + 1 >= POOLED]
+    shared = [(sum(pooled) * (seeds - 1), sum(pooled))] if pooled else []
+    tail = simultaneous_tail(tuple(sorted(shared + [(seeds - 1, m) for m in methods if m + 1 < POOLED])))
+    freedoms = [shared[0][0] if m + 1 >= POOLED else seeds - 1 for m in methods]
     error = math.sqrt(2 / seeds)
     return [detectable(freedom, error, t_quantile(freedom, tail)) for freedom in freedoms]
-
-
-def spread_of(tables: Sequence[Sequence[Sequence[float]]]) -> float | None:
-    """Return the standard deviation of a run about the means of its method and its seed, in the values' unit.
-
-    `tables`: of each place, a row of values for each method, by seed. Pooled over the tables; None where no
-    table has two rows and three seeds.
-    """
-    squares, freedom = 0.0, 0
-    for rows in tables:
-        if len(rows) < 2 or len(rows[0]) < FEW:
-            continue
-        squares += float((_left(rows) ** 2).sum())
-        freedom += (len(rows) - 1) * (len(rows[0]) - 1)
-    return math.sqrt(squares / freedom) if freedom else None
-
-
-def _left(rows: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """Return values (methods x seeds) less the means of methods and of seeds."""
-    import numpy as np
-
-    table = np.array(rows)
-    left: NDArray[np.float64] = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
-    return left

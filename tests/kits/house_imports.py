@@ -11,8 +11,8 @@ from house_rules import Source, Sources, dotted
 LAYERS = (
     {"errors", "user_code"},
     {"registry", "seeds", "atomic", "stats", "filenames", "inert", "machine"},
-    {"factories", "wrappers", "comparisons"},
-    {"forward"},
+    {"factories", "wrappers", "spreads"},
+    {"forward", "comparisons"},
     {"graph"},
     {"core"},
     {"data", "models"},
@@ -34,6 +34,7 @@ GROUND = {
     "seeds",
     "atomic",
     "stats",
+    "spreads",
     "comparisons",
     "filenames",
     "inert",

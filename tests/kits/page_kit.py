@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import report_case as case
 
+from prunery.data.samples import samples
+from prunery.data.sets import load
 from prunery.lab import spec as specs
 from prunery.lab.plan import plan as plan_of
 from prunery.report.results.frame import frame
@@ -77,6 +79,8 @@ def _bad_ends(plan):
 
 def with_tables(record, step):
     """The record with the tables that a record of its kind has."""
+    if record.kind == "init":
+        return replace(record, tables={"samples": samples(load("digits"))})
     if record.kind in ("train", "recover"):
         return replace(record, tables={"epochs": _epochs(step)})
     if record.kind == "measure":

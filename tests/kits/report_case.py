@@ -27,8 +27,8 @@ def spec(
     def method(m):
         m = {"criterion": m} if isinstance(m, str) else dict(m)
         m.setdefault("name", m["criterion"])
-        if retrain is not None:
-            m.setdefault("recovery", {"name": "finetune", "training": {"epochs": retrain}})
+        training = {} if retrain is None else {"training": {"epochs": retrain}}
+        m.setdefault("recovery", {"name": "finetune", **training})
         return m
 
     training = {"epochs": epochs, "optimizer": "sgd", "learning_rate": 0.1}

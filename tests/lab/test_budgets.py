@@ -3,7 +3,8 @@
 from lab_kit import HERE, spec
 
 from prunery.lab import archive, budgets
-from prunery.lab.spec import from_plain, load
+from prunery.lab.plan import plan
+from prunery.lab.spec import from_plain, load, plain
 
 RESULTS = HERE.parents[1] / "results"
 LONG = {"name": "finetune", "training": {"epochs": 4}}
@@ -16,7 +17,8 @@ DURING = {
 
 
 def test_epochs_in_all_count_what_comes_before_in_and_after_the_cuts():
-    asked = spec(methods=[CHAIN, DURING, {"criterion": "snip"}, {"criterion": "random", "recovery": "none"}])
+    snip = {"criterion": "snip", "recovery": "finetune"}
+    asked = spec(methods=[CHAIN, DURING, snip, {"criterion": "random", "recovery": "none"}])
     assert budgets.epochs_of(asked) == {
         "imp": {0.5: 2 + 2, 0.9: 2 + 2 + 2},
         "slow": {0.5: 7, 0.9: 7},
@@ -28,13 +30,15 @@ def test_epochs_in_all_count_what_comes_before_in_and_after_the_cuts():
 
 
 def test_unequal_budgets_are_said_and_how_to_make_them_equal():
-    assert budgets.unequal(spec()) == (
+    short = [{"criterion": "magnitude"}, {"criterion": "snip", "recovery": "finetune"}]
+    assert budgets.unequal(spec(methods=short)) == (
         "Budgets are unequal: epochs in all are 4 for magnitude; 2 for snip. This alone can make a "
         "difference in accuracy. To train what is pruned before training (snip) for 4: "
         "recovery: {name: finetune, training: {epochs: 4}}."
     )
-    equal = [{"criterion": "magnitude"}, {"criterion": "snip", "recovery": LONG}]
-    assert budgets.unequal(spec(methods=equal)) is None
+    for equal in ({}, {"recovery": LONG}):
+        methods = [{"criterion": "magnitude"}, {"criterion": "snip", **equal}]
+        assert budgets.unequal(spec(methods=methods)) is None
     assert budgets.unequal(load("study:demo")) is None
     assert "4-6 for imp; 4 for magnitude" in budgets.unequal(
         spec(methods=[CHAIN, {"criterion": "magnitude"}])
@@ -46,7 +50,7 @@ def test_what_seeds_can_show_is_said_in_spreads_where_no_run_tells_more():
         "1 seed can show no difference, because an interval needs 3 seeds or more"
     )
     assert budgets.shown_by(spec(seeds=5), None) == (
-        "5 seeds can show differences of 2.6 spreads between runs or more"
+        "5 seeds can show differences of 2.3 spreads between runs or more"
     )
     apart = [{"criterion": "magnitude"}, {"criterion": "snip", "sparsities": [0.5]}]
     assert "of 2.5 spreads" in budgets.shown_by(spec(seeds=5, methods=apart), None)
@@ -62,3 +66,38 @@ def test_and_in_points_where_records_of_the_same_task_tell():
     assert said.endswith(f"points or more (earlier runs on this task spread by {spread:.2g} points)")
     other = asked.model_copy(update={"task": asked.task.model_copy(update={"images": 5000})})
     assert budgets.known_spread(other, kept) is None
+
+
+SNIP = {"criterion": "snip"}
+
+
+def recovery_of(*methods, **changes):
+    """What the last of these methods is stored with."""
+    return plain(spec(methods=list(methods), **changes))["methods"][-1]["recovery"]
+
+
+def test_what_prunes_before_training_gets_the_epochs_of_the_others_by_default():
+    assert recovery_of({"criterion": "magnitude", "recovery": LONG}, SNIP) == {
+        "name": "finetune",
+        "training": {"epochs": 6},  # 2 of the dense network and 4
+    }
+    assert recovery_of(CHAIN, {"criterion": "magnitude"}, SNIP)["training"] == {"epochs": 4}  # the fewest
+    assert recovery_of({"criterion": "magnitude", "recovery": "none"}, SNIP) == "finetune"
+
+
+def test_a_recovery_that_is_said_stays_what_it_is():
+    given = {"criterion": "magnitude", "recovery": LONG}
+    assert recovery_of(given, {**SNIP, "recovery": "finetune"}) == "finetune"
+    assert recovery_of(given, {**SNIP, "recovery": LONG}) == LONG
+    assert recovery_of(given, {**SNIP, "schedule": {"name": "iterative", "levels": [0.5, 0.9]}}) == "finetune"
+    assert recovery_of({**SNIP, "name": "other"}, SNIP) == "finetune"  # nothing prunes a trained network
+    first = [SNIP, {"criterion": "random"}]  # the control magnitude copies the first method's recovery
+    assert plain(spec(methods=first, controls=["magnitude"]))["methods"][0]["recovery"] == "finetune"
+
+
+def test_a_stored_spec_is_planned_as_it_was():
+    asked = spec(methods=[{"criterion": "magnitude"}, SNIP])
+    again = from_plain(plain(asked))
+    assert plan(again).steps.keys() == plan(asked).steps.keys()
+    old = {**plain(asked), "methods": [{**m, "recovery": "finetune"} for m in plain(asked)["methods"]]}
+    assert budgets.epochs_of(from_plain(old))["snip"] == {0.5: 2, 0.9: 2}

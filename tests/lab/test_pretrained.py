@@ -17,6 +17,9 @@ from prunery.lab.spec import from_plain, plain
 from prunery.lab.store import Store
 from prunery.lab.work import preflight
 from prunery.models.build import build
+from prunery.report.results.frame import frame
+from prunery.report.results.groups import groups_of
+from prunery.report.text.cautions import cautions_of
 
 SGD = {"optimizer": "sgd", "learning_rate": 0.1}
 REWIND = {"name": "rw", "criterion": "magnitude", "recovery": {"name": "rewind", "training": {"epochs": 1}}}
@@ -77,6 +80,11 @@ def test_the_dense_network_is_the_file_and_training_goes_on_from_it(file, tmp_pa
         assert store.record(train.key).cost["epochs"] == epochs
     measured = [store.record(cell.key) for cell in plan(study()).cells]
     assert all(record.number("top1", "test") is not None for record in measured)
+    told = frame(plan(study()), store)
+    assert set(told["pretrained"]) == {study().task.weights.sha256}
+    assert any("one pretrained network" in said for said in cautions_of(told, groups_of(told))) == (
+        told["seed"].nunique() > 1
+    )
 
 
 def test_a_file_of_torch_is_read_too_and_nothing_in_it_runs(file, tmp_path):

@@ -46,6 +46,17 @@ def test_c1_few_seeds(seeds, words):
     assert [s[: len(words)] for s in sentences] == ([words] if words else [])
 
 
+def test_c1_seeds_that_share_one_pretrained_network():
+    plan = case.study()
+    store = case.store(plan, right)
+    cells, groups = built(plan, store)
+    assert not any(cells["pretrained"])
+    cells["pretrained"] = ["ab12"] * len(cells)
+    (said,) = cautions.one_start(cells, groups)
+    assert said.startswith("All seeds start from one pretrained network: intervals tell how pruning")
+    assert cautions.one_start(cells[cells["seed"] == 0], groups) == []
+
+
 def test_c9_baselines_that_were_not_run():
     bare = case.study(["snip"])
     assert sentences_of("C9", bare, case.store(bare, right)) == [

@@ -167,16 +167,24 @@ def _verdict(values, baseline, step):
 
 
 def _same_as_by_hand(values, pruned):
-    """The same standard errors by the textbook formula, written without the library."""
+    """The same standard errors by the textbook formulas, written without the library."""
+    k, n = values.shape
+    error = math.sqrt(2 * _residual(values) / n)
+    own = (values[1:] - values[0]).std(axis=1, ddof=1) / math.sqrt(n)
+    within, beyond = _residual(values[1:]), (values[0] - values[1:].mean(0)).var(ddof=1)
+    apart = math.sqrt((within * (k - 2) / (k - 1) + beyond) / n)
+    for against, alone in zip(pruned, own, strict=True):
+        wanted = {(k - 1) * (n - 1): error, n - 1: max(alone, STEP / math.sqrt(6 * n))}
+        assert against.difference.error == pytest.approx(
+            wanted.get(against.difference.freedom, apart), rel=1e-6
+        )
+
+
+def _residual(values):
+    """The mean square of what is left of values (arms x seeds) once both means are taken off."""
     k, n = values.shape
     left = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
-    error = math.sqrt(2 * (left**2).sum() / ((k - 1) * (n - 1)) / n)
-    own = (values[1:] - values[0]).std(axis=1, ddof=1) / math.sqrt(n)
-    for against, apart in zip(pruned, own, strict=True):
-        wanted = (
-            error if against.difference.freedom == (k - 1) * (n - 1) else max(apart, STEP / math.sqrt(6 * n))
-        )
-        assert against.difference.error == pytest.approx(wanted, rel=1e-6)
+    return (left**2).sum() / ((k - 1) * (n - 1))
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])

@@ -18,7 +18,8 @@ from prunery.report.figures import all as figures
 from prunery.report.figures.panels import panels_of
 
 SLOW, FAST = 0.01, 0.1
-NAMES = ("accuracy", "training_macs", "epochs", "seconds", "curves", "density", "macs", "weights")
+COSTS = ("training_macs", "epochs", "seconds")
+NAMES = ("accuracy", *COSTS, "curves", "density", "macs", "weights", "samples")
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +149,22 @@ def test_histograms_travel_as_counts_of_any_network_and_seed(study, drawn):
     first = [row["layer"] for row in rows[: len(kit.LAYERS)]]
     assert first == [name.removesuffix(".weight") for name in kit.LAYERS]
     assert max(max(row["h"]) for row in rows) == 60
+
+
+def test_samples_are_the_images_that_the_first_record_keeps(study, drawn):
+    rows = rows_of(drawn["samples"].specs()[0])
+    kept = study.store.record(study.plan.cells[0].path[0]).tables["samples"]
+    assert [row["class"] for row in rows] == [row["class"] for row in kept] == list(map(str, range(10)))
+    assert all(
+        row["jpeg"] == f"data:image/jpeg;base64,{k['jpeg']}" for row, k in zip(rows, kept, strict=True)
+    )
+    image = Image.open(io.BytesIO(drawn["samples"].files(("png",))["samples.png"])).convert("L")
+    assert len(set(image.tobytes())) > 100  # grey levels: the images are drawn, and not only their names
+
+
+def test_a_store_without_samples_has_no_such_figure():
+    bare = kit.study(bare=True, seeds=1, broken=False)
+    assert "setup" not in figures.others(bare)
 
 
 def test_density_is_the_mean_over_the_measured_seeds(study, drawn):

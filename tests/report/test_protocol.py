@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from prunery.report.text.cautions import caution
-from prunery.report.text.quote import shows
+from prunery.report.text.quote import SHOWS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -41,4 +41,4 @@ def test_what_warns_is_a_row_of_the_table_of_cautions():
 
 def test_every_way_to_show_a_number_is_listed():
     line = next(line for line in TEXT.splitlines() if line.startswith("| `show` |"))
-    assert re.findall(r"`([a-z0-9-]+)`", line)[1:] == list(shows)
+    assert re.findall(r"`([a-z0-9-]+)`", line)[1:] == list(SHOWS)

@@ -10,7 +10,7 @@ from prunery.lab import spec as specs
 from prunery.lab.plan import plan as plan_of
 from prunery.lab.store import Store
 from prunery.report.results.study import load
-from prunery.report.text.quote import filled, shows
+from prunery.report.text.quote import SHOWS, filled
 from prunery.report.write import write
 
 T2 = 4.302652729911275
@@ -74,7 +74,7 @@ def test_a_sparsity_as_tables_write_it_is_found(tmp_path):
 
 
 def test_every_row_of_the_table_is_tried_above():
-    assert len(list(shows)) == 14
+    assert len(list(SHOWS)) == 14
 
 
 @pytest.mark.parametrize("sparsity", ["90%", "0.9", "10x", "density=0.1", '"90 %"', "compression=1"])

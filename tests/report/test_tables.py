@@ -171,7 +171,8 @@ def test_verdicts_are_corrected_over_the_table():
     assert cell(difference, "snip", "90 %") == "−0.30 ±0.94 not shown"
     text = " ".join(difference.caption)
     assert "All 2 intervals hold together with a probability of 95 %" in text
-    assert "Not shown with 3 seeds: a difference may be there (measured ones above 0.04 to 0.94" in text
+    assert "the difference is larger than its half-width" in text
+    assert "Not shown with 3 seeds: a difference may be there (in the middle cell, true ones of 0.57" in text
     rows = {r["method"]: r for r in csv_rows.summary_rows(table, groups)}
     ends = [float(rows["magnitude"][f"to_dense_{end}"]) for end in ("low", "high")]
     assert ends == pytest.approx([-0.54, -0.46], abs=0.005)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from prunery.comparisons import detectable_by, spread_of
+from prunery.comparisons import detectable_by
 from prunery.errors import PruneryError
 from prunery.lab.archive import plan_of
-from prunery.lab.plan_parts import Prepared, Task
 from prunery.lab.spec import Spec
+from prunery.spreads import spread_of
 from prunery.stats import FEW
 
 if TYPE_CHECKING:
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 def epochs_of(spec: Spec) -> dict[str, dict[float, int]]:
     """Return the epochs of training in all, before, in and after the cuts, by method and sparsity."""
-    task, dense = Task.of_spec(spec), spec.task.training.epochs
-    found = {}
-    for method in spec.compared:
-        prepared = Prepared.of_method(method, spec, task)
-        before = dense if method.at == "trained" else 0
-        found[method.name] = {s: before + prepared.epochs(s) for s in spec.sparsities_of(method)}
-    return found
+    return {m.name: {s: spec.epochs_of(m, s) for s in spec.sparsities_of(m)} for m in spec.compared}
 
 
 def ranged(epochs: dict[float, int]) -> str:

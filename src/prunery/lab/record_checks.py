@@ -6,6 +6,7 @@ so each field is looked at before any part of the library reads it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -40,6 +41,10 @@ def _is_count(value: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
+
+
+def _is_base64(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[A-Za-z0-9+/=]{0,100000}", value) is not None
 
 
 def _optional(test: Test) -> Test:
@@ -123,6 +128,7 @@ _TABLES: dict[str, tuple[Mapping[str, Test], Mapping[str, Test]]] = {
         },
     ),
     "forms_said": ({"said": _is_text}, {}),
+    "samples": ({"class": _is_text, "jpeg": _is_base64}, {}),
     "layers": ({"name": _is_text}, dict.fromkeys(_AMOUNTS, _is_count)),
     "histograms": (
         {

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from prunery.core.sparsity import parse
 from prunery.errors import SparsityError, SpecError
 from prunery.filenames import FILE_NAME, LONGEST
-from prunery.lab import limits
+from prunery.lab import actions, limits
 from prunery.lab import spec_source as sources
 from prunery.lab.limits import MOST_ENTRIES, shown
 from prunery.lab.spec_checks import of_methods, of_size, of_task
@@ -136,6 +136,13 @@ class Spec(BaseModel):
         """Return the first training of a method's recovery; that of the task where no action trains."""
         return next((t for t in self.trainings_of(method) if t is not None), self.task.training)
 
+    def epochs_of(self, method: Method, sparsity: float) -> int:
+        """Return the epochs of training in all, before, in and after the cuts of a method."""
+        trainings = (self.training_during(method), *self.trainings_of(method))
+        each = sum(training.epochs for training in trainings if training is not None)
+        rounds = len(method.levels(sparsity)) if method.bound_schedule().facts.get("between", False) else 1
+        return each * rounds + (self.task.training.epochs if method.at == "trained" else 0)
+
     def _merged(self, settings: Mapping[str, Any]) -> Training:
         return merged(self.task.training, settings)
 
@@ -147,7 +154,29 @@ class Spec(BaseModel):
             problems = [*of_task(self.task), *of_methods(methods, self.task.training, self.sparsities)]
         if problems:
             raise ProblemsError(problems)
+        # here, and not where it is planned: it must be stored written out
+        self.__dict__["methods"] = tuple(map(self._as_long, self.methods))
         return self
+
+    def _as_long(self, method: Method) -> Method:
+        """Return the method, with the epochs of the others by default if it prunes before training.
+
+        Those are what the methods of the trained network have in all, the fewest where they differ. Left out:
+        a method that recovers after each of several cuts, and one whose recovery the control copies.
+        """
+        asked = "recovery" in method.model_fields_set or method.in_training
+        if asked or method.at == "trained" or method.bound_schedule().facts.get("between", False):
+            return method
+        copied = method is self.methods[0] and len(self.compared) > len(self.methods)
+        others = [] if copied else [m for m in self.methods if m.at == "trained"]
+        epochs = min((self.epochs_of(m, s) for m in others for s in self.sparsities_of(m)), default=0)
+        if epochs <= self.task.training.epochs:
+            return method
+        return method.model_copy(update={"recovery": actions.checked(_for(epochs))})
+
+
+def _for(epochs: int) -> dict[str, Any]:
+    return {"name": "finetune", "training": {"epochs": epochs}}
 
 
 def _free(methods: Sequence[Method]) -> str:

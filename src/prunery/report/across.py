@@ -9,6 +9,7 @@ from prunery.lab.record import canonical
 from prunery.report.figures import classes as drawn
 from prunery.report.figures.chart import Figure
 from prunery.report.page.render import page
+from prunery.report.page.words import own_question
 from prunery.report.results.groups import Group, sparsities
 from prunery.report.results.study import Loaded
 from prunery.report.text import csv_rows, effects, formats
@@ -109,7 +110,7 @@ def _index(studies: Sequence[Loaded], figure: Figure | None) -> bytes:
     answers = {
         s.name: effects.answer(s.effects, winners(s.groups)) or "Nothing is done yet." for s in studies
     }
-    questions = list(dict.fromkeys(s.spec["question"] for s in studies if s.spec.get("question")))
+    questions = list(dict.fromkeys(asked for s in studies if (asked := own_question(s))))
     drawn_ones = [figure] if figure else []
     parts = {
         "title": questions[0] if len(questions) == 1 else "Pruning studies",

@@ -59,7 +59,7 @@ def _spec(part: str, scale: ReportScale, of_part: dict[str, Any], **rest: Any) -
 
 def _labels(scale: ReportScale, of_part: dict[str, Any], classes: int, **rest: Any) -> Spec:
     """Magnitude and SynFlow at one compression, on some of the classes."""
-    methods = [{"name": c, "criterion": c} for c in ("magnitude", "synflow")]
+    methods = [{"name": c, "criterion": c, "recovery": "finetune"} for c in ("magnitude", "synflow")]
     return from_plain(
         {
             "name": named("cifar100", f"classes{classes}", scale),

@@ -77,15 +77,16 @@ def compared(
     question: str = QUESTION,
 ) -> Spec:
     """The five criteria and two variations on one task."""
+    once = {"recovery": "finetune"}  # the task's epochs, half of what magnitude has before and after
     longer = {"name": "finetune", "training": {"epochs": 2 * of_part["training"]["epochs"]}}
     methods: list[dict[str, Any]] = [
-        {"name": "random", "criterion": "random", "at": "init"},
+        {"name": "random", "criterion": "random", "at": "init", **once},
         {"name": "magnitude", "criterion": "magnitude"},
-        {"name": "snip", "criterion": "snip"},
-        {"name": "grasp", "criterion": "grasp"},
+        {"name": "snip", "criterion": "snip", **once},
+        {"name": "grasp", "criterion": "grasp", **once},
         {"name": "grasp 2× epochs", "criterion": "grasp", "recovery": longer},
-        {"name": "synflow", "criterion": "synflow"},
-        {"name": "synflow 1 round", "criterion": "synflow", "schedule": "one_shot"},
+        {"name": "synflow", "criterion": "synflow", **once},
+        {"name": "synflow 1 round", "criterion": "synflow", "schedule": "one_shot", **once},
     ]
     return from_plain(
         {

@@ -13,13 +13,15 @@ from torch import nn
 
 from prunery.core.masks import Masks
 from prunery.data.batches import Batches
+from prunery.data.names import DATASETS
+from prunery.data.samples import samples
 from prunery.errors import PruneryError
 from prunery.lab import numbers
 from prunery.lab.environment import environment
 from prunery.lab.plan import Step
 from prunery.lab.record import Record
 from prunery.lab.store import Store
-from prunery.lab.work.context import StepContext
+from prunery.lab.work.context import StepContext, chosen
 from prunery.lab.work.provenance import check_parents, origin_of
 from prunery.lab.work.pruning import pruned
 from prunery.lab.work.recovering import performed, recover
@@ -50,10 +52,13 @@ def work(
 
 
 def init(context: StepContext) -> dict[str, Any]:
-    """Build the network."""
+    """Build the network; a few images of each class go with its record, unless they are the user's own."""
     began = time.perf_counter()
     context.save(context.built(context.seed), None)
-    return {"cost": {"seconds": time.perf_counter() - began}}
+    name, classes = context.args["data"], context.args.get("classes")
+    rows = samples(chosen(name, classes, context.seed)) if name in DATASETS else []
+    tables = {"tables": {"samples": rows}} if rows else {}
+    return {"cost": {"seconds": time.perf_counter() - began}, **tables}
 
 
 def train(context: StepContext) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prunery.report.figures import accuracy, curves, layers
+from prunery.report.figures import accuracy, curves, layers, samples
 from prunery.report.figures.chart import Figure
 from prunery.report.results.study import Loaded
 
@@ -19,6 +19,7 @@ def others(study: Loaded) -> dict[str, list[Figure]]:
         "retraining": [accuracy.before_and_after(study)],
         "curves": [curves.figure(study)],
         "layers": [*layers.figures(study)],
+        "setup": [samples.figure(study)],
     }
     kept = {name: [figure for figure in found if figure is not None] for name, found in made.items()}
     return {name: found for name, found in kept.items() if found}

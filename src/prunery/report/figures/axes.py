@@ -9,33 +9,8 @@ from typing import Any
 
 from prunery.report.text import formats
 
-_ERRORS = (
-    99,
-    95,
-    90,
-    80,
-    70,
-    60,
-    50,
-    40,
-    30,
-    20,
-    15,
-    10,
-    7,
-    5,
-    4,
-    3,
-    2,
-    1.5,
-    1,
-    0.7,
-    0.5,
-    0.3,
-    0.2,
-    0.1,
-    0.05,
-)
+_ERRORS: tuple[float, ...] = (99, 95, 90, 80, 70, 60, 50, 40, 30, 20, 15, 10, 7, 5, 4, 3, 2, 1.5, 1)
+_ERRORS += (0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
 _FAR = 0.97  # the sparsity from which on a logarithmic axis is the usual one
 
 

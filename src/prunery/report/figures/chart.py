@@ -22,7 +22,7 @@ INK = {"page": "currentColor", "file": "#222222"}
 KINDS = ("png", "svg")
 ALL = (*KINDS, "pdf")
 _FONT = "Liberation Sans, DejaVu Sans, Arial, sans-serif"
-_TEXTS, _EXPRESSIONS = ("data", "datasets", "title", "domain"), ("expr", "labelExpr")
+_TEXTS, _WHOLE = ("data", "datasets", "title", "domain"), ("expr", "labelExpr", "jpeg")
 _LONGEST = 1000  # characters of a text that is drawn: laying out more takes minutes
 _WIDTHS = {1: 560, 2: 330, 3: 250}  # of a chart in a file, by the number of columns
 Rows = Sequence[Mapping[str, Any]]
@@ -95,13 +95,13 @@ def rendered(spec: Mapping[str, Any], kind: str) -> bytes:
 def _inert(value: Any, *, drawn: bool = False) -> Any:
     """Return a chart without control characters, which would end the process, and without endless texts.
 
-    drawn: whether the texts are drawn, and no expressions, which must stay whole.
+    drawn: whether the texts are drawn, and neither expressions nor images, which must stay whole.
     """
     if isinstance(value, str):
         return inert(f"{value[:_LONGEST]}..." if drawn and len(value) > _LONGEST else value)
     if isinstance(value, Mapping):
         return {
-            inert(str(key)): _inert(part, drawn=key not in _EXPRESSIONS and (drawn or key in _TEXTS))
+            inert(str(key)): _inert(part, drawn=key not in _WHOLE and (drawn or key in _TEXTS))
             for key, part in value.items()
         }
     return [_inert(part, drawn=drawn) for part in value] if isinstance(value, list | tuple) else value

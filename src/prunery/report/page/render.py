@@ -58,6 +58,7 @@ def html(study: Loaded) -> bytes:
         "sections": [s for s in _sections(study, others) if s["figures"] or s["tables"]],
         "caveats": _caveats(study),
         "problems": _table("problems", measured_tables.problems(study)),
+        "setup": others.get("setup", []),
         "spec": words.spec_text(study),
         "cells": Shown("cells", measured_tables.cells(study)),
     }

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from prunery.lab import spec_source
+from prunery.lab.plan import plan
+from prunery.lab.spec import load_all
 from prunery.report.results.groups import ABSENT, BROKEN, arms, sparsities
 from prunery.report.results.study import Loaded
 from prunery.report.text import formats
@@ -12,8 +15,8 @@ from prunery.report.text.captions import task
 
 def question(study: Loaded) -> str:
     """Return the study's question: its own, or one that its grid asks."""
-    if study.spec.get("question"):
-        return str(study.spec["question"])
+    if asked := own_question(study):
+        return asked
     levels, methods = sparsities(study.groups), arms(study.groups, "pruned")
     at = formats.percent(levels[0]) if len(levels) == 1 else f"{len(levels)} sparsities"
     if len(levels) > 1:
@@ -22,6 +25,19 @@ def question(study: Loaded) -> str:
         return f"What does pruning leave of the accuracy of {task(study.frame)}?"
     many = methods[0] if len(methods) == 1 else f"{len(methods)} methods"
     return f"What does pruning by {many} leave of the accuracy of {task(study.frame)}, at {at}?"
+
+
+def own_question(study: Loaded) -> str:
+    """Return the question of a study's spec, or of the named study that it is; empty where neither asks."""
+    if study.spec.get("question"):
+        return str(study.spec["question"])
+    for name in spec_source.names():
+        scale = study.name.rpartition("-")[2]
+        if study.name.startswith(name) and scale in spec_source.SCALES:
+            for spec in load_all(f"study:{name}", scale=scale):
+                if spec.name == study.name and study.plan.steps.keys() <= plan(spec).steps.keys():
+                    return spec.question or ""
+    return ""
 
 
 def lead(study: Loaded) -> str:

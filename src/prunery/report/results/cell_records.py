@@ -138,6 +138,11 @@ class CellRecords:
         return str(self.training(name) or "")
 
     @property
+    def pretrained(self) -> str:
+        """Return the digest of the weights that the dense training started from; empty where it drew them."""
+        return next((str(step.args["weights"]) for step in self.steps if "weights" in step.args), "")
+
+    @property
     def device(self) -> str:
         """Return the devices that its costs were measured on; empty for a cell that is not done."""
         if len(self._done) < len(self.records):

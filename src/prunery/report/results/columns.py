@@ -170,7 +170,7 @@ def _chance(k: int) -> Column:
 
 def _of_task(name: str) -> Column:
     """Return the column of a number that the measure step was asked for."""
-    return _count(name, lambda cell: cell.steps[-1].args.get(name))
+    return _count(name, lambda cell: cell.steps[-1].args.get(name, 1 if name == "threads" else None))
 
 
 def _images(cell: CellRecords) -> int | None:
@@ -280,9 +280,9 @@ COLUMNS: tuple[Column, ...] = (
     *(_text(name, partial(CellRecords.setting, name=name)) for name in ("optimizer", "precision")),
     Column("learning_rate", lambda cell: cell.training("learning_rate")),
     _count("batch", lambda cell: cell.training("batch"), "images"),
-    *map(_of_task, ("images", "classes")),
-    _count("threads", lambda cell: cell.steps[-1].args.get("threads", 1)),
+    *map(_of_task, ("images", "classes", "threads")),
     _text("device", attrgetter("device")),
+    Column("pretrained", attrgetter("pretrained"), "object", csv=False),
     Column("train_rise", lambda cell: cell.movement[0], unit="points per epoch"),
     Column("train_fall", lambda cell: cell.movement[1], unit="nats per epoch"),
     Column("macs_fraction", _share_of_macs, label="share of the MACs kept", decimals=4, csv=False),

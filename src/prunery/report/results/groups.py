@@ -177,7 +177,7 @@ def _family(plain: list[Group], reference: str, runs_for: Callable[[Group], Runs
             pair = Pair(group.sparsity, group.method, whose, group.values, baseline)
             found[index] = pair, _total(next(iter(runs.values())))
     step = max((plain[i].step for i in found), default=0.0)
-    differences = compared([pair for pair, _ in found.values()], step=step)
+    differences = compared([pair for pair, _ in found.values()], step=step, together=True)
     return {
         i: Against(reference, difference, epochs, tuple(pair.differences))
         for (i, (pair, epochs)), difference in zip(found.items(), differences, strict=True)

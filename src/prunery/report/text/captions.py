@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FEW = 4  # methods that a caption names; the answers name all
-SPREADS = "spreads are pooled over the methods at a sparsity, unless a test at 1 % says that they differ."
+SPREADS = "spreads are pooled over methods and sparsities, as far as tests do not say that they differ."
 
 
 def task(frame: pd.DataFrame) -> str:
@@ -72,17 +72,12 @@ def difference_caption(groups: Sequence[Group], reference: str) -> tuple[str, ..
 
 def _verdicts(family: Sequence[Difference]) -> str:
     """Return what the verdicts mean, and which differences would be shown."""
-    halves = [d.summary.half for d in family if d.summary.half is not None]
     seeds = formats.ranged(float(d.summary.n) for d in family)
-    above = f"{min(halves):.{formats.DECIMALS}f}"
-    if min(halves) != max(halves):
-        above += f" to {max(halves):.{formats.DECIMALS}f}, by the sparsity"
     sizes = [d.detectable for d in family if d.detectable is not None]
     return (
-        "Higher and lower: the interval excludes 0. "
-        f"Not shown with {seeds} seeds: a difference may be there (measured ones above {above} would be "
-        "shown; "
-        f"true ones of {statistics.median(sizes):.{formats.DECIMALS}f} four times out of five)."
+        "Higher and lower: the interval excludes 0, for the difference is larger than its half-width. "
+        f"Not shown with {seeds} seeds: a difference may be there (in the middle cell, true ones of "
+        f"{statistics.median(sizes):.{formats.DECIMALS}f} are shown four times out of five)."
     )
 
 

@@ -43,6 +43,17 @@ def seeds(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     return [f"{subject} little about how runs differ: use {FEW_SEEDS} seeds or more, better five."]
 
 
+@caution.add(rule="C1")
+def one_start(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
+    """Warn where all seeds start from one pretrained network, so that they spread by less."""
+    if frame["seed"].nunique() < 2 or "pretrained" not in frame or not any(frame["pretrained"]):
+        return []
+    return [
+        "All seeds start from one pretrained network: intervals tell how pruning and the training after it "
+        "vary, not how networks that were trained apart do."
+    ]
+
+
 @caution.add(rule="C9")
 def baselines(frame: pd.DataFrame, groups: Sequence[Group]) -> list[str]:
     """Warn of usual baselines that were not run beside the methods."""

@@ -4,29 +4,26 @@
 
 Values with blanks stand in double quotes. What else is in the text stays as it is. A quote of what is not
 there, or not done, is an error, and then nothing is written.
-
-A row of `shows` is a function from a group to the text that `show=` asks for, or to None where the group has
-no such number.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from prunery.errors import SpecError
 from prunery.lab.spec_parts import Sparsities
-from prunery.registry import Registry, nearest
+from prunery.registry import nearest
 from prunery.report.results.columns import TOP1, Column
-from prunery.report.results.groups import Against, Group
+from prunery.report.results.groups import REFERENCES, Group
 from prunery.report.results.study import Loaded
 from prunery.report.text import formats
 
 KEYS = ("study", "method", "sparsity", "metric", "show")
-SHOW = "interval"
 _QUOTE = re.compile(r"\{\{(?P<body>[^{}]*)\}\}")
 _OPTION = re.compile(r"""([A-Za-z-]+)\s*=\s*(?:"([^"]*)"|([^\s"]+))""")
 _NEAR = 1e-6
@@ -95,13 +92,13 @@ def _value(options: dict[str, str], studies: Sequence[Loaded], where: str) -> st
         raise SpecError(
             where, f"not all of its cells are done ({', '.join(left)})", "quote one that is, or run it"
         )
-    show = _known("show", options.get("show", SHOW), list(shows), where)
-    text = shows[show].function(group)
+    show = _known("show", options.get("show", "interval"), list(SHOWS), where)
+    text = SHOWS[show](group)
     if text is None:
         raise SpecError(
             where, f"it has no {show} (n = {group.summary.n})", "show its mean, or run more seeds"
         )
-    return str(text)
+    return text
 
 
 def _study(name: str | None, studies: Sequence[Loaded], where: str) -> Loaded:
@@ -157,108 +154,38 @@ def _known(what: str, name: str, known: Sequence[str], where: str) -> str:
     return name
 
 
-shows = Registry("show")
-
-
-@shows.add()
-def interval(group: Group) -> str | None:
-    """Return `97.62 ±0.11`."""
-    return formats.interval(group.summary, _decimals(group)) if group.summary else None
-
-
-@shows.add()
-def mean(group: Group) -> str | None:
-    """Return `97.62`."""
-    return _number(group, "mean")
-
-
-@shows.add()
-def half(group: Group) -> str | None:
-    """Return the half-width of the 95 % t-interval."""
-    return _number(group, "half")
-
-
-@shows.add()
-def low(group: Group) -> str | None:
-    """Return the lower end of the interval."""
-    return _number(group, "low")
-
-
-@shows.add()
-def high(group: Group) -> str | None:
-    """Return the upper end of the interval."""
-    return _number(group, "high")
-
-
-@shows.add()
-def sd(group: Group) -> str | None:
-    """Return the standard deviation over seeds (n - 1)."""
-    return _number(group, "sd")
-
-
-@shows.add()
-def n(group: Group) -> str | None:
-    """Return the number of seeds."""
-    return str(group.summary.n) if group.summary else None
-
-
-@shows.add(name="difference-to-dense")
-def to_dense(group: Group) -> str | None:
-    """Return `−0.45 ±0.18`, paired by seed."""
-    return _difference(group, group.against.get("dense"))
-
-
-@shows.add(name="difference-to-dense-extra")
-def to_dense_extra(group: Group) -> str | None:
-    """Return the difference to dense after the same training."""
-    return _difference(group, group.against.get("dense_extra"))
-
-
-@shows.add(name="difference-to-random")
-def to_random(group: Group) -> str | None:
-    """Return the difference to the random control."""
-    return _difference(group, group.against.get("random"))
-
-
-@shows.add(name="difference-to-shuffled")
-def to_shuffled(group: Group) -> str | None:
-    """Return the difference to random pruning with the same layer ratios."""
-    return _difference(group, group.against.get("shuffled"))
-
-
-@shows.add(name="verdict-to-dense")
-def verdict(group: Group) -> str | None:
-    """Return `higher`, `lower` or `not shown`, corrected over the table."""
-    against = group.against.get("dense")
-    return against.verdict if against else None
-
-
-@shows.add()
-def epochs(group: Group) -> str | None:
-    """Return training epochs in all."""
-    return str(sum(group.epochs)) if group.epochs else None
-
-
-@shows.add(name="sparsity-achieved")
-def achieved(group: Group) -> str | None:
-    """Return the share of the weights that was removed, as counted from the masks."""
-    value = group.first("sparsity_achieved")
-    return None if value is None else formats.percent(round(float(value), 6))
-
-
-def _number(group: Group, name: str) -> str | None:
+def _number(name: str, group: Group) -> str | None:
     value = getattr(group.summary, name, None)
-    return None if value is None else f"{value:.{_decimals(group)}f}"
+    return None if value is None else f"{value:.{group.metric.decimals}f}"
 
 
-def _difference(group: Group, against: Against | None) -> str | None:
-    if against is None:
+def _difference(reference: str, group: Group) -> str | None:
+    """Return `−0.45 ±0.18`, paired by seed."""
+    if reference not in group.against:
         return None
-    summary, decimals = against.difference.summary, _decimals(group)
+    summary, decimals = group.against[reference].difference.summary, group.metric.decimals
     signed = f"{summary.mean:+.{decimals}f}".replace("-", "−")
     return signed if summary.half is None else f"{signed} ±{summary.half:.{decimals}f}"
 
 
-def _decimals(group: Group) -> int:
-    """Return the decimals of the group's metric."""
-    return group.metric.decimals
+def _verdict(group: Group) -> str | None:
+    return group.against["dense"].verdict if "dense" in group.against else None
+
+
+def _achieved(group: Group) -> str | None:
+    value = group.first("sparsity_achieved")
+    return None if value is None else formats.percent(round(float(value), 6))
+
+
+SHOWS: Mapping[str, Callable[[Group], str | None]] = {
+    "interval": lambda group: (
+        formats.interval(group.summary, group.metric.decimals) if group.summary else None
+    ),
+    **{name: partial(_number, name) for name in ("mean", "half", "low", "high", "sd")},
+    "n": lambda group: str(group.summary.n) if group.summary else None,
+    **{f"difference-to-{name.replace('_', '-')}": partial(_difference, name) for name in REFERENCES},
+    "verdict-to-dense": _verdict,
+    "epochs": lambda group: str(sum(group.epochs)) if group.epochs else None,
+    "sparsity-achieved": _achieved,
+}
+"""What `show=` may ask for: a function from a group to its text, or to None where there is no such number."""

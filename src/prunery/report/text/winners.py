@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
@@ -10,10 +11,10 @@ from itertools import combinations, groupby
 from prunery.comparisons import HIGHER, Difference, Pair, compared
 from prunery.report.results.groups import Group, sparsities
 from prunery.report.text import formats
-from prunery.stats import FEW
 
 _ERRORS = 3  # standard errors of a share of the test images
 _NAMED = 4
+_WIDE = 5  # times the middle interval, from which on a method's is named
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class _Place:
     def same(self) -> tuple[str, str]:
         """Return what neighbouring sparsities must share to be said in one sentence."""
         return self.kind, "" if self.kind in ("open", "chance") else self.ranked[0].method
+
+    @property
+    def undecided(self) -> list[tuple[Group, Difference]]:
+        """Return the others that are not shown to be lower, each with the first minus it."""
+        others = zip(self.ranked[1:], self.against, strict=True)
+        return [(g, d) for g, d in others if d is not None and d.verdict != HIGHER]
 
     @property
     def level(self) -> list[Group]:
@@ -127,16 +134,25 @@ def _open(places: Sequence[_Place]) -> str:
     seeds = formats.ranged(float(len(g.values)) for p in places for g in p.ranked)
     verb = "are" if len(firsts) > 1 else "is"
     text = f"{formats.listed(firsts)} {verb} highest, {_values(places)}, but which of {names} is best"
-    text += f" is not shown with {seeds} seeds (differences above {_above(places)} would be)"
+    text += f" is not shown with {seeds} seeds{_above(places)}"
     return f"{text}; lower: {formats.listed(sorted(lower))}" if lower else text
 
 
 def _above(places: Sequence[_Place]) -> str:
-    found = [d.summary for p in places for d in p.against if d is not None]
-    enough = [s for s in found if s.n >= FEW] or found  # others are wide for want of runs
-    halves = [s.half for s in enough if s.half is not None]
-    low, high = f"{min(halves):.2f}", f"{max(halves):.2f}"
-    return low if low == high else f"{low} to {high}"
+    """Return ` (differences above 0.4 to 0.6 would be)`; empty where no pair has an interval.
+
+    Those of the middle pair, at the sparsities where it is smallest and largest; methods whose runs differ by
+    far more are named.
+    """
+    found = [[(g.method, d.summary.half) for g, d in place.undecided if d.summary.half] for place in places]
+    middle = [statistics.median(half for _, half in pairs) for pairs in found if pairs]
+    if not middle:
+        return ""
+    low, high = f"{min(middle):.2f}", f"{max(middle):.2f}"
+    text = low if low == high else f"{low} to {high}"
+    wide = {method for pairs in found for method, half in pairs if half > _WIDE * max(middle)}
+    but = f", but for {formats.listed(sorted(wide))}, whose runs differ most" if wide else ""
+    return f" (differences above {text} would be{but})"
 
 
 def _values(places: Sequence[_Place]) -> str:
