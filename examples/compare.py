@@ -39,8 +39,8 @@ spec = from_plain(
             "training": {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.1, "lr_schedule": "cosine"},
         },
         "methods": [
-            {"name": "magnitude", "criterion": "magnitude", "recovery": after},
-            {"name": "random", "criterion": "random", "recovery": after},
+            {"criterion": "magnitude", "recovery": after},
+            {"criterion": "random", "recovery": after},
         ],
         "sparsities": ["80%", "95%", "98%"],
         "seeds": 3,

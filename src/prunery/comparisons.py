@@ -7,6 +7,7 @@ The comparisons of one table hold together: their intervals are wide enough that
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 POOLED = 3  # arms at one place, with which their spreads are pooled
 _POWER = 0.8
-_POINTS = 2000
+_POINTS, _FEWER, _NORMALS = 2000, 200, 32  # of integrals
+Shared = tuple[int, int, float]
 HIGHER, LOWER, NOT_SHOWN = "higher", "lower", "not shown"
 
 
@@ -122,12 +124,10 @@ def compared(pairs: Sequence[Pair], *, step: float = 0.0, together: bool = False
     return made
 
 
-def _layout(spreads: Iterable[Spread]) -> tuple[tuple[int, int], ...]:
-    """Return (degrees of freedom, comparisons that share the spread) of each independent spread."""
-    together: dict[Hashable, list[int]] = {}
-    for spread in spreads:
-        together.setdefault(spread.shared, []).append(spread.freedom)
-    return tuple(sorted((freedoms[0], len(freedoms)) for freedoms in together.values()))
+def _layout(spreads: Iterable[Spread]) -> tuple[Shared, ...]:
+    """Return (degrees of freedom, comparisons that share the spread, correlation) of each spread."""
+    counts = Counter((spread.shared, spread.freedom, spread.correlation) for spread in spreads)
+    return tuple(sorted((freedom, m, correlation) for (_, freedom, correlation), m in counts.items()))
 
 
 def _place(name: Hashable, pairs: Sequence[Pair]) -> Place | None:
@@ -143,36 +143,56 @@ def _place(name: Hashable, pairs: Sequence[Pair]) -> Place | None:
 
 
 @lru_cache(maxsize=4096)
-def simultaneous_tail(layout: tuple[tuple[int, int], ...]) -> float:
+def simultaneous_tail(layout: tuple[Shared, ...]) -> float:
     """Return the two-sided tail at which t-intervals must be taken for all to hold together 95 % of the time.
 
-    `layout`: degrees of freedom of each independent spread, and how many comparisons share it. The
-    probability that all hold is the product over spreads of E[(2 Φ(c S) - 1)^m], with S² a chi-squared
-    variable over its degrees of freedom: exact for independent differences, on the safe side for others.
+    `layout`: of each independent spread its degrees of freedom, how many comparisons share it, and their
+    correlation. The probability that all hold is the product over spreads of
+    E[(Φ((c S + r Z) / q) - Φ((-c S + r Z) / q))^m], with S² a chi-squared variable over its degrees of
+    freedom, Z a normal one, r² the correlation and q² = 1 - r² (Dunnett 1955): exact where differences of a
+    spread correlate by that much, on the safe side where by more.
     """
-    if sum(m for _, m in layout) < 2:
+    if sum(m for _, m, _ in layout) < 2:
         return 1 - LEVEL
-    low, high = (1 - LEVEL) / 10 / sum(m for _, m in layout), 1 - LEVEL
-    for _ in range(40):
+    low, high = (1 - LEVEL) / 10 / sum(m for _, m, _ in layout), 1 - LEVEL
+    for _ in range(25):
         middle = math.sqrt(low * high)
         low, high = (middle, high) if _joint(layout, middle) > LEVEL else (low, middle)
     return low
 
 
-def _joint(layout: Sequence[tuple[int, int]], tail: float) -> float:
+def _joint(layout: Sequence[Shared], tail: float) -> float:
+    return math.prod(_holds(t_quantile(freedom, tail), freedom, *rest) for freedom, *rest in layout)
+
+
+def _holds(critical: float, freedom: int, m: int, correlation: float) -> float:
+    """Return the probability that m intervals which share a spread hold together."""
     from scipy.special import ndtr
 
-    parts = ((2 * ndtr(t_quantile(f, tail) * _spreads(f)) - 1) ** m for f, m in layout)
-    return math.prod(float(part.mean()) for part in parts)
+    if not correlation:
+        return float(((2 * ndtr(critical * _spreads(freedom, _POINTS)) - 1) ** m).mean())
+    reach, (normals, weights) = critical * _spreads(freedom, _FEWER), _normals()
+    common, own = math.sqrt(correlation) * normals, math.sqrt(1 - correlation)
+    parts = (ndtr((common + reach) / own) - ndtr((common - reach) / own)) ** m
+    return float(weights @ parts.mean(axis=1))
+
+
+@lru_cache(maxsize=1)
+def _normals() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return values of a normal variable and their weights, to take means with (Gauss and Hermite)."""
+    import numpy as np
+
+    values, weights = np.polynomial.hermite_e.hermegauss(_NORMALS)
+    return values[:, None], weights / weights.sum()
 
 
 @lru_cache(maxsize=256)
-def _spreads(freedom: int) -> NDArray[np.float64]:
+def _spreads(freedom: int, points: int) -> NDArray[np.float64]:
     """Return sqrt(chi² / freedom) at evenly spaced probabilities."""
     import numpy as np
     from scipy.special import chdtri
 
-    spreads: NDArray[np.float64] = np.sqrt(chdtri(freedom, (np.arange(_POINTS) + 0.5) / _POINTS) / freedom)
+    spreads: NDArray[np.float64] = np.sqrt(chdtri(freedom, (np.arange(points) + 0.5) / points) / freedom)
     return spreads
 
 
@@ -198,8 +218,9 @@ def detectable_by(seeds: int, methods: Sequence[int]) -> list[float] | None:
     if seeds < FEW or not methods:
         return None
     pooled = [m for m in methods if m + 1 >= POOLED]
-    shared = [(sum(pooled) * (seeds - 1), sum(pooled))] if pooled else []
-    tail = simultaneous_tail(tuple(sorted(shared + [(seeds - 1, m) for m in methods if m + 1 < POOLED])))
+    shared = [(sum(pooled) * (seeds - 1), sum(pooled), 0.0)] if pooled else []
+    alone = [(seeds - 1, m, 0.0) for m in methods if m + 1 < POOLED]
+    tail = simultaneous_tail(tuple(sorted(shared + alone)))
     freedoms = [shared[0][0] if m + 1 >= POOLED else seeds - 1 for m in methods]
     error = math.sqrt(2 / seeds)
     return [detectable(freedom, error, t_quantile(freedom, tail)) for freedom in freedoms]

@@ -25,11 +25,15 @@ UNLIKE_PLACES, UNLIKE_REFERENCE = 0.05, 0.2  # ... that places' do, and that a r
 
 @dataclass(frozen=True)
 class Spread:
-    """The variance of a difference, its degrees of freedom; equal `shared`: have it in common."""
+    """The variance of a difference, its degrees of freedom, and what other differences share it.
+
+    correlation: of the differences that share it, as far as it is known; 0 is on the safe side.
+    """
 
     variance: float
     freedom: int
     shared: Hashable
+    correlation: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,9 @@ def _with_own_reference(place: Place, squares: float, freedom: int) -> Spread | 
         return None
     arm = within * (1 - 1 / m)
     known = (arm + place.beyond) ** 2 / (arm**2 / freedom + place.beyond**2 / few)
-    return Spread(arm + place.beyond, math.floor(known), ("reference", place.name))
+    correlation = max(0.0, place.beyond - within / m) / (arm + place.beyond)
+    below = math.floor(10 * correlation) / 10  # few values, so that few integrals are taken
+    return Spread(arm + place.beyond, math.floor(known), ("reference", place.name), below)
 
 
 def places_differ(squares: Sequence[float], freedoms: Sequence[int]) -> bool:

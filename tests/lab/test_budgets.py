@@ -23,7 +23,7 @@ def test_epochs_in_all_count_what_comes_before_in_and_after_the_cuts():
         "imp": {0.5: 2 + 2, 0.9: 2 + 2 + 2},
         "slow": {0.5: 7, 0.9: 7},
         "snip": {0.5: 2, 0.9: 2},
-        "random none": {0.5: 2, 0.9: 2},
+        "random": {0.5: 2, 0.9: 2},
     }
     assert budgets.ranged({0.5: 4, 0.9: 6}) == "4-6"
     assert budgets.ranged({0.5: 4, 0.9: 4}) == "4"

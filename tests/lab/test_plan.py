@@ -73,8 +73,8 @@ def test_controls_come_without_asking():
     assert roles == {
         ("dense", "dense", "", ""),
         ("dense + 2 epochs", "dense_extra", "", ""),  # as the magnitude control is trained on
-        ("snip layer", "pruned", "", ""),
-        ("snip layer (shuffled in each layer)", "sanity", "snip layer", "shuffle"),
+        ("snip", "pruned", "", ""),
+        ("snip (shuffled in each layer)", "sanity", "snip", "shuffle"),
         ("magnitude", "pruned", "", ""),
         ("magnitude (shuffled in each layer)", "sanity", "magnitude", "shuffle"),
     }

@@ -166,7 +166,7 @@ def test_the_family_is_all_pairs_because_the_first_was_chosen_by_its_mean():
     (first, *others) = sorted((g for g in groups if g.role == "pruned"), key=lambda g: -g.summary.mean)
     differences = against_first([first, *others])
     assert [d.critical for d in differences] == pytest.approx(
-        [t_quantile(8, simultaneous_tail(((8, 3),)))] * 2
+        [t_quantile(8, simultaneous_tail(((8, 3, 0.0),)))] * 2
     )
 
 

@@ -18,6 +18,7 @@ from prunery.filenames import FILE_NAME, LONGEST
 from prunery.lab import actions, limits
 from prunery.lab import spec_source as sources
 from prunery.lab.limits import MOST_ENTRIES, shown
+from prunery.lab.method_names import shortest
 from prunery.lab.spec_checks import of_methods, of_size, of_task
 from prunery.lab.spec_errors import Problem, of_validation, spec_error
 from prunery.lab.spec_parts import Method, Sparsities, Task, distinct
@@ -148,14 +149,16 @@ class Spec(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Spec:
-        methods = list(enumerate(self.methods))
+        listed = list(enumerate(self.methods))
         problems = [*of_size(self.methods, self.sparsities, len(self.seeds))]
         if not problems:
-            problems = [*of_task(self.task), *of_methods(methods, self.task.training, self.sparsities)]
+            problems = [*of_task(self.task), *of_methods(listed, self.task.training, self.sparsities)]
         if problems:
             raise ProblemsError(problems)
         # here, and not where it is planned: it must be stored written out
-        self.__dict__["methods"] = tuple(map(self._as_long, self.methods))
+        named = zip(self.methods, shortest(self.compared), strict=False)
+        methods = [m.model_copy(update={"name": name}) for m, name in named]
+        self.__dict__["methods"] = tuple(map(self._as_long, methods))
         return self
 
     def _as_long(self, method: Method) -> Method:
@@ -167,7 +170,7 @@ class Spec(BaseModel):
         asked = "recovery" in method.model_fields_set or method.in_training
         if asked or method.at == "trained" or method.bound_schedule().facts.get("between", False):
             return method
-        copied = method is self.methods[0] and len(self.compared) > len(self.methods)
+        copied = method.name == self.methods[0].name and len(self.compared) > len(self.methods)
         others = [] if copied else [m for m in self.methods if m.at == "trained"]
         epochs = min((self.epochs_of(m, s) for m in others for s in self.sparsities_of(m)), default=0)
         if epochs <= self.task.training.epochs:

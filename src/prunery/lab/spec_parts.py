@@ -224,7 +224,7 @@ class Method(BaseModel):
     sparsities: Sparsities | None = None
     """Sparsities of this method alone, instead of the study's."""
     name: str = Field(default_factory=_derived_name, min_length=1, max_length=80)
-    """What tables and plots call it; by default made from the choices."""
+    """What tables and plots call it; by default made from the choices, in a study as short as can be."""
 
     @model_validator(mode="before")
     @classmethod

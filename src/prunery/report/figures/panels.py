@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prunery.lab.factors import Factor, factors_of
-from prunery.report.figures.chart import COLOURS, GREY, colours
+from prunery.report.figures.chart import COLOURS, colours
 from prunery.report.results.groups import arms
 from prunery.report.results.study import Loaded
 
@@ -50,9 +50,8 @@ def panels_of(study: Loaded) -> Panels:
     made = [Panel(_shared(list(c.values()), word), {m: label[v] for v, m in c.items()}) for c in contexts]
     placed = {m for context in contexts for m in context.values()}
     alone = [Panel(_shared([m], word), {m: _alone(m, label)}) for m in methods if m not in placed]
-    legend = colours(label.values())
-    more = {v: GREY for panel in alone for v in panel.labels.values() if v not in legend}
-    return Panels((*made, *alone), legend | more)
+    others = [v for panel in alone for v in panel.labels.values()]
+    return Panels((*made, *alone), colours(dict.fromkeys([*label.values(), *others])))
 
 
 def _worth(found: tuple[Factor, Sequence[Mapping[str, str]]]) -> tuple[int, int, bool]:
@@ -75,8 +74,8 @@ def _apart(factor: Factor, methods: Sequence[str]) -> list[Mapping[str, str]]:
 
 def _shared(names: Sequence[str], word: str) -> str:
     """Return the words that all names share, without the factor's own."""
-    others = [set(name.split()) for name in names[1:]]
-    kept = [w for w in names[0].split() if all(w in other for other in others)]
+    first, *others = [name.replace(",", "").split() for name in names]
+    kept = [w for w in first if all(w in other for other in others)]
     if len(names) == 1 and word in kept:
         kept = kept[: kept.index(word)]
     return " ".join(w for w in kept if w != word) or names[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from prunery.lab import spec_source
-from prunery.lab.plan import plan
 from prunery.lab.spec import load_all
 from prunery.report.results.groups import ABSENT, BROKEN, arms, sparsities
 from prunery.report.results.study import Loaded
@@ -31,11 +30,12 @@ def own_question(study: Loaded) -> str:
     """Return the question of a study's spec, or of the named study that it is; empty where neither asks."""
     if study.spec.get("question"):
         return str(study.spec["question"])
+    methods = {str(method["name"]) for method in study.spec["methods"]}
     for name in spec_source.names():
         scale = study.name.rpartition("-")[2]
         if study.name.startswith(name) and scale in spec_source.SCALES:
             for spec in load_all(f"study:{name}", scale=scale):
-                if spec.name == study.name and study.plan.steps.keys() <= plan(spec).steps.keys():
+                if spec.name == study.name and methods <= {method.name for method in spec.methods}:
                     return spec.question or ""
     return ""
 

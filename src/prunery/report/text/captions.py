@@ -15,6 +15,7 @@ from prunery.stats import FEW, noise_floor
 if TYPE_CHECKING:
     import pandas as pd
 
+FEW_CONTROLS = 3  # rows of controls in the table of methods
 _FEW = 4  # methods that a caption names; the answers name all
 SPREADS = "spreads are pooled over methods and sparsities, as far as tests do not say that they differ."
 
@@ -49,6 +50,7 @@ def accuracy_caption(
         _spread(n),
         _floor(groups, metric),
         _columns(groups),
+        _controls(groups, metric),
         unequal(groups, most=_FEW),
     )
     return tuple(sentence for sentence in sentences if sentence)
@@ -162,6 +164,22 @@ def _floor(groups: Sequence[Group], metric: Column) -> str | None:
         f"Noise floor: two means of {len(dense.values)} dense trainings that differ only by seed lie within "
         f"{floor:.{metric.decimals}f}{unit and f' {unit}'} of each other 95 % of the time."
     )
+
+
+def _controls(groups: Sequence[Group], metric: Column) -> str | None:
+    """Return what the rows of controls are, where the table of top-1 has any."""
+    words = {
+        "dense_extra": "dense + epochs: not pruned, trained for as long",
+        "sanity": "shuffled in each layer: random pruning with the method's own layer ratios",
+    }
+    known = {g.role for g in groups if g.role != "sanity" or g.first("arm") == "shuffle"}
+    there = [text for role, text in words.items() if role in known and not folded(groups, role)]
+    return f"Controls: {'; '.join(there)}." if there and metric == TOP1 else None
+
+
+def folded(groups: Sequence[Group], role: str) -> bool:
+    """Return whether the controls of a role are so many that they have a table of their own."""
+    return role in ("dense_extra", "sanity") and len(arms(groups, role)) > FEW_CONTROLS
 
 
 def _columns(groups: Sequence[Group]) -> str:

@@ -39,6 +39,7 @@ _WORDS = {
     "recovery": _RECOVERIES,
     "granularity.norm": {"l1": "L1", "l2": "L2"},
 }
+_WITHOUT = "fewer than three seeds, so without an interval"
 _IN_ONE = 3  # effects that one sentence holds
 
 
@@ -80,6 +81,7 @@ def answer(effects: Sequence[Effect], best: Sequence[str]) -> str | None:
     won = [said.removesuffix(".") for said in best] if not clear else []
     parts = [*clear, *won[-1:], *open_ones][:_IN_ONE] if effects else won[:1]
     text = "; ".join([*parts[:1], *(f"{part[:1].lower()}{part[1:]}" for part in parts[1:])])
+    text = text.replace(f", {_WITHOUT}", "", max(0, text.count(_WITHOUT) - 1))  # said once, at the end
     return f"{text[:1].upper()}{text[1:]}." if parts else None
 
 
@@ -140,7 +142,7 @@ def _how(effect: Effect) -> str:
     """Return the interval of an effect, and over what it is."""
     summary = effect.difference.summary
     if summary.half is None:
-        return "fewer than three seeds, so without an interval"
+        return _WITHOUT
     interval = f"[{summary.mean - summary.half:+.1f}, {summary.mean + summary.half:+.1f}]".replace("-", "−")
     if effect.over == "seeds":
         return interval

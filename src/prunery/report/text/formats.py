@@ -231,12 +231,13 @@ def _broken(group: Group) -> list[Run]:
 
 
 def _why_broken(group: Group, status: str) -> str:
-    """Return what the seeds' notes say, in brackets; `(predicts class 5 or 3)` if only the class differs."""
+    """Return what the seeds' notes say, in brackets: `(predicts class 5 or 3, no path is left)`."""
     texts = [briefly(n) for r in group.having(status) for n in r.notes if not emptied(n)]
-    reasons = list(dict.fromkeys(texts))
     constant = "predicts class "
-    if len(reasons) > 1 and all(text.startswith(constant) for text in reasons):
-        reasons = [constant + " or ".join(text.removeprefix(constant) for text in reasons)]
+    classes = [text.removeprefix(constant) for text in texts if text.startswith(constant)]
+    others = [text for text in texts if not text.startswith(constant)]
+    reasons = [constant + " or ".join(dict.fromkeys(classes))] if classes else []
+    reasons += dict.fromkeys(others)
     return f" ({', '.join(reasons)})" if reasons else ""
 
 

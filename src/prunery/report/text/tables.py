@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prunery.report.results.columns import TOP1, Column
 from prunery.report.results.groups import AT_SPARSITY, Against, Group, arms, sparsities
 from prunery.report.text import formats
-from prunery.report.text.captions import accuracy_caption, difference_caption, named, task
+from prunery.report.text.captions import accuracy_caption, difference_caption, folded, named, task
 from prunery.report.text.costs import costs
 from prunery.report.text.texttable import ROLES, TextTable, markdown, terminal
 
@@ -29,8 +29,6 @@ __all__ = [
     "usual_n",
 ]
 
-FEW_CONTROLS = 3
-
 
 def accuracy(frame: pd.DataFrame, groups: Sequence[Group], *, metric: Column = TOP1) -> TextTable:
     """Return a metric over seeds, by default top-1 on test: methods x sparsities, and epochs.
@@ -38,22 +36,22 @@ def accuracy(frame: pd.DataFrame, groups: Sequence[Group], *, metric: Column = T
     `groups` are the frame's groups under that metric.
     """
     notes, n = formats.Footnotes(), usual_n(groups)
-    rows = _rows(groups, lines(groups, folded=metric == TOP1), notes, metric)
+    rows = _rows(groups, lines(groups, fold=metric == TOP1), notes, metric)
     header = ("method", "epochs", *map(formats.percent, sparsities(groups)))
     caption = accuracy_caption(frame, groups, n, metric)
     title = f"{frame['study'].iloc[0]}: {task(frame)}" if metric == TOP1 else metric.label
     return TextTable(title, header, rows, caption, tuple(notes.lines()))
 
 
-def lines(groups: Sequence[Group], *, folded: bool = True) -> list[tuple[str, str]]:
-    """Return method and role of each row of a table; `folded`: many controls have tables of their own."""
-    roles = [role for role in ROLES if not (folded and _folded(groups, role))]
+def lines(groups: Sequence[Group], *, fold: bool = True) -> list[tuple[str, str]]:
+    """Return method and role of each row of a table; `fold`: many controls have tables of their own."""
+    roles = [role for role in ROLES if not (fold and folded(groups, role))]
     return [(method, role) for role in roles for method in arms(groups, role)]
 
 
 def dense_controls(groups: Sequence[Group]) -> TextTable | None:
     """Return a table of the dense controls' top-1 where they are many; None where they are not."""
-    if not _folded(groups, "dense_extra"):
+    if not folded(groups, "dense_extra"):
         return None
     notes, n = formats.Footnotes(), usual_n(groups)
     controls = [g for g in groups if g.role == "dense_extra"]
@@ -65,7 +63,7 @@ def dense_controls(groups: Sequence[Group]) -> TextTable | None:
 
 def arm_controls(groups: Sequence[Group]) -> TextTable | None:
     """Return a table of the sanity arms' top-1 where they are many; None where they are not."""
-    if not _folded(groups, "sanity"):
+    if not folded(groups, "sanity"):
         return None
     notes = formats.Footnotes()
     rows = _rows(groups, [(method, "sanity") for method in arms(groups, "sanity")], notes, TOP1)
@@ -75,10 +73,6 @@ def arm_controls(groups: Sequence[Group]) -> TextTable | None:
     )
     header = ("method", "epochs", *map(formats.percent, sparsities(groups)))
     return TextTable("Shuffled and other sanity arms", header, rows, caption, tuple(notes.lines()))
-
-
-def _folded(groups: Sequence[Group], role: str) -> bool:
-    return role in ("dense_extra", "sanity") and len(arms(groups, role)) > FEW_CONTROLS
 
 
 def _rows(
