@@ -94,15 +94,24 @@ def _figure(studies: Sequence[Loaded]) -> Figure | None:
         return None
     at = sorted(shared)[len(shared) // 2]
     found: dict[str, list[tuple[str, Group | None]]] = {}
-    for study in studies:
+    for study, name in zip(studies, _brief([study.name for study in studies]), strict=True):
         for group in study.groups:
             if group.role == "dense" or (group.role == "pruned" and group.sparsity == at):
-                found.setdefault(formats.label(group), []).append((study.name, group))
+                found.setdefault(formats.label(group), []).append((name, group))
     return (
         drawn.side_by_side(found)
         if any(g and g.sound for points in found.values() for _, g in points)
         else None
     )
+
+
+def _brief(names: Sequence[str]) -> list[str]:
+    """Return the names without the words that all begin with: `lenet5-cpu` of `no-retraining-lenet5-cpu`."""
+    words = [name.split("-") for name in names]
+    same = 0
+    while all(len(w) > same + 1 and w[same] == words[0][same] for w in words):
+        same += 1
+    return ["-".join(w[same:]) for w in words]
 
 
 def _index(studies: Sequence[Loaded], figure: Figure | None) -> bytes:

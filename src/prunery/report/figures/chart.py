@@ -21,7 +21,11 @@ GREY, FAINT = "#8a8a8a", "rgba(128,128,128,0.25)"
 INK = {"page": "currentColor", "file": "#222222"}
 KINDS = ("png", "svg")
 ALL = (*KINDS, "pdf")
-_FONT = "Liberation Sans, DejaVu Sans, Arial, sans-serif"
+_FONTS = {  # by name, for the room that texts take is measured; the page's are those of its style
+    "file": "Liberation Sans, DejaVu Sans, Arial, sans-serif",
+    "page": 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, '
+    "sans-serif",
+}
 _TEXTS, _WHOLE = ("data", "datasets", "title", "domain"), ("expr", "labelExpr", "jpeg")
 _LONGEST = 1000  # characters of a text that is drawn: laying out more takes minutes
 _WIDTHS = {1: 560, 2: 330, 3: 250}  # of a chart in a file, by the number of columns
@@ -149,7 +153,7 @@ def _config(where: str) -> dict[str, Any]:
     text = {"labelColor": ink, "titleColor": ink, "labelFontSize": 11, "titleFontSize": 12}
     return {
         "background": "transparent" if where == "page" else "white",
-        "font": "inherit" if where == "page" else _FONT,
+        "font": _FONTS[where],
         "view": {"stroke": None},
         "axis": {
             **text,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from prunery.errors import PruneryError
 from prunery.lab import spec_source
 from prunery.lab.spec import load_all
 from prunery.report.results.groups import ABSENT, BROKEN, arms, sparsities
@@ -31,12 +32,15 @@ def own_question(study: Loaded) -> str:
     if study.spec.get("question"):
         return str(study.spec["question"])
     methods = {str(method["name"]) for method in study.spec["methods"]}
-    for name in spec_source.names():
-        scale = study.name.rpartition("-")[2]
-        if study.name.startswith(name) and scale in spec_source.SCALES:
-            for spec in load_all(f"study:{name}", scale=scale):
-                if spec.name == study.name and methods <= {method.name for method in spec.methods}:
-                    return spec.question or ""
+    for name in (each for each in spec_source.names() if study.name.startswith(f"{each}-")):
+        try:
+            specs = load_all(f"study:{name}", scale=study.name.rpartition("-")[2])
+        except PruneryError:  # it has no such scale
+            continue
+        for spec in specs:
+            same = methods & {method.name for method in spec.methods}
+            if spec.name == study.name and 2 * len(same) > len(methods):  # studies grow
+                return spec.question or ""
     return ""
 
 

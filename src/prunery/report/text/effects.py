@@ -16,7 +16,7 @@ _UNITS = {
     "head": "attention heads",
     "block": "blocks of weights",
 }
-_SCHEDULES = {"one_shot": "at once", "iterative": "step by step"}
+_SCHEDULES = {"one_shot": "at once", "iterative": "step by step", "exponential": "in many rounds"}
 _SCOPES = {"global": "over the whole network", "layer": "in each layer by itself"}
 _PLACES = {"trained": "the trained network", "init": "the untrained network"}
 _RECOVERIES = {"none": "doing nothing after the cut", "bn": "estimating batch norm's statistics again"}
