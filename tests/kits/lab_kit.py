@@ -26,7 +26,7 @@ SMALL = {
         "data": "digits",
         "training": {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.1},
     },
-    "methods": [{"criterion": "magnitude"}, {"criterion": "snip"}],
+    "methods": [{"criterion": "magnitude"}, {"criterion": "snip", "recovery": "finetune"}],
     "sparsities": [0.5, 0.9],
     "seeds": 2,
     "controls": [],

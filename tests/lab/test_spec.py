@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from prunery.errors import ChoiceError, PruneryError, SpecError
 from prunery.lab.spec import Spec, from_plain, load, load_all, plain
+from prunery.lab.spec_parts import Method
 from prunery.lab.spec_source import names
 from prunery.registry import Choice
 
@@ -20,7 +21,8 @@ def test_defaults_come_from_the_criterion():
     assert [m.at for m in found] == ["trained", "trained", "init", "init", "init"]
     assert [m.name for m in found] == ["random", "magnitude", "snip", "grasp", "synflow"]
     assert [len(m.levels(0.9)) for m in found] == [1, 1, 1, 1, 100]
-    assert all(m.recovery == (Choice("finetune"),) for m in found)
+    after, whole = Choice("finetune"), Choice("finetune", {"training": {"epochs": 4}})  # 2 before and 2 after
+    assert [m.recovery for m in found] == [(after,), (after,), (whole,), (whole,), (whole,)]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_defaults_come_from_the_criterion():
     ],
 )
 def test_names_are_made_from_the_choices(choices, name):
-    assert spec(methods=[choices]).methods[0].name == name
+    assert Method.model_validate(choices).name == name
 
 
 def test_two_spellings_of_one_method_are_equal():
@@ -53,7 +55,7 @@ def test_two_spellings_of_one_method_are_equal():
 
 def test_filters_go_within_layers_and_spare_the_output_by_default():
     def choices(**more):
-        (method,) = spec(methods=[{"criterion": "magnitude", **more}]).methods
+        method = Method.model_validate({"criterion": "magnitude", **more})
         return method.scope, method.exclude, method.name
 
     one = Choice("layer", {"least": 1})
