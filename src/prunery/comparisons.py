@@ -162,7 +162,8 @@ def simultaneous_tail(layout: tuple[Shared, ...]) -> float:
 
 
 def _joint(layout: Sequence[Shared], tail: float) -> float:
-    return math.prod(_holds(t_quantile(freedom, tail), freedom, *rest) for freedom, *rest in layout)
+    parts = (_holds(t_quantile(freedom, tail), freedom, m, rho) for freedom, m, rho in layout)
+    return math.prod(parts, start=1.0)
 
 
 def _holds(critical: float, freedom: int, m: int, correlation: float) -> float:
