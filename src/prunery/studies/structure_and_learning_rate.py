@@ -26,7 +26,7 @@ _FEWER = {  # levels of weights, and of filters
 
 @study.add(name="structure-and-learning-rate")
 def structure_and_learning_rate(*, scale: ReportScale = "cpu") -> Spec | dict[str, Spec]:
-    """Three seeds and all images; ten epochs after each cut, but two, and three levels, at cpu.
+    """Three seeds and all images; ten epochs after each cut, but four, and three levels, at cpu.
 
     At gpu one seed, every level and a part for each learning rate; at smoke the digits.
     """
@@ -46,7 +46,7 @@ def _spec(part: str, scale: ReportScale, rates: Sequence[float], *, seeds: int) 
         "batch": 64 if small else 512,
     }
     weights, eighths = _FEWER.get(scale, (_WEIGHTS, _EIGHTHS))
-    epochs = 2 if scale in ("smoke", "cpu") else 10
+    epochs = {"smoke": 2, "cpu": 4}.get(scale, 10)
     methods = []
     for rate in rates:
         methods += _pair("weights", "weight", weights, rate, epochs)
