@@ -69,3 +69,13 @@ def test_what_is_stored_keeps_its_names():
     assert stored["methods"][0]["name"] == "magnitude"
     long = {**stored, "methods": [{**stored["methods"][0], "name": "magnitude finetune(learning_rate=0.01)"}]}
     assert from_plain(long).methods[0].name == "magnitude finetune(learning_rate=0.01)"
+
+
+def test_a_name_is_no_longer_than_a_spec_may_hold():
+    settings = {"epochs": 5, "learning_rate": 0.01, "lr_schedule": "cosine", "batch": 64, "momentum": 0.8}
+    settings |= {"weight_decay": 0.0001, "label_smoothing": 0.1, "augmentation": "flip"}
+    many = {"criterion": "magnitude", "recovery": {"name": "finetune", "training": settings}}
+    made = spec(methods=[{"criterion": "magnitude"}, many])
+    assert len(made.methods[1].name) == 80
+    assert made.methods[1].name.startswith("magnitude, 5 epochs, lr 0.01,")
+    assert from_plain(plain(made)) == made

@@ -13,6 +13,7 @@ from prunery.lab.actions import NONE
 from prunery.lab.spec_parts import Method
 from prunery.registry import Choice
 
+LONGEST = 80  # characters, as `Method.name` allows
 _BRIEF = {"learning_rate": "lr", "lr_schedule": "rate"}
 _PLACES = {"init": "before training", "trained": "after training"}
 
@@ -32,7 +33,8 @@ def shortest(methods: Sequence[Method]) -> tuple[str, ...]:
         short = ", ".join([method.criterion.name, *filter(None, parts)])
         names.append(method.name if "name" in method.model_fields_set else short)
     twice = {name for name, times in Counter(names).items() if times > 1}
-    return tuple(m.name if name in twice else name for m, name in zip(methods, names, strict=True))
+    whole = (m.name if name in twice else name for m, name in zip(methods, names, strict=True))
+    return tuple(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in whole)
 
 
 def _words(method: Method) -> dict[str, str]:
