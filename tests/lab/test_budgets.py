@@ -91,7 +91,7 @@ def test_a_recovery_that_is_said_stays_what_it_is():
     assert recovery_of(given, {**SNIP, "recovery": LONG}) == LONG
     assert recovery_of(given, {**SNIP, "schedule": {"name": "iterative", "levels": [0.5, 0.9]}}) == "finetune"
     assert recovery_of({**SNIP, "name": "other"}, SNIP) == "finetune"  # nothing prunes a trained network
-    first = [SNIP, {"criterion": "random"}]  # the control magnitude copies the first method's recovery
+    first = [{**SNIP, "scope": "layer"}, {"criterion": "random"}]  # whose recovery the control copies
     assert plain(spec(methods=first, controls=["magnitude"]))["methods"][0]["recovery"] == "finetune"
 
 

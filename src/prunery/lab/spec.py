@@ -157,8 +157,8 @@ class Spec(BaseModel):
             raise ProblemsError(problems)
         # here, and not where it is planned: it must be stored written out
         named = zip(self.methods, shortest(self.compared), strict=False)
-        methods = [m.model_copy(update={"name": name}) for m, name in named]
-        self.__dict__["methods"] = tuple(map(self._as_long, methods))
+        self.__dict__["methods"] = tuple(m.model_copy(update={"name": name}) for m, name in named)
+        self.__dict__["methods"] = tuple(map(self._as_long, self.methods))
         return self
 
     def _as_long(self, method: Method) -> Method:
@@ -170,7 +170,7 @@ class Spec(BaseModel):
         asked = "recovery" in method.model_fields_set or method.in_training
         if asked or method.at == "trained" or method.bound_schedule().facts.get("between", False):
             return method
-        copied = method.name == self.methods[0].name and len(self.compared) > len(self.methods)
+        copied = method is self.methods[0] and len(self.compared) > len(self.methods)
         others = [] if copied else [m for m in self.methods if m.at == "trained"]
         epochs = min((self.epochs_of(m, s) for m in others for s in self.sparsities_of(m)), default=0)
         if epochs <= self.task.training.epochs:
