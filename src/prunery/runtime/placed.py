@@ -164,12 +164,10 @@ class Staged:
 
 @dataclass
 class Unrolled:
-    """A list of kernels, and the tables in which addresses of inputs and of outputs stand."""
+    """A list of kernels. reads: (table that holds an address, which input, bytes from its start); writes."""
 
     job: Job
-    reads: list[tuple[np.ndarray, int, int]] = field(
-        default_factory=list
-    )  # table, input, bytes from its start
+    reads: list[tuple[np.ndarray, int, int]] = field(default_factory=list)
     writes: list[np.ndarray] = field(default_factory=list)
 
     def run(self, given: Sequence[int], made: Sequence[int]) -> None:

@@ -49,8 +49,8 @@ class Recorded:
         if len({*written, *network.inputs}) < len(written) + len(network.inputs):
             raise NotRecordableError
         self.places = [self._places[number] for number in (*network.inputs, *written)]
-        for number in [*network.inputs, *written]:
-            del self._values[number]  # the others are kept: kernels know where they lie
+        others = {*self._places} - {*network.inputs, *written}
+        self._values = {n: self._values[n] for n in others}  # which are kept: kernels know where they lie
 
     def __call__(self, given: Sequence[Tensor]) -> list[Tensor]:
         """Return the network's outputs."""

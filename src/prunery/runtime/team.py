@@ -46,9 +46,13 @@ class Kernel:
     keep: tuple[object, ...] = ()
     nbytes: int = 0  # of packed weights
 
+    def count(self, images: int) -> int:
+        """Return the items of so many images."""
+        return self.items * images if self.per_image else self.items
+
     def of(self, images: int) -> Kernel:
         """Return it for just so many images."""
-        return replace(self, items=self.items * (images if self.per_image else 1), per_image=False)
+        return replace(self, items=self.count(images), per_image=False)
 
 
 class Job:
@@ -81,7 +85,7 @@ class Job:
     def run(self, images: int) -> None:
         """Run all kernels on so many images."""
         if images != self.images:
-            rows = [(k.function, k.table.ctypes.data, k.of(images).items) for k in self.kernels]
+            rows = [(k.function, k.table.ctypes.data, k.count(images)) for k in self.kernels]
             self.list = np.array(rows, np.int64)
             self.job[:2] = len(rows), self.list.ctypes.data
             self.images = images
