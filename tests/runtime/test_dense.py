@@ -112,3 +112,26 @@ def test_a_difference_is_seen_whatever_the_outputs_hold():
     assert module._apart([torch.tensor([nan, 2.0])], [one]) == inf
     assert module._apart([torch.tensor([1.0, 3.0])], [torch.tensor([inf, 2.0])]) == 0.5
     assert module._apart([one], [torch.tensor([nan, 2.0])]) == 0.0
+
+
+def test_the_dense_model_runs_without_gradients_on_its_threads_in_any_mode():
+    seen = []
+
+    class Watched(nn.Linear):
+        def forward(self, x, factor):
+            seen.append((torch.get_num_threads(), torch.is_grad_enabled()))
+            return super().forward(x * float(factor))
+
+    model, factor = Watched(4, 3), torch.tensor(2.0)
+    fast = prunery.sparse_callable(model, (drawn(2, 4), factor), threads=2)
+    x = drawn(2, 4, seed=1)
+    expected = model(x, factor)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+            with mode():
+                found = fast(x, factor)
+            assert seen[-1] == (2, False)
+            assert not found.requires_grad
+            assert found.equal(expected)
+        assert torch.get_num_threads() == threads
