@@ -115,6 +115,9 @@ def test_up_to_six_methods_share_a_chart_and_no_colour_stands_twice(study):
 
 def test_more_methods_are_small_multiples_by_the_factor_that_varies():
     layout = panels_of(many())
+    assert list(layout.shown) == list(layout.legend)  # each chart has several lines
+    odd = panels_of(many(7))  # the last chart has one line, of a colour that the others explain
+    assert set(odd.shown) == {f"lr {FAST:g}", f"lr {SLOW:g}"}
     assert [panel.title for panel in layout.panels] == [
         "weights once",
         "weights chain",

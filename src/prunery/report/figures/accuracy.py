@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from prunery.report.figures import axes
-from prunery.report.figures.chart import COLOURS, GREY, Figure, coloured, data, shared
+from prunery.report.figures.chart import COLOURS, GREY, Figure, coloured, data
 from prunery.report.figures.panels import Panel, panels_of
 from prunery.report.figures.points import broken, point, rounded, rows_of
 from prunery.report.results.columns import NAMED, TOP1, Column, shown
@@ -38,7 +38,7 @@ def sparsity_figure(study: Loaded) -> Figure | None:
     )
     if study.published:
         about += " Diamonds: published values."
-    legend = shared(layout.legend, draw)
+    legend = layout.shown
     height = 330 if len(layout.panels) == 1 else 210
     return Figure("accuracy", "Accuracy against sparsity", about, tuple(draw), legend, True, height)
 
@@ -59,7 +59,7 @@ def trade_offs(study: Loaded) -> Iterator[Figure]:
         about = f"Means over seeds; {title} on a logarithmic axis. The rule is the dense network."
         head = f"Accuracy against {column.words}"
         name = re.sub(r"\W+", "_", column.name)
-        yield Figure(name, head, about, tuple(draw), shared(layout.legend, draw), False, 230)
+        yield Figure(name, head, about, tuple(draw), layout.shown, False, 230)
 
 
 def before_and_after(study: Loaded) -> Figure | None:

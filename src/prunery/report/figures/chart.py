@@ -111,11 +111,6 @@ def _inert(value: Any, *, drawn: bool = False) -> Any:
     return [_inert(part, drawn=drawn) for part in value] if isinstance(value, list | tuple) else value
 
 
-def shared(legend: Mapping[str, str], charts: Sequence[Any]) -> Mapping[str, str]:
-    """Return the legend of a figure; none where each chart is of one method, whose name is its title."""
-    return legend if len(charts) == 1 or len(legend) < len(charts) else {}
-
-
 def data(rows: Rows) -> Any:
     """Return rows as the data of a chart."""
     import altair as alt

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from prunery.report.figures.chart import Figure, choice, coloured, data, shared
+from prunery.report.figures.chart import Figure, choice, coloured, data
 from prunery.report.figures.panels import Panel, panels_of
 from prunery.report.figures.points import rounded
 from prunery.report.results.study import Loaded
@@ -32,12 +32,11 @@ def figure(study: Loaded) -> Figure | None:
     layout = panels_of(study)
     ups = _UP if len(layout.panels) == 1 else ("top1",)
     draw = [partial(_chart, made, levels, layout.legend, panel, up) for panel in layout.panels for up in ups]
-    legend = layout.legend if len(layout.panels) == 1 else shared(layout.legend, draw)
     about = (
         "After each epoch, along the whole path of a network from its initial weights, of one seed. Small "
         "triangles: epochs after which it was cut."
     )
-    return Figure("curves", "Training curves", about, tuple(draw), legend, False, 240)
+    return Figure("curves", "Training curves", about, tuple(draw), layout.shown, False, 240)
 
 
 def rows(study: Loaded, cell: Cell) -> Iterator[dict[str, Any]]:

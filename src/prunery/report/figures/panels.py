@@ -30,6 +30,13 @@ class Panels:
     panels: tuple[Panel, ...]
     legend: Mapping[str, str]
 
+    @property
+    def shown(self) -> Mapping[str, str]:
+        """Return the part of the legend that a reader needs: of one chart, or of those with several lines."""
+        several = [panel for panel in self.panels if len(panel.labels) > 1 or len(self.panels) == 1]
+        needed = {label for panel in several for label in panel.labels.values()}
+        return {label: colour for label, colour in self.legend.items() if label in needed}
+
 
 def panels_of(study: Loaded) -> Panels:
     """Return the pruned methods in one chart; more than six of them in small multiples.
