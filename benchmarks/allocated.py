@@ -9,7 +9,7 @@ import threading
 class Allocated:
     """Within it `mb` grows to the most that the process has allocated at once, above what it had before.
 
-    It asks the C library (glibc) every millisecond: what is freed and kept for later does not count.
+    It asks the C library (glibc) every five milliseconds: what is freed and kept for later does not count.
     """
 
     def __enter__(self) -> Allocated:
@@ -19,7 +19,7 @@ class Allocated:
         return self
 
     def _watch(self) -> None:
-        while not self._over.wait(0.001):
+        while not self._over.wait(0.005):
             self.mb = max(self.mb, allocated() - self._before)
 
     def __exit__(self, *_: object) -> None:
