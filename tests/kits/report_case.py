@@ -27,8 +27,9 @@ def spec(
     def method(m):
         m = {"criterion": m} if isinstance(m, str) else dict(m)
         m.setdefault("name", m["criterion"])
-        training = {} if retrain is None else {"training": {"epochs": retrain}}
-        m.setdefault("recovery", {"name": "finetune", **training})
+        if retrain is not None or "schedule" not in m:  # a schedule may train by itself
+            training = {} if retrain is None else {"training": {"epochs": retrain}}
+            m.setdefault("recovery", {"name": "finetune", **training})
         return m
 
     training = {"epochs": epochs, "optimizer": "sgd", "learning_rate": 0.1}

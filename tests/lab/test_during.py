@@ -43,8 +43,8 @@ def test_defaults_are_those_of_the_schedule():
     (gradual, drop_grow) = spec(methods=[GRADUAL, SET]).methods
     assert (gradual.at, gradual.recovery) == ("init", (Choice("none"),))
     assert (drop_grow.at, drop_grow.in_training) == ("init", True)
-    unnamed = spec(methods=[{"criterion": "magnitude", "schedule": "gradual"}]).methods[0]
-    assert unnamed.name == "magnitude gradual"
+    unnamed = spec(methods=[{"criterion": "magnitude"}, {"criterion": "magnitude", "schedule": "gradual"}])
+    assert unnamed.methods[1].name == "magnitude, gradual, not retrained, before training"
     told = spec(methods=[LATE]).methods[0]
     assert (told.at, len(told.recovery)) == ("trained", 2)
 

@@ -52,7 +52,7 @@ WRONG = {
     "a floor that rounding breaks": (
         "methods.0.floor=0.041",  # of 300 filters, 13; 0.041 of them are 12
         SparsityError,
-        "method 'magnitude filter",
+        "method 'magnitude'",
         "the floors keep",
     ),
 }
