@@ -22,10 +22,12 @@ def samples(images: ImageSet) -> list[dict[str, str]]:
     """
     if images.shape[0] not in (1, 3):
         return []
-    of_class = (
-        (name, images.train.x[images.train.y == label]) for label, name in enumerate(images.class_names)
-    )
-    return [{"class": name, "jpeg": _strip(x[:EACH])} for name, x in list(of_class)[:MOST] if len(x)]
+    train, rows = images.train, []
+    for label, name in enumerate(images.class_names[:MOST]):
+        first = (train.y == label).nonzero()[:EACH, 0]
+        if len(first):
+            rows.append({"class": name, "jpeg": _strip(train.x[first])})
+    return rows
 
 
 def _strip(x: Tensor) -> str:

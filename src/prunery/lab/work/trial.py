@@ -9,8 +9,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
+from prunery.core.bits import threads_of
 from prunery.data.custom import from_tensors
 from prunery.data.images import ImageSet
 from prunery.data.names import DATASETS
@@ -61,7 +61,7 @@ def trial(steps: Sequence[Step], *, seconds: float) -> Trial:
     sizes: dict[str, int] = {}
     share = seconds / max(len(steps), 1)
     for step in steps:
-        with _threads_of(step):
+        with threads_of(int(step.args["threads"])):
             found[step.key], sizes[step.key] = _tried(step, share)
     return Trial(found, sizes)
 
@@ -126,21 +126,11 @@ def seconds_by_precision(step: Step, *, seconds: float) -> dict[str, float]:
         for precision in get_args(Training.model_fields["precision"].annotation)
     }
     trained = {precision: _stepping(job) for precision, job in jobs.items()}
-    with _threads_of(step), jobs[asked.precision].noise():
+    with threads_of(int(step.args["threads"])), jobs[asked.precision].noise():
         few = max(_warm(partial(once, _FEW), seconds) for once in trained.values())
         count = _fitting(few, whole, seconds)
         turns = [{p: _timed(partial(once, count)) for p, once in trained.items()} for _ in range(_TURNS)]
     return {precision: min(turn[precision] for turn in turns) * whole / count for precision in trained}
-
-
-@contextmanager
-def _threads_of(step: Step) -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(int(step.args["threads"]))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _built(step: Step, data: _Data) -> nn.Module:
